@@ -1,0 +1,72 @@
+"""nnjax: a small JAX research framework for experiments with gradient descent."""
+
+from importlib.metadata import version
+
+from nnjax.data import Dataset, DatasetUnavailable, Split, load
+from nnjax.evaluate import answers, confusion, count_correct, outputs
+from nnjax.loop import History, Run, fit
+from nnjax.network import (
+    Layer,
+    Params,
+    feedforward,
+    gaussian,
+    identity,
+    init,
+    relu,
+    scaled,
+    sigmoid,
+    step,
+    tanh,
+)
+from nnjax.objective import (
+    Binary,
+    Dense,
+    Objective,
+    binary,
+    is_digit,
+    one_hot,
+    quadratic,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from nnjax.optimizers import momentum, nesterov
+from nnjax.train import TrainState
+
+__version__ = version("nnjax")
+
+__all__ = [
+    "Binary",
+    "Dataset",
+    "DatasetUnavailable",
+    "Dense",
+    "History",
+    "Layer",
+    "Objective",
+    "Params",
+    "Run",
+    "Split",
+    "TrainState",
+    "answers",
+    "binary",
+    "confusion",
+    "count_correct",
+    "feedforward",
+    "fit",
+    "gaussian",
+    "identity",
+    "init",
+    "is_digit",
+    "load",
+    "momentum",
+    "nesterov",
+    "one_hot",
+    "outputs",
+    "quadratic",
+    "relu",
+    "scaled",
+    "sigmoid",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+    "step",
+    "tanh",
+]

@@ -1,0 +1,56 @@
+"""The decoded cache: arrays in one safetensors file that knows its own SHA-256 sum."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, then renamed.
+
+    Raises:
+      OSError: what the disk says (full, read-only, ...); nothing is left behind.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_cache(path: Path, arrays: Arrays) -> None:
+    """Store `arrays` at `path`, with the sum that `read_cache` checks."""
+    write_atomically(path, save(dict(arrays), metadata={"sha256": _digest(arrays)}))
+
+
+def read_cache(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays stored at `path`; None where there are none, or not those that were written."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            written = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None
+    return arrays if written == _digest(arrays) else None

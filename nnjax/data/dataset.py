@@ -1,0 +1,136 @@
+"""A data set in memory: images and labels, split for training, validation and testing."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+
+Images = UInt8[np.ndarray | jax.Array, "n pixels"] | Float[np.ndarray | jax.Array, "n pixels"]
+Labels = Integer[np.ndarray | jax.Array, " n"] | Float[np.ndarray | jax.Array, "n n_out"]
+
+
+class Split(NamedTuple):
+    """Examples: `images` (n, pixels), uint8 0..255 or float; `labels` (n,), integers, or targets."""
+
+    images: Images
+    labels: Labels
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset:
+    """Images to train on, to choose on (`validation`), and to report on (`test`).
+
+    Attributes:
+      name: what runs and model files call it.
+      image_shape: the shape of one image before it was flattened, as in (28, 28).
+      num_classes: how many labels there are, 0 to num_classes - 1.
+    """
+
+    name: str
+    image_shape: tuple[int, ...]
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+    def __repr__(self) -> str:
+        sizes = [len(s.labels) for s in (self.train, self.validation, self.test)]
+        return (
+            f"Dataset({self.name!r}, image_shape={self.image_shape}, num_classes={self.num_classes},"
+            " train={}, validation={}, test={})".format(*sizes)
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: tuple,
+        validation: tuple | None = None,
+        test: tuple | None = None,
+        *,
+        name: str = "arrays",
+        num_classes: int | None = None,
+    ) -> "Dataset":
+        """A data set of arrays of your own, checked.
+
+        Args:
+          train, validation, test: pairs (images, labels). Images are (n, ...): uint8, which
+            training scales to [0, 1], or floats, used as they are; each is flattened. Labels are
+            (n,) whole numbers from 0, or (n, n_out) float targets. Without validation or test
+            examples, their counts are of none.
+          name: what records call it.
+          num_classes: the number of labels; by default one more than the largest, and with
+            targets their width.
+
+        Raises:
+          ValueError: shapes, dtypes or values that are wrong, empty training data.
+
+        >>> Dataset.from_arrays((np.zeros((3, 2, 2), np.uint8), np.array([0, 1, 1])))
+        Dataset('arrays', image_shape=(2, 2), num_classes=2, train=3, validation=0, test=0)
+        """
+        first = _checked("train", *_pair("train", train))
+        if not len(first.labels):
+            raise ValueError("train has no examples")
+        image_shape = first.images.shape[1:]
+        splits = [first]
+        for which, given in (("validation", validation), ("test", test)):
+            if given is None:
+                splits.append(Split(first.images[:0], first.labels[:0]))
+                continue
+            split = _checked(which, *_pair(which, given))
+            if split.images.shape[1:] != image_shape:
+                raise ValueError(
+                    f"{which} images have the shape {split.images.shape[1:]}, "
+                    f"but those of train {image_shape}"
+                )
+            splits.append(split)
+        num_classes = _num_classes(splits, num_classes)
+        flat = [Split(s.images.reshape(len(s.images), -1), s.labels) for s in splits]
+        return cls(name, image_shape, num_classes, *flat)
+
+
+def _pair(which: str, given: tuple) -> tuple:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError(f"{which} must be a pair (images, labels), not {type(given).__name__}")
+    return tuple(a if isinstance(a, jax.Array) else np.asarray(a) for a in given)
+
+
+def _checked(which: str, images, labels) -> Split:
+    """The split of these arrays, labels as int32; a ValueError for what training cannot use."""
+    if images.ndim < 2:
+        raise ValueError(f"{which} images must be (n, ...), one row an image, not {images.shape}")
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"{which} images must be uint8 (0 to 255) or floats, not {images.dtype}")
+    if len(labels) != len(images) if labels.ndim else True:
+        raise ValueError(
+            f"{which} has {len(images)} images, but labels of the shape {labels.shape}: one each, please"
+        )
+    if images.dtype != np.uint8 and not np.isfinite(images).all():
+        raise ValueError(f"{which} images hold NaN or infinity")
+    if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1:
+        if len(labels) and labels.min() < 0:
+            raise ValueError(f"{which} labels must be 0 or more, but one is {labels.min()}")
+        return Split(images, labels.astype(np.int32))
+    if np.issubdtype(labels.dtype, np.floating) and labels.ndim == 2:
+        if not np.isfinite(labels).all():
+            raise ValueError(f"{which} targets hold NaN or infinity")
+        return Split(images, labels)
+    raise ValueError(
+        f"{which} labels must be whole numbers (n,) or float targets (n, n_out), "
+        f"not {labels.dtype} of the shape {labels.shape}"
+    )
+
+
+def _num_classes(splits: list[Split], given: int | None) -> int:
+    """The number of labels: found, or given and checked."""
+    most = [
+        int(s.labels.max()) + 1 if s.labels.ndim == 1 else s.labels.shape[1]
+        for s in splits
+        if len(s.labels)
+    ]
+    if given is None:
+        return max(most)
+    if max(most) > given:
+        raise ValueError(f"num_classes is {given}, but there is a label {max(most) - 1}")
+    return given

@@ -1,0 +1,182 @@
+"""`load`: a data set by name, from the decoded cache, a prepared copy, files at hand or the net.
+
+tensorflow-datasets is imported only where something has to be prepared, so a second start costs
+the reading of one file.
+"""
+
+import contextlib
+import io
+import os
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from nnjax.data.cache import read_cache, write_cache
+from nnjax.data.dataset import Dataset
+from nnjax.data.digits import load_digits
+from nnjax.names import choose
+
+FAMILY = ("mnist", "fashion_mnist", "kmnist")
+NAMES = (*FAMILY, "digits", "auto")
+
+# Seconds that a host may take to answer before it counts as out of reach.
+PATIENCE = 4.0
+
+
+class DatasetUnavailable(OSError):
+    """A data set that is neither prepared, nor at hand as files, nor within reach."""
+
+
+def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Dataset:
+    """A data set by name, split as the book splits it: 50,000 / 10,000 / 10,000.
+
+    Args:
+      name: `mnist`, `fashion_mnist` or `kmnist`, 28x28 pixels in the original order; `digits`,
+        1,797 of 8x8 pixels, that need no connection; or `auto`: mnist where it can be had
+        within a few seconds, else digits, with a warning that says so.
+      data_dir: where tensorflow-datasets keeps its data; by default `$TFDS_DATA_DIR`, else
+        `~/tensorflow_datasets`.
+
+    Returns:
+      A `Dataset` of uint8 images and int32 labels on the host.
+
+    Raises:
+      ValueError: an unknown name, or an archive whose SHA-256 sum is wrong.
+      DatasetUnavailable: no copy, no files and no connection; it says what to do.
+
+    >>> load("digits")
+    Dataset('digits', image_shape=(8, 8), num_classes=10, train=1204, validation=297, test=296)
+    """
+    choose("data set", name, dict.fromkeys(NAMES))
+    if name == "digits":
+        return load_digits()
+    if name != "auto":
+        return _book_split(name, _arrays(name, resolve_data_dir(data_dir)))
+    try:
+        return load("mnist", data_dir)
+    except DatasetUnavailable:
+        warnings.warn(
+            "MNIST is not at hand and cannot be reached: taking the embedded 8x8 digits instead "
+            '(`nnjax data where` says how to get MNIST, load("mnist") why it failed)',
+            stacklevel=2,
+        )
+        return load_digits()
+
+
+def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
+    """Where data is kept: `data_dir`, else `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared_path(name: str, data_dir: Path) -> Path:
+    """The folder of the prepared data set, and of its decoded cache."""
+    return data_dir / "mnist_family" / name / "1.0.0"
+
+
+def cache_path(name: str, data_dir: Path) -> Path:
+    """The file of the decoded arrays."""
+    return prepared_path(name, data_dir) / "decoded.safetensors"
+
+
+def manual_path(name: str, data_dir: Path) -> Path:
+    """The folder for files fetched by hand: the sets of the family share file names."""
+    return data_dir / "downloads" / "manual" / name
+
+
+def _book_split(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    return Dataset.from_arrays(
+        train=(images[:50_000], labels[:50_000]),
+        validation=(images[50_000:], labels[50_000:]),
+        test=(arrays["test_images"], arrays["test_labels"]),
+        name=name,
+        num_classes=10,
+    )
+
+
+def _arrays(name: str, data_dir: Path) -> dict[str, np.ndarray]:
+    """The decoded arrays, from the cache, or prepared and cached."""
+    cached = cache_path(name, data_dir)
+    arrays = read_cache(cached)
+    if arrays is None:
+        arrays = _prepare(name, data_dir)
+        try:
+            write_cache(cached, arrays)
+        except OSError as error:
+            warnings.warn(f"{name} is loaded, but not cached in {cached}: {error}", stacklevel=4)
+    return arrays
+
+
+def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
+    """Download and prepare with tensorflow-datasets where needed, then decode."""
+    import tensorflow_datasets as tfds
+
+    from nnjax.data.builders import FILES, URLS, MnistFamily
+
+    manual = _manual_dir(name, data_dir, [file for files in FILES.values() for file in files])
+    prepared = prepared_path(name, data_dir)
+    if not (prepared / "dataset_info.json").exists() and not manual and not _answers(URLS[name]):
+        raise DatasetUnavailable(_how_to_get(name, data_dir, URLS[name], FILES))
+    tfds.disable_progress_bar()
+    try:
+        builder = MnistFamily(config=name, data_dir=data_dir, file_format="array_record")
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+    except tfds.download.NonMatchingChecksumError as error:
+        raise ValueError(
+            " ".join(str(error).splitlines()[:3]) + " The file is damaged: fetch it again."
+        ) from None
+    return {
+        f"{split}_{part}": array
+        for split in FILES
+        for part, array in _decode(builder.as_data_source(split=split), prepared).items()
+    }
+
+
+def _decode(source, prepared: Path) -> dict[str, np.ndarray]:
+    try:
+        examples = source.__getitems__(range(len(source)))
+    except Exception as error:  # whatever the record reader raises for a damaged file
+        raise ValueError(
+            f"the prepared data in {prepared} is damaged; delete that folder: {error}"
+        ) from error
+    return {
+        "images": np.stack([example["image"] for example in examples]),
+        "labels": np.array([example["label"] for example in examples], np.uint8),
+    }
+
+
+def _manual_dir(name: str, data_dir: Path, files: list[str]) -> Path | None:
+    """The folder that holds all the archives, fetched by hand; for mnist `manual/` itself will do."""
+    own = manual_path(name, data_dir)
+    folders = [own, own.parent] if name == "mnist" else [own]
+    return next((folder for folder in folders if all((folder / f).exists() for f in files)), None)
+
+
+def _answers(url: str) -> bool:
+    """Whether the host of `url` answers in time; in a thread, as looking up a name may hang."""
+    import requests
+
+    answered = threading.Event()
+
+    def ask():
+        with contextlib.suppress(requests.RequestException):
+            requests.head(url, timeout=PATIENCE)
+            answered.set()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return answered.is_set()
+
+
+def _how_to_get(name: str, data_dir: Path, url: str, files: dict) -> str:
+    listed = "\n".join(f"  {file}" for pair in files.values() for file in pair)
+    return (
+        f"{name} is not prepared in {data_dir}, and {url} does not answer.\n"
+        f"Fetch these four files there (or from a mirror) on a machine that has a connection:\n{listed}\n"
+        f"and put them into {manual_path(name, data_dir)}\n"
+        "Or use the embedded data set, which needs no connection: digits."
+    )

@@ -1,0 +1,138 @@
+"""Variants of gradient descent: optax factories by name, and one value to carry any of them."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from nnjax.names import choose
+
+Factory = Callable[..., optax.GradientTransformation]
+
+
+def momentum(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
+    """v → μv + ∇C, w → w − ηv: a ball that keeps its velocity (Polyak, 1964)."""
+    return optax.sgd(learning_rate, momentum)
+
+
+def nesterov(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
+    """Momentum with the gradient taken where the velocity leads (Nesterov, 1983)."""
+    return optax.sgd(learning_rate, momentum, nesterov=True)
+
+
+class Variant(NamedTuple):
+    """An optimizer's factory and a learning rate that suits the book's network on MNIST."""
+
+    factory: Factory
+    learning_rate: float
+
+
+OPTIMIZERS: dict[str, Variant] = {
+    "sgd": Variant(optax.sgd, 3.0),
+    "momentum": Variant(momentum, 0.3),
+    "nesterov": Variant(nesterov, 0.3),
+    "adagrad": Variant(optax.adagrad, 0.1),
+    "rmsprop": Variant(optax.rmsprop, 0.003),
+    "adam": Variant(optax.adam, 0.003),
+    "adamw": Variant(optax.adamw, 0.003),
+    "lion": Variant(optax.lion, 0.0003),
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Optimizer:
+    """A factory and its hyper-parameters, as a pytree whose leaves are the numbers among them.
+
+    The optax transformation is made anew inside the compiled step, from traced numbers: so a
+    changed learning rate compiles nothing, and a sweep may `vmap` over it.
+    """
+
+    factory: Factory | optax.GradientTransformation = field(metadata={"static": True})
+    options: tuple[tuple[str, Any], ...] = field(metadata={"static": True})
+    numbers: dict[str, float]
+
+    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+        if isinstance(self.factory, optax.GradientTransformation):
+            return optax.with_extra_args_support(self.factory)
+        return optax.with_extra_args_support(self.factory(**dict(self.options), **self.numbers))
+
+    # Some of optax's rules mix dtypes, which a caller's strict promotion would refuse.
+
+    def init(self, params: Any) -> optax.OptState:
+        """The optimizer's state before the first step."""
+        with jax.numpy_dtype_promotion("standard"):
+            return self._transformation().init(params)
+
+    def apply(
+        self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
+    ) -> tuple[Any, optax.OptState]:
+        """Parameters and optimizer state after one step; `extra` is for line searches."""
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
+            return optax.apply_updates(params, updates), opt_state
+
+
+def make_optimizer(
+    factory: Factory | optax.GradientTransformation, hyperparameters: dict[str, Any]
+) -> Optimizer:
+    """Check `factory` with its hyper-parameters by name, and make them one value.
+
+    Floats, and `learning_rate` whatever number it is, become traced leaves; everything else
+    (booleans, whole numbers, schedules, None) is static. A ready `optax.GradientTransformation`
+    takes no hyper-parameters and compiles once for each object.
+
+    Raises:
+      ValueError: a name that the factory does not take or misses, a learning rate that is
+        negative, any number that is not finite.
+
+    >>> make_optimizer(optax.sgd, {"learning_rate": 3, "nesterov": False}).numbers
+    {'learning_rate': 3.0}
+    """
+    if isinstance(factory, optax.GradientTransformation):
+        if hyperparameters:
+            raise ValueError(
+                f"a ready optax transformation takes no {', '.join(hyperparameters)}: pass its "
+                "factory (such as optax.sgd) to set them by name"
+            )
+        return Optimizer(factory, (), {})
+    if not callable(factory):
+        raise ValueError(f"optimizer must be an optax factory such as optax.sgd, not {factory!r}")
+    _check_names(factory, hyperparameters)
+    numbers = {k: _number(k, v) for k, v in hyperparameters.items() if _is_number(k, v)}
+    options = tuple((k, v) for k, v in sorted(hyperparameters.items()) if k not in numbers)
+    return Optimizer(factory, options, numbers)
+
+
+def _check_names(factory: Factory, hyperparameters: dict[str, Any]) -> None:
+    signature = inspect.signature(factory)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for name in hyperparameters:
+        if not takes_any:
+            choose("hyper-parameter", name, signature.parameters)
+    try:
+        signature.bind(**hyperparameters)
+    except TypeError as error:
+        name = getattr(factory, "__name__", factory)
+        raise ValueError(f"optimizer {name}: {error}; pass it to fit by name") from None
+
+
+def _is_number(name: str, value: Any) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, float | np.floating | jax.Array) or (whole and name == "learning_rate")
+
+
+def _number(name: str, value: Any) -> float:
+    if np.ndim(value) != 0:
+        raise ValueError(f"{name} must be one number, not an array of shape {np.shape(value)}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, not {number}")
+    if name == "learning_rate" and number < 0:
+        raise ValueError(f"learning_rate must not be negative, as {number} is: it would climb")
+    return number

@@ -1,0 +1,109 @@
+"""Stochastic gradient descent: the step over a mini-batch, and the epoch as one compiled program.
+
+Keys: epoch e of a run with key k draws from `fold_in(k, e)`, split in two: the first orders the
+examples, the second is folded with the step's number to make the key that `objective.forward`
+sees, split once more for the examples. So any epoch of any run can be had again on its own.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from nnjax.objective import Objective, mean_cost
+from nnjax.optimizers import Optimizer
+
+
+class TrainState(NamedTuple):
+    """All that training changes or needs to go on: what a checkpoint holds.
+
+    `key` is the run's own and stays; `epoch` counts the finished ones.
+    """
+
+    params: Any
+    opt_state: optax.OptState
+    key: Array
+    epoch: Int[Array, ""]
+
+
+def start(key: Array, params: Any, optimizer: Optimizer) -> TrainState:
+    """The state before the first epoch, in buffers of its own: `epoch` may consume them."""
+    params = jax.tree.map(jnp.asarray, params)
+    state = TrainState(params, optimizer.init(params), key, jnp.int32(0))
+    return jax.tree.map(jnp.copy, state)
+
+
+def step(
+    params: Any,
+    opt_state: optax.OptState,
+    images: Array,
+    labels: Array,
+    key: Array,
+    objective: Objective,
+    optimizer: Optimizer,
+) -> tuple[Any, optax.OptState, Float[Array, ""]]:
+    """One step of gradient descent on one mini-batch: w → w − (η/m) Σ ∂C_x/∂w for plain SGD.
+
+    Args:
+      images: (m, pixels), uint8 or float; the book's equations 20 and 21 average over m.
+      labels: (m,) integers, or (m, n_out) targets.
+
+    Returns:
+      The new parameters and optimizer state, and the mini-batch's cost before the step.
+    """
+
+    def cost_of(params):
+        return mean_cost(params, objective, images, labels, key)
+
+    cost, grads = jax.value_and_grad(cost_of)(params)
+    params, opt_state = optimizer.apply(
+        grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of
+    )
+    return params, opt_state, cost
+
+
+@partial(jax.jit, static_argnames="batch_size", donate_argnames="state")
+def epoch(
+    state: TrainState,
+    images: Array,
+    labels: Array,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Shuffle, cut into mini-batches, and take one step for each: one compiled program.
+
+    Every example is used exactly once; where `batch_size` does not divide their number, the last
+    mini-batch is smaller and averaged over its own size. `state` is donated: use what returns.
+
+    Returns:
+      The state after the epoch, and the mean cost over its examples, each as its step saw it.
+    """
+    order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
+    order = jax.random.permutation(order_key, len(images))
+    # Shuffling once, as bytes, is cheaper than gathering rows step by step.
+    examples = images[order], labels[order]
+    n_full, n_rest = divmod(len(images), batch_size)
+
+    def descend(carry, batch):
+        params, opt_state = carry
+        i, (images, labels) = batch
+        key = jax.random.fold_in(steps_key, i)
+        params, opt_state, cost = step(params, opt_state, images, labels, key, objective, optimizer)
+        return (params, opt_state), cost
+
+    def in_batches(a):
+        return a[: n_full * batch_size].reshape(n_full, batch_size, *a.shape[1:])
+
+    batches = jnp.arange(n_full), jax.tree.map(in_batches, examples)
+    carry, costs = jax.lax.scan(descend, (state.params, state.opt_state), batches)
+    total = jnp.sum(costs) * batch_size
+    if n_rest:
+        rest = jax.tree.map(lambda a: a[-n_rest:], examples)
+        carry, cost = descend(carry, (n_full, rest))
+        total += cost * n_rest
+    params, opt_state = carry
+    return TrainState(params, opt_state, state.key, state.epoch + 1), total / len(images)
