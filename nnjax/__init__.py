@@ -30,6 +30,7 @@ from nnjax.objective import (
     softmax_cross_entropy,
 )
 from nnjax.optimizers import momentum, nesterov
+from nnjax.runs import Model, read_model, save
 from nnjax.train import TrainState
 
 __version__ = version("nnjax")
@@ -41,6 +42,7 @@ __all__ = [
     "Dense",
     "History",
     "Layer",
+    "Model",
     "Objective",
     "Params",
     "Run",
@@ -62,7 +64,9 @@ __all__ = [
     "one_hot",
     "outputs",
     "quadratic",
+    "read_model",
     "relu",
+    "save",
     "scaled",
     "sigmoid",
     "sigmoid_cross_entropy",

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer, UInt8
 
@@ -94,7 +95,9 @@ class Binary:
     num_classes: int = 10
 
     def outputs(self, num_classes: int) -> int:
-        return max(1, (num_classes - 1).bit_length())
+        if num_classes > self.num_classes:
+            raise ValueError(f"{self} cannot write {num_classes} labels")
+        return max(1, (self.num_classes - 1).bit_length())
 
     def encode(self, label, n_out):
         return (label >> jnp.arange(n_out)[::-1]) & 1
@@ -111,6 +114,10 @@ class IsDigit:
     digit: int
 
     def outputs(self, num_classes: int) -> int:
+        if self.digit >= num_classes:
+            raise ValueError(
+                f"is_digit({self.digit}) asks for a label beyond the {num_classes} there are"
+            )
         return 1
 
     def encode(self, label, n_out):
@@ -226,7 +233,13 @@ def mean_cost(params: Any, objective: Objective, images: Array, labels: Array, k
     return jnp.mean(costs) + penalty
 
 
-def check_fits(objective: Objective, params: Any, images: Array, labels: Array, num_classes: int):
+def check_fits(
+    objective: Objective,
+    params: Any,
+    images: Array | np.ndarray,
+    labels: Array | np.ndarray,
+    num_classes: int,
+) -> None:
     """Raise a ValueError where a model, its output code and the data do not go together.
 
     Traces `forward` for one example without computing anything.
@@ -242,13 +255,13 @@ def check_fits(objective: Objective, params: Any, images: Array, labels: Array, 
         n_out = output.size
     except (TypeError, AttributeError) as error:
         raise ValueError(
-            f"forward cannot take params and an image of shape {x.shape}: {error}"
+            f"forward cannot take params and an image of the shape {x.shape}: {error}"
         ) from error
     if jnp.issubdtype(labels.dtype, jnp.integer):
         wanted, why = objective.code.outputs(num_classes), f"{objective.code} of {num_classes} labels"
     else:
         wanted, why = labels.shape[1], "the targets"
-    if n_out != wanted:
+    if n_out < wanted or (labels.ndim > 1 and n_out != wanted):
         raise ValueError(f"the output layer has {n_out} neurons, but {why} needs {wanted}")
     if objective.cost is softmax_cross_entropy and isinstance(objective.code, Binary | IsDigit):
         raise ValueError(

@@ -6,7 +6,7 @@ split (the first 50,000, the last 10,000) depends. URLs and SHA-256 sums are in 
 """
 
 import gzip
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -43,10 +43,9 @@ class MnistFamily(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         base = URLS[self.builder_config.name]  # pyright: ignore[reportOptionalMemberAccess]
-        return {
-            split: self._generate_examples(*dl_manager.download([base + file for file in files]))
-            for split, files in FILES.items()
-        }
+        urls = {split: {file: base + file for file in files} for split, files in FILES.items()}
+        paths: Any = dl_manager.download(urls)
+        return {split: self._generate_examples(*files.values()) for split, files in paths.items()}
 
     def _generate_examples(self, images_path, labels_path):
         images, labels = read_idx(images_path.read_bytes()), read_idx(labels_path.read_bytes())

@@ -1,5 +1,6 @@
 """A data set in memory: images and labels, split for training, validation and testing."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,8 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
-Images = UInt8[np.ndarray | jax.Array, "n pixels"] | Float[np.ndarray | jax.Array, "n pixels"]
-Labels = Integer[np.ndarray | jax.Array, " n"] | Float[np.ndarray | jax.Array, "n n_out"]
+AnyArray = np.ndarray | jax.Array
+Images = UInt8[AnyArray, "n pixels"] | Float[AnyArray, "n pixels"]
+Labels = Integer[AnyArray, " n"] | Float[AnyArray, "n n_out"]
 
 
 class Split(NamedTuple):
@@ -86,7 +88,7 @@ class Dataset:
                 )
             splits.append(split)
         num_classes = _num_classes(splits, num_classes)
-        flat = [Split(s.images.reshape(len(s.images), -1), s.labels) for s in splits]
+        flat = [Split(s.images.reshape(len(s.images), math.prod(image_shape)), s.labels) for s in splits]
         return cls(name, image_shape, num_classes, *flat)
 
 

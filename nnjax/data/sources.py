@@ -10,6 +10,7 @@ import os
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,6 +113,7 @@ def _arrays(name: str, data_dir: Path) -> dict[str, np.ndarray]:
 def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     """Download and prepare with tensorflow-datasets where needed, then decode."""
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
     from nnjax.data.builders import FILES, URLS, MnistFamily
 
@@ -121,17 +123,17 @@ def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
         raise DatasetUnavailable(_how_to_get(name, data_dir, URLS[name], FILES))
     tfds.disable_progress_bar()
     try:
-        builder = MnistFamily(config=name, data_dir=data_dir, file_format="array_record")
+        builder: Any = MnistFamily(config=name, data_dir=data_dir, file_format="array_record")
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
-    except tfds.download.NonMatchingChecksumError as error:
+    except NonMatchingChecksumError as error:
         raise ValueError(
             " ".join(str(error).splitlines()[:3]) + " The file is damaged: fetch it again."
         ) from None
     return {
         f"{split}_{part}": array
         for split in FILES
-        for part, array in _decode(builder.as_data_source(split=split), prepared).items()
+        for part, array in _decode(builder.as_data_source(split), prepared).items()
     }
 
 
@@ -176,7 +178,7 @@ def _how_to_get(name: str, data_dir: Path, url: str, files: dict) -> str:
     listed = "\n".join(f"  {file}" for pair in files.values() for file in pair)
     return (
         f"{name} is not prepared in {data_dir}, and {url} does not answer.\n"
-        f"Fetch these four files there (or from a mirror) on a machine that has a connection:\n{listed}\n"
+        f"Fetch these four files there (or from a mirror) where there is a connection:\n{listed}\n"
         f"and put them into {manual_path(name, data_dir)}\n"
         "Or use the embedded data set, which needs no connection: digits."
     )

@@ -1,0 +1,164 @@
+"""The names of the book's program, on the functional core: no mathematics of its own.
+
+What chapter 1 of Nielsen's *Neural Networks and Deep Learning* has its reader type runs once the
+imports are changed:
+
+    from nnjax import book as mnist_loader
+    from nnjax import book as Network
+    training_data, validation_data, test_data = mnist_loader.load_data_wrapper()
+    net = Network.Network([784, 30, 10])
+    net.SGD(training_data, 30, 10, 3.0, test_data=test_data)
+
+Shapes are the book's: a vector is a column (n, 1), and data are lists of pairs (x, y).
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from nnjax.data import Dataset, Split, load
+from nnjax.evaluate import count_correct
+from nnjax.loop import Run, fit
+from nnjax.network import Layer, Params, feedforward, init
+from nnjax.network import sigmoid as sigmoid  # one of the book's names too
+from nnjax.objective import Objective, as_input, as_target, one_hot, quadratic
+from nnjax.optimizers import make_optimizer
+from nnjax.train import start, step
+
+Column = Float[np.ndarray | Array, "n 1"]
+Pairs = Iterable[tuple[Column, Any]]
+
+_step = jax.jit(step)
+_columns_forward = jax.jit(jax.vmap(feedforward, in_axes=(None, 1), out_axes=1))
+_gradient = jax.jit(jax.grad(lambda params, x, y: quadratic(feedforward(params, x), y)))
+
+
+def sigmoid_prime(z: Array) -> Array:
+    """The derivative of the sigmoid, element by element."""
+    return jax.grad(lambda z: jnp.sum(sigmoid(z)))(jnp.asarray(z, float))
+
+
+def load_data_wrapper(name: str = "mnist") -> tuple[list, list, list]:
+    """`training_data, validation_data, test_data`: lists of pairs (x, y) in the book's order.
+
+    x is a column (784, 1) of grey from 0.0 to 1.0. y is a column (10, 1), 1.0 at the digit, in the
+    training data, and the digit itself in the other two. `load` says which names there are.
+    """
+    data = load(name)
+
+    def pairs(split: Split) -> list:
+        x = np.asarray(as_input(jnp.asarray(split.images), jnp.dtype(jnp.float32)))
+        return list(zip(x[:, :, None], split.labels, strict=True))
+
+    columns = np.asarray(
+        jax.vmap(lambda digit: as_target(digit, one_hot, data.num_classes, jnp.dtype(jnp.float32)))(
+            jnp.asarray(data.train.labels)
+        )
+    )[:, :, None]
+    training = [(x, y) for (x, _), y in zip(pairs(data.train), columns, strict=True)]
+    return training, pairs(data.validation), pairs(data.test)
+
+
+class Network:
+    """A network with the book's attributes and methods; `weights` and `biases` are yours to change.
+
+    Args:
+      sizes: neurons a layer, the inputs first, as in [784, 30, 10].
+      key: a `jax.random.key` for the initial weights and the shuffling; by default a fresh one,
+        as in the book, so that no two networks are alike.
+    """
+
+    def __init__(self, sizes: Sequence[int], key: Array | None = None):
+        init_key, self._key = jax.random.split(
+            jax.random.key(secrets.randbits(31)) if key is None else key
+        )
+        self._adopt(init(init_key, sizes))
+        self.num_layers = len(sizes)
+        self.sizes = list(sizes)
+
+    def _adopt(self, params: Params) -> None:
+        self.weights = [np.array(layer.w) for layer in params]
+        self.biases = [np.array(layer.b)[:, None] for layer in params]
+
+    @property
+    def _params(self) -> Params:
+        return tuple(
+            Layer(jnp.asarray(w, float), jnp.asarray(b, float)[:, 0])
+            for w, b in zip(self.weights, self.biases, strict=True)
+        )
+
+    def feedforward(self, a: Column) -> Column:
+        """The network's output, a column, for the input column `a`."""
+        return np.asarray(_columns_forward(self._params, jnp.asarray(a, float)))
+
+    def SGD(
+        self,
+        training_data: Pairs,
+        epochs: int,
+        mini_batch_size: int,
+        eta: float,
+        test_data: Pairs | None = None,
+    ) -> None:
+        """Train by mini-batch stochastic gradient descent, printing a line an epoch as the book does.
+
+        With `test_data` the line says how many of it are answered rightly after the epoch.
+        """
+        test = None if test_data is None else _stack(test_data)
+        data = Dataset.from_arrays(train=_stack(training_data), test=test)
+
+        def report(run: Run) -> None:
+            self._adopt(run.params)
+            epoch = len(run.history) - 1
+            if test is None:
+                print(f"Epoch {epoch} complete", flush=True)
+            else:
+                right = run.history.test_correct[epoch]
+                print(f"Epoch {epoch} : {right} / {len(data.test.labels)}", flush=True)
+
+        self._key, key = jax.random.split(self._key)
+        fit(
+            key,
+            self._params,
+            data,
+            learning_rate=eta,
+            epochs=epochs,
+            batch_size=mini_batch_size,
+            callback=report,
+        )
+
+    def update_mini_batch(self, mini_batch: Pairs, eta: float) -> None:
+        """One step of gradient descent on `mini_batch`, a list of pairs (x, y) of columns."""
+        optimizer = make_optimizer(optax.sgd, {"learning_rate": eta})
+        state = start(self._key, self._params, optimizer)
+        images, targets = map(jnp.asarray, _stack(mini_batch))
+        params, _, _ = _step(
+            state.params, state.opt_state, images, targets, state.key, Objective(), optimizer
+        )
+        self._adopt(params)
+
+    def backprop(self, x: Column, y: Column) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """`nabla_b, nabla_w`: the gradient of one example's cost, in lists like biases and weights."""
+        grads = _gradient(self._params, jnp.asarray(x, float)[:, 0], jnp.asarray(y, float)[:, 0])
+        return [np.array(g.b)[:, None] for g in grads], [np.array(g.w) for g in grads]
+
+    def evaluate(self, test_data: Pairs) -> int:
+        """How many pairs (x, digit) the network answers rightly, by its most active output."""
+        return int(count_correct(self._params, *_stack(test_data)))
+
+    def cost_derivative(self, output_activations: Column, y: Column) -> Column:
+        """∂C_x/∂a of the output activations, a column."""
+        a, y = jnp.asarray(output_activations, float), jnp.asarray(y, float)
+        return np.asarray(jax.grad(quadratic)(a, y))
+
+
+def _stack(pairs: Pairs) -> Split:
+    """A list of the book's pairs as arrays: columns become rows, digits stay digits."""
+    images, labels = zip(*pairs, strict=True)
+    y = np.asarray(labels)
+    return Split(np.asarray(images, np.float32)[:, :, 0], y[:, :, 0] if y.ndim > 1 else y)

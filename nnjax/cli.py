@@ -1,0 +1,270 @@
+"""The `nnjax` command: train, evaluate, data."""
+
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+import platformdirs
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from tyro.conf import Positional, subcommand
+
+import nnjax
+from nnjax.data import Dataset, load
+from nnjax.data.sources import cache_path, manual_path, prepared_path, resolve_data_dir
+from nnjax.evaluate import confusion, count_correct
+from nnjax.files import check_writable
+from nnjax.loop import Run, fit
+from nnjax.names import choose
+from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, identity, init, sigmoid
+from nnjax.objective import CODES, COSTS, Dense, Objective, check_fits, quadratic
+from nnjax.optimizers import OPTIMIZERS
+from nnjax.runs import environment, read_model, save, write_record
+
+INTERRUPTED = 130  # the shell's 128 + SIGINT
+
+
+@dataclass
+class Train:
+    """Train a network to read handwritten digits, by stochastic gradient descent."""
+
+    dataset: str = "auto"
+    """mnist, fashion_mnist, kmnist, digits, or auto: mnist where it can be had, else digits."""
+    data_dir: Path | None = None
+    """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    hidden: tuple[int, ...] = (30,)
+    """Neurons in each hidden layer, such as 30, or 30 20 for two layers."""
+    epochs: int = 30
+    """How many times every training image is used."""
+    batch_size: int = 10
+    """Images in a mini-batch (the book's m)."""
+    learning_rate: float | None = None
+    """The book's η; by default 3.0 for sgd, and what suits this network for the others."""
+    seed: int = 0
+    """Draws the initial weights and the order of the images; the same seed, the same network."""
+    optimizer: str = "sgd"
+    """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw or lion."""
+    cost: str = "quadratic"
+    """quadratic, sigmoid_cross_entropy or softmax_cross_entropy."""
+    activation: str = "sigmoid"
+    """Of the hidden layers: sigmoid, tanh, relu, step or identity."""
+    output_code: str = "one_hot"
+    """one_hot (a neuron a digit), binary (four bits) or "is_digit(9)" (one neuron: yes or no)."""
+    initial_weights: str = "gaussian"
+    """gaussian, N(0, 1), or scaled, N(0, 1/n_in)."""
+    save: Path | None = None
+    """Write the trained model to this file (safetensors)."""
+    json: Path | None = None
+    """Write settings, history and environment to this file."""
+
+    def run(self) -> int:
+        objective = self._objective()
+        variant = choose("optimizer", self.optimizer, OPTIMIZERS)
+        initial_weights = choose("initial weights", self.initial_weights, INITIAL_WEIGHTS)
+        rate = variant.learning_rate if self.learning_rate is None else self.learning_rate
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {self.seed}")
+        for path in filter(None, (self.save, self.json)):
+            check_writable(path)
+
+        data = load(self.dataset, self.data_dir)
+        sizes = (data.train.images.shape[1], *self.hidden, objective.code.outputs(data.num_classes))
+        init_key, fit_key = jax.random.split(jax.random.key(self.seed))
+        params = init(init_key, sizes, initial_weights)
+        console.print(f"{data.name}: training {list(sizes)} on {len(data.train.labels):,} images")
+        with _interruptible() as interrupted, _Display(self.epochs, data) as display:
+            run = fit(
+                fit_key,
+                params,
+                data,
+                objective=objective,
+                optimizer=variant.factory,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                callback=lambda run: display.show(run) or bool(interrupted),
+                learning_rate=rate,
+            )
+        settings = {k: v for k, v in asdict(self).items() if k not in ("save", "json", "data_dir")}
+        settings |= {"dataset": data.name, "learning_rate": rate, "sizes": sizes}
+        _summarise(run, data)
+        if self.save:
+            save(self.save, run.params, objective, data, settings)
+            console.print(f"model in {self.save}: nnjax evaluate {self.save}")
+        if self.json:
+            record = {"settings": settings, "history": asdict(run.history)} | environment()
+            write_record(self.json, record)
+            console.print(f"record in {self.json}")
+        if interrupted:
+            console.print(f"interrupted after {len(run.history)} of {self.epochs} epochs")
+        return INTERRUPTED if interrupted else 0
+
+    def _objective(self) -> Objective:
+        cost = choose("cost", self.cost, COSTS)
+        activation = choose("activation", self.activation, ACTIVATIONS)
+        output = sigmoid if cost is quadratic else identity
+        return Objective(Dense(activation, output), cost, choose("output code", self.output_code, CODES))
+
+
+@dataclass
+class Evaluate:
+    """Count what a saved model reads rightly, and what it takes for what."""
+
+    model: Positional[Path]
+    """A model file, as `nnjax train --save` writes it."""
+    dataset: str | None = None
+    """Where to take the images from; by default the data set that the model was trained on."""
+    data_dir: Path | None = None
+    """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+
+    def run(self) -> int:
+        model = read_model(self.model)
+        data = load(self.dataset or model.dataset, self.data_dir)
+        check_fits(model.objective, model.params, *data.train, data.num_classes)
+        for which, split in (("validation", data.validation), ("test", data.test)):
+            right = int(count_correct(model.params, *split, model.objective))
+            console.print(f"{data.name} {which}: {_share(right, len(split.labels))}")
+        matrix = confusion(model.params, *data.test, data.num_classes, model.objective)
+        table = Table("truth", *map(str, range(data.num_classes)), title="test: answers by truth")
+        for truth, row in enumerate(np.asarray(matrix)):
+            if row.any():
+                table.add_row(str(truth), *map(str, row))
+        console.print(table)
+        return 0
+
+
+@dataclass
+class Data:
+    """Prepare a data set once, or say where it is and where to put files fetched by hand."""
+
+    action: Positional[Literal["prepare", "where"]]
+    dataset: Positional[str] = "mnist"
+    """mnist, fashion_mnist or kmnist; digits needs no preparation."""
+    data_dir: Path | None = None
+    """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+
+    def run(self) -> int:
+        if self.action == "prepare":
+            console.print(repr(load(self.dataset, self.data_dir)))
+            return 0
+        root = resolve_data_dir(self.data_dir)
+        places = {
+            "prepared": prepared_path(self.dataset, root),
+            "decoded": cache_path(self.dataset, root),
+            "by hand": manual_path(self.dataset, root),
+        }
+        for what, path in places.items():
+            console.print(f"{what:9} {'yes' if path.exists() else 'no':4} {path}", soft_wrap=True)
+        return 0
+
+
+console = Console()
+
+
+class _Display:
+    """Progress on a terminal as a bar, elsewhere as a line an epoch."""
+
+    def __init__(self, epochs: int, data: Dataset):
+        self._epochs, self._of = epochs, len(data.test.labels)
+        self._began = time.perf_counter()
+        self._bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("compiling", total=epochs)
+
+    def __enter__(self):
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._bar.__exit__(*error)
+
+    def show(self, run: Run) -> None:
+        done, history = len(run.history), run.history
+        line = f"cost {history.cost[-1]:.4f}  test {history.test_correct[-1]:,} / {self._of:,}"
+        rate = done / (time.perf_counter() - self._began)
+        self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
+        if not console.is_terminal:
+            console.print(f"epoch {done:3} / {self._epochs}  {line}", highlight=False)
+
+
+@contextmanager
+def _interruptible():
+    """Collect Ctrl-C in a list instead of raising it; a second one raises as ever."""
+    interrupts: list[int] = []
+
+    def note(number, frame):
+        interrupts.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _share(right: int, of: int) -> str:
+    return f"{right:,} of {of:,} right ({right / of:.2%})"
+
+
+def _summarise(run: Run, data: Dataset) -> None:
+    history = run.history
+    seconds = history.seconds.sum()
+    console.print(f"validation: {_share(history.validation_correct[-1], len(data.validation.labels))}")
+    console.print(f"test: {_share(history.test_correct[-1], len(data.test.labels))}")
+    console.print(f"{len(history)} epochs in {seconds:.1f} s of training")
+    if history.diverged_at >= 0:
+        console.print(f"diverged in epoch {history.diverged_at}: a smaller learning rate usually helps")
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder: a second start compiles nothing."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update(
+            "jax_compilation_cache_dir", str(platformdirs.user_cache_path("nnjax") / "xla")
+        )
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Data, subcommand("data")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `nnjax` command and return its exit code: 2 for what the user can mend."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"nnjax {nnjax.__version__}")
+        return 0
+    command = tyro.cli(Command, args=arguments, prog="nnjax", description=__doc__)
+    errors = Console(stderr=True)
+    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False)
+    _use_compilation_cache()
+    try:
+        return command.run()
+    except (ValueError, OSError) as error:
+        errors.print(f"nnjax: error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("nnjax: interrupted, nothing was trained")
+        return INTERRUPTED

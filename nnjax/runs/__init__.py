@@ -1,0 +1,6 @@
+"""What a run leaves behind: model files and records."""
+
+from nnjax.runs.models import Model, read_model, save
+from nnjax.runs.records import environment, write_record
+
+__all__ = ["Model", "environment", "read_model", "save", "write_record"]
