@@ -1,5 +1,6 @@
 """The `nnjax` command: train, evaluate, data."""
 
+import os
 import signal
 import sys
 import time
@@ -235,10 +236,9 @@ def _summarise(run: Run, data: Dataset) -> None:
 
 def _use_compilation_cache() -> None:
     """Keep compiled programs in the user's cache folder: a second start compiles nothing."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update(
-            "jax_compilation_cache_dir", str(platformdirs.user_cache_path("nnjax") / "xla")
-        )
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = platformdirs.user_cache_path("nnjax") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

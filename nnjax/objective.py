@@ -79,7 +79,7 @@ class OneHot:
         return num_classes
 
     def encode(self, label, n_out):
-        return jnp.arange(n_out) == label
+        return jnp.arange(n_out, dtype=label.dtype) == label
 
     def decode(self, a):
         return jnp.argmax(a)
@@ -100,7 +100,7 @@ class Binary:
         return max(1, (self.num_classes - 1).bit_length())
 
     def encode(self, label, n_out):
-        return (label >> jnp.arange(n_out)[::-1]) & 1
+        return (label >> jnp.arange(n_out, dtype=label.dtype)[::-1]) & 1
 
     def decode(self, a):
         labels = jax.vmap(self.encode, (0, None))(jnp.arange(self.num_classes), a.size)

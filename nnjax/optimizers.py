@@ -34,9 +34,9 @@ class Variant(NamedTuple):
 
 OPTIMIZERS: dict[str, Variant] = {
     "sgd": Variant(optax.sgd, 3.0),
-    "momentum": Variant(momentum, 0.3),
-    "nesterov": Variant(nesterov, 0.3),
-    "adagrad": Variant(optax.adagrad, 0.1),
+    "momentum": Variant(momentum, 0.1),
+    "nesterov": Variant(nesterov, 0.1),
+    "adagrad": Variant(optax.adagrad, 1.0),
     "rmsprop": Variant(optax.rmsprop, 0.003),
     "adam": Variant(optax.adam, 0.003),
     "adamw": Variant(optax.adamw, 0.003),

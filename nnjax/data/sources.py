@@ -27,7 +27,7 @@ PATIENCE = 4.0
 
 
 class DatasetUnavailable(OSError):
-    """A data set that is neither prepared, nor at hand as files, nor within reach."""
+    """A data set that is neither prepared nor to be had: out of reach, or the disk is full."""
 
 
 def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Dataset:
@@ -45,7 +45,7 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
 
     Raises:
       ValueError: an unknown name, or an archive whose SHA-256 sum is wrong.
-      DatasetUnavailable: no copy, no files and no connection; it says what to do.
+      DatasetUnavailable: no copy, no files and no connection, or preparing failed; it says why.
 
     >>> load("digits")
     Dataset('digits', image_shape=(8, 8), num_classes=10, train=1204, validation=297, test=296)
@@ -57,10 +57,10 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
         return _book_split(name, _arrays(name, resolve_data_dir(data_dir)))
     try:
         return load("mnist", data_dir)
-    except DatasetUnavailable:
+    except DatasetUnavailable as error:
         warnings.warn(
-            "MNIST is not at hand and cannot be reached: taking the embedded 8x8 digits instead "
-            '(`nnjax data where` says how to get MNIST, load("mnist") why it failed)',
+            f"{str(error).splitlines()[0]} Taking the embedded 8x8 digits instead; "
+            "`nnjax data prepare mnist` tells more.",
             stacklevel=2,
         )
         return load_digits()
@@ -127,9 +127,10 @@ def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
     except NonMatchingChecksumError as error:
-        raise ValueError(
-            " ".join(str(error).splitlines()[:3]) + " The file is damaged: fetch it again."
-        ) from None
+        told = " ".join(str(error).splitlines()[:3])
+        raise ValueError(f"{told} The file is damaged: fetch it again.") from None
+    except Exception as error:  # of the network, the disk or the record writer: many kinds
+        raise DatasetUnavailable(f"{name} could not be prepared in {data_dir}: {error}") from error
     return {
         f"{split}_{part}": array
         for split in FILES

@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: train test check lint bench
+.DELETE_ON_ERROR:
+
+train: .venv/run        ## train the book's network: MNIST where it can be had, else the digits
+	$(BIN)/python -m nnjax train $(ARGS)
+
+test: .venv/dev         ## the tests that you run all day
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev        ## and the slow ones
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: .venv/dev         ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: .venv/dev        ## seconds an epoch, beside peers measured in the same run
+	$(BIN)/python -m benchmarks.epoch $(ARGS)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@ .venv/run

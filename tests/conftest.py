@@ -1,0 +1,58 @@
+"""Strictness for all tests, and the data that they share."""
+
+import os
+from pathlib import Path
+
+import jax
+import nnjax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ARCHIVES = "NNJAX_MNIST"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Slow tests run only when asked for by name of their mark: `-m slow`, or `-m ""` for all."""
+    if "-m" in config.invocation_params.args:
+        return
+    skip = pytest.mark.skip(reason="slow: run by `make check`")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return nnjax.load("digits")
+
+
+@pytest.fixture(scope="session")
+def archives():
+    """The folder of the four original MNIST files."""
+    if ARCHIVES not in os.environ:
+        pytest.skip(f"needs the original MNIST files: set {ARCHIVES} to their folder")
+    return Path(os.environ[ARCHIVES])
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(archives, tmp_path_factory):
+    """A data folder in which MNIST was prepared from the original files."""
+    data_dir = tmp_path_factory.mktemp("tfds")
+    manual = data_dir / "downloads" / "manual"
+    manual.parent.mkdir()
+    manual.symlink_to(archives)
+    nnjax.load("mnist", data_dir)
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_dir):
+    return nnjax.load("mnist", mnist_dir)

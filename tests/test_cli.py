@@ -1,0 +1,263 @@
+"""The `nnjax` command, in this process where that will do and in its own where it must."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import nnjax
+import pytest
+from nnjax import cli
+
+TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch, tmp_path):
+    """Neither the user's compilation cache nor this process's settings are touched."""
+    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
+    monkeypatch.setattr(cli.warnings, "showwarning", cli.warnings.showwarning)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments):
+    try:
+        return cli.main([str(a) for a in arguments])
+    except SystemExit as left:
+        return left.code
+
+
+def record():
+    return json.loads(Path("r.json").read_text())
+
+
+def test_train_then_evaluate(capsys, digits):
+    assert run("train", "--dataset", "digits", "--epochs", 20, "--save", "m.st", "--json", "r.json") == 0
+    printed = capsys.readouterr().out
+    saved, model = record(), nnjax.read_model("m.st")
+    right = saved["history"]["test_correct"][-1]
+    assert right == int(nnjax.count_correct(model.params, *digits.test, model.objective)) > 0.9 * 296
+    assert f"{right} of 296 right" in printed
+    assert saved["settings"]["dataset"] == "digits"
+    assert saved["settings"]["learning_rate"] == 3.0
+    assert saved["versions"]["jax"] == jax.__version__
+    assert len(saved["history"]["cost"]) == 20
+    assert model.settings["seed"] == 0
+    assert run("evaluate", "m.st") == 0
+    assert f"digits test: {right} of 296 right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        (["--hidden", 30, 20], (64, 30, 20, 10)),
+        (["--hidden"], (64, 10)),
+        (["--output-code", "binary", "--optimizer", "adam"], (64, 30, 4)),
+        (["--output-code", "is_digit(9)", "--activation", "tanh"], (64, 30, 1)),
+        (
+            ["--cost", "softmax_cross_entropy", "--activation", "relu", "--learning-rate", 0.1],
+            (64, 30, 10),
+        ),
+        (["--cost", "sigmoid_cross_entropy", "--initial-weights", "scaled"], (64, 30, 10)),
+    ],
+)
+def test_options_shape_the_network(options, sizes, capsys):
+    assert run(*TRAIN, *options, "--save", "m.st") == 0
+    assert nnjax.read_model("m.st").sizes == sizes
+    assert run("evaluate", "m.st") == 0
+
+
+def test_the_seed_repeats(capsys):
+    def cost(*options):
+        assert run(*TRAIN, *options, "--json", "r.json") == 0
+        return record()["history"]["cost"]
+
+    assert cost() == cost("--seed", 0)
+    assert cost() != cost("--seed", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--hidden", 0], "sizes must be positive"),
+        (["--hidden", -5], "sizes must be positive"),
+        (["--hidden", 2.5], "hidden"),
+        (["--batch-size", 0], "batch_size must be from 1 to 1204, the number of training examples"),
+        (["--batch-size", 1205], "batch_size must be from 1 to 1204"),
+        (["--epochs", 0], "epochs must be 1 or more"),
+        (["--learning-rate", -1], "learning_rate must not be negative"),
+        (["--learning-rate", "nan"], "learning_rate must be a finite number"),
+        (["--seed", -1], "seed must be 0 or more"),
+        (["--dataset", "minst"], "did you mean 'mnist'"),
+        (["--optimizer", "adm"], "did you mean 'adam'"),
+        (["--cost", "quadratc"], "did you mean 'quadratic'"),
+        (["--activation", "sigmod"], "did you mean 'sigmoid'"),
+        (["--output-code", "onehot"], "did you mean 'one_hot'"),
+        (["--initial-weights", "gausian"], "did you mean 'gaussian'"),
+        (["--cost", "softmax_cross_entropy", "--output-code", "binary"], "use sigmoid_cross_entropy"),
+        (["--save", "."], "it is a folder"),
+        (["--save", "none/m.st"], "No such file"),
+        (["--json", "/proc/nnjax.json"], "cannot write"),
+        (["--epoch", 3], "epoch"),
+    ],
+)
+def test_bad_input_is_one_clear_message_and_exit_code_2(options, words, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "fit", _only_checking(cli.fit))
+    assert run(*TRAIN, *options) == 2
+    told = capsys.readouterr().err
+    assert words in " ".join(told.split())
+    assert "Traceback" not in told
+    assert not os.listdir()
+
+
+def _only_checking(fit):
+    def checked(*args, **kwargs):
+        fit(*args, **kwargs)
+        pytest.fail("bad input reached training")
+
+    return checked
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model at all"])
+def test_evaluate_refuses_what_is_no_model(content, capsys):
+    if content is not None:
+        Path("m.st").write_bytes(content)
+    assert run("evaluate", "m.st") == 2
+    assert "model file" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_a_model_for_other_images(capsys, digits):
+    nnjax.save("m.st", nnjax.init(jax.random.key(0), (63, 10)), nnjax.Objective(), digits)
+    assert run("evaluate", "m.st") == 2
+    assert "64 pixels" in capsys.readouterr().err
+
+
+def test_data_where_and_prepare(capsys, tmp_path, mnist_dir):
+    assert run("data", "where", "mnist", "--data-dir", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "prepared  no" in printed
+    assert str(tmp_path / "downloads" / "manual" / "mnist") in printed
+    assert run("data", "prepare", "mnist", "--data-dir", mnist_dir) == 0
+    assert "train=50000, validation=10000, test=10000" in capsys.readouterr().out
+    assert run("data", "where", "mnist", "--data-dir", mnist_dir) == 0
+    assert "decoded   yes" in capsys.readouterr().out
+
+
+def test_auto_without_mnist_says_that_it_takes_the_digits(capsys, tmp_path, monkeypatch):
+    from nnjax.data import sources
+
+    monkeypatch.setattr(sources, "_answers", lambda url: False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run("train", "--epochs", 1, "--data-dir", tmp_path, "--json", "r.json") == 0
+    assert "embedded 8x8 digits" in " ".join(capsys.readouterr().err.split())
+    assert record()["settings"]["dataset"] == "digits"
+
+
+def test_divergence_is_said(capsys):
+    options = ["--cost", "softmax_cross_entropy", "--activation", "relu", "--learning-rate", 1e30]
+    assert run(*TRAIN, *options, "--json", "r.json") == 0
+    assert "diverged in epoch 0" in capsys.readouterr().out
+    assert record()["history"]["diverged_at"] == 0
+    assert None in record()["history"]["cost"]
+
+
+# --- in a process of its own ---
+
+
+def command(*arguments, **more):
+    environment = (
+        os.environ | {"XDG_CACHE_HOME": more.pop("cache", "/nonexistent")} | more.pop("env", {})
+    )
+    return [sys.executable, "-m", "nnjax", *map(str, arguments)], environment
+
+
+def test_version():
+    arguments, environment = command("--version")
+    out = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == f"nnjax {nnjax.__version__}"
+
+
+@pytest.mark.parametrize("arguments", [[], ["tran"], ["train", "--no-such"], ["evaluate"]])
+def test_wrong_usage_ends_with_2(arguments):
+    arguments, environment = command(*arguments)
+    out = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert out.returncode == 2
+    assert "Traceback" not in out.stderr
+
+
+def test_ctrl_c_ends_cleanly_with_what_was_reached(tmp_path):
+    arguments, environment = command(
+        "train", "--dataset", "digits", "--epochs", 100_000, "--save", "m.st", "--json", "r.json",
+        cache=str(tmp_path),
+    )  # fmt: skip
+    process = subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch   3"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted after" in out
+    epochs = len(record()["history"]["cost"])
+    assert 3 <= epochs < 100_000
+    assert nnjax.read_model("m.st").sizes == (64, 30, 10)
+
+
+def test_a_second_start_compiles_nothing(tmp_path):
+    """Every compiled program of the second start comes from the cache of the first."""
+    code = (
+        "import sys, jax; from nnjax.cli import main; events = [];"
+        "jax.monitoring.register_event_listener(lambda event, **_: events.append(event));"
+        "main(sys.argv[1:]);"
+        "print(*(sum(e.endswith(kind) for e in events) for kind in ('cache_misses', 'cache_hits')))"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    counts = []
+    for _ in range(2):
+        out = subprocess.run(
+            [sys.executable, "-c", code, *TRAIN],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        counts.append([int(n) for n in out.stdout.splitlines()[-1].split()])
+    assert counts[0][0] > 5
+    assert counts[1][0] == 0
+    assert counts[1][1] >= counts[0][0]
+
+
+def test_the_terminal_shows_a_bar(tmp_path):
+    """On a terminal: a progress bar with cost, right answers, epochs a second and time left."""
+    import pty
+
+    arguments, environment = command(
+        *TRAIN, env={"TERM": "xterm", "COLUMNS": "120"}, cache=str(tmp_path)
+    )
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(arguments, env=environment, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = b""
+    began = time.monotonic()
+    while time.monotonic() - began < 60:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait() == 0
+    text = shown.decode()
+    for word in ("━", "2/2", "cost 0.", "/ 296", "epochs/s", "0:00:0"):
+        assert word in text, word
+    assert "epoch   1 / 2" not in text

@@ -1,0 +1,127 @@
+import jax
+import jax.numpy as jnp
+import nnjax
+import numpy as np
+import optax
+import pytest
+
+import reference
+
+INIT, KEY = jax.random.key(0), jax.random.key(1)
+
+
+def fit(data, params=None, **changes):
+    params = nnjax.init(INIT, (64, 30, 10)) if params is None else params
+    return nnjax.fit(KEY, params, data, **({"epochs": 3, "learning_rate": 3.0} | changes))
+
+
+def test_history_is_what_happened(digits):
+    seen = []
+    run = fit(digits, epochs=4, callback=lambda run: seen.append(run) and None)
+    assert [len(r.history) for r in seen] == [1, 2, 3, 4]
+    for e, reached in enumerate(seen):
+        for split, counts in (
+            (digits.validation, run.history.validation_correct),
+            (digits.test, run.history.test_correct),
+        ):
+            outputs = reference.forward(reference.as_numpy(reached.params), split.images / 255)[-1]
+            assert counts[e] == np.sum(outputs.argmax(1) == split.labels)
+    assert np.all(np.diff(run.history.cost) < 0)
+    assert np.all(run.history.seconds > 0)
+    assert run.history.diverged_at == -1
+    assert int(run.state.epoch) == 4
+
+
+def test_same_key_same_bits_other_key_other_network(digits):
+    first, again = fit(digits), fit(digits)
+    assert reference.distance(first.params, again.params) == 0
+    np.testing.assert_array_equal(first.history.cost, again.history.cost)
+    other = nnjax.fit(
+        jax.random.key(2), nnjax.init(INIT, (64, 30, 10)), digits, epochs=3, learning_rate=3.0
+    )
+    assert reference.distance(first.params, other.params) > 0
+
+
+def test_fewer_epochs_are_the_beginning_of_more(digits):
+    seen = []
+    fit(digits, epochs=4, callback=lambda run: seen.append(run.params) and None)
+    assert reference.distance(fit(digits, epochs=2).params, seen[1]) == 0
+
+
+def test_params_stay_the_callers_and_a_callback_may_end_training(digits):
+    params = nnjax.init(INIT, (64, 30, 10))
+    before = reference.as_numpy(params)
+    run = fit(digits, params, epochs=9, callback=lambda run: len(run.history) == 2)
+    assert len(run.history) == 2
+    assert reference.distance(params, before) == 0
+
+
+def test_divergence_is_recorded_and_does_not_raise(digits):
+    linear = nnjax.Objective(nnjax.Dense(nnjax.identity, nnjax.identity))
+    run = fit(digits, objective=linear, learning_rate=100.0, epochs=4)
+    assert run.history.diverged_at == 0
+    assert len(run.history) == 4
+    assert (
+        len(fit(digits, objective=linear, learning_rate=100.0, epochs=4, stop_on_nan=True).history) == 1
+    )
+
+
+def test_any_pytree_and_any_objective_train(digits):
+    """Ten lines of a user's own: a linear softmax model in a dict, with a penalty."""
+
+    def forward(params, x, key):
+        return params["w"] @ x + params["b"]
+
+    def l2(rate, params):
+        return rate * jnp.sum(params["w"] ** 2)
+
+    objective = nnjax.Objective(
+        forward, nnjax.softmax_cross_entropy, penalty=jax.tree_util.Partial(l2, 1e-4)
+    )
+    params = {"w": jnp.zeros((10, 64)), "b": jnp.zeros(10)}
+    run = fit(digits, params, objective=objective, optimizer=optax.adam, learning_rate=0.01, epochs=10)
+    assert run.history.test_correct[-1] > 0.93 * 296
+
+
+@pytest.mark.parametrize("code", [nnjax.binary, nnjax.is_digit(9)])
+def test_other_output_codes_learn(code, digits):
+    params = nnjax.init(INIT, (64, 30, code.outputs(10)))
+    run = fit(digits, params, objective=nnjax.Objective(code=code), epochs=30)
+    chance = 0.9 if code == nnjax.is_digit(9) else 0.1
+    assert run.history.test_correct[-1] / 296 > chance + (1 - chance) / 2
+
+
+def test_ready_transformations_and_targets_are_taken(digits):
+    targets = np.eye(10, dtype=np.float32)
+    data = nnjax.Dataset.from_arrays(
+        (digits.train.images / np.float32(255), targets[digits.train.labels]), test=digits.test
+    )
+    ready = nnjax.fit(KEY, nnjax.init(INIT, (64, 30, 10)), data, optimizer=optax.sgd(3.0), epochs=3)
+    assert reference.distance(ready.params, fit(digits).params) < 1e-5
+    assert ready.history.validation_correct.tolist() == [0, 0, 0]
+    assert ready.history.test_correct[-1] == fit(digits).history.test_correct[-1]
+
+
+@pytest.mark.usefixtures("x64")
+def test_double_precision_is_kept(digits):
+    assert fit(digits, epochs=1).params[0].w.dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"batch_size": 0}, "batch_size must be from 1 to 1204"),
+        ({"batch_size": 1205}, "batch_size must be from 1 to 1204"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number"),
+        ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"epochs": "3"}, "epochs must be a whole number"),
+        ({"learning_rate": -3.0}, "negative"),
+        ({"learning_rate": float("nan")}, "finite"),
+        ({"params": nnjax.init(INIT, (784, 10))}, "64 pixels.*takes 784"),
+        ({"params": nnjax.init(INIT, (64, 9))}, "output layer has 9"),
+        ({"learningrate": 3.0}, "did you mean 'learning_rate'"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_compiles(changes, word, digits):
+    with pytest.raises(ValueError, match=word), jax.log_compiles():
+        fit(digits, **changes)

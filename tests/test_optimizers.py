@@ -1,0 +1,89 @@
+import jax
+import jax.numpy as jnp
+import nnjax
+import numpy as np
+import optax
+import pytest
+from nnjax.optimizers import OPTIMIZERS, make_optimizer
+
+KEY = jax.random.key(0)
+RATES = {name: variant.learning_rate for name, variant in OPTIMIZERS.items()}
+FACTORIES = {name: variant.factory for name, variant in OPTIMIZERS.items()} | {
+    "lbfgs": optax.lbfgs,
+    "muon": optax.contrib.muon,
+    "schedule": lambda learning_rate: optax.sgd(optax.cosine_decay_schedule(3.0, 5000)),
+}
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_every_variant_learns_and_another_rate_compiles_nothing(name, digits):
+    traces = []
+
+    def forward(params, x, key):
+        traces.append(name)
+        return nnjax.feedforward(params, x)
+
+    def train(rate):
+        params = nnjax.init(KEY, (64, 30, 10))
+        return nnjax.fit(
+            KEY, params, digits, objective=objective, optimizer=FACTORIES[name], epochs=3,
+            batch_size=100 if name == "lbfgs" else 10, learning_rate=rate,
+        )  # fmt: skip
+
+    objective = nnjax.Objective(forward=forward)
+    rate = RATES.get(name, {"lbfgs": 1.0, "muon": 0.02}.get(name, 3.0))
+    run = train(rate)
+    once = len(traces)
+    assert run.history.cost[-1] < 0.5 * run.history.cost[0] or run.history.test_correct[-1] > 200
+    train(rate / 2)
+    assert len(traces) <= once + 1  # checking the arguments traces forward once, training not at all
+
+
+def test_momentum_and_nesterov_are_their_update_rules():
+    w, v, grads = 1.0, 0.0, [0.5, -0.25, 1.0]
+    for g in grads:
+        v = 0.9 * v + g
+        w = w - 0.1 * v
+    assert descend(nnjax.momentum(0.1), grads) == pytest.approx(w, rel=1e-6)
+    w, v = 1.0, 0.0
+    for g in grads:
+        v = 0.9 * v + g
+        w = w - 0.1 * (0.9 * v + g)
+    assert descend(nnjax.nesterov(0.1), grads) == pytest.approx(w, rel=1e-6)
+
+
+def descend(transformation, grads):
+    w = jnp.float32(1.0)
+    state = transformation.init(w)
+    for g in grads:
+        updates, state = transformation.update(jnp.float32(g), state, w)
+        w = optax.apply_updates(w, updates)
+    return float(w)
+
+
+def test_numbers_are_leaves_and_the_rest_is_static():
+    optimizer = make_optimizer(
+        optax.adam,
+        {"learning_rate": 1, "b1": np.float32(0.5), "b2": jnp.float32(0.25), "nesterov": True},
+    )
+    assert sorted(jax.tree.leaves(optimizer)) == [0.25, 0.5, 1.0]
+    assert dict(optimizer.options) == {"nesterov": True}
+
+
+@pytest.mark.parametrize(
+    ("factory", "given", "word"),
+    [
+        (optax.sgd, {"learning_rate": -1.0}, "negative"),
+        (optax.sgd, {"learning_rate": float("nan")}, "finite"),
+        (optax.sgd, {"learning_rate": float("inf")}, "finite"),
+        (optax.sgd, {"learning_rate": 1.0, "momentum": float("nan")}, "momentum"),
+        (optax.sgd, {"learning_rte": 1.0}, "did you mean 'learning_rate'"),
+        (optax.sgd, {}, "learning_rate"),
+        (optax.sgd, {"learning_rate": jnp.ones(3)}, "one number"),
+        (optax.sgd(0.1), {"learning_rate": 1.0}, "factory"),
+        ("sgd", {"learning_rate": 1.0}, "optax.sgd"),
+    ],
+)
+def test_wrong_hyperparameters_are_told(factory, given, word):
+    with pytest.raises(ValueError, match=word):
+        make_optimizer(factory, given)

@@ -1,0 +1,71 @@
+"""The package as others meet it: its import, its wheel, its memory."""
+
+import os
+import statistics
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(*arguments, executable=sys.executable, **more):
+    return subprocess.run(
+        [executable, *map(str, arguments)], capture_output=True, text=True, check=True, **more
+    ).stdout
+
+
+def test_importing_nnjax_imports_nothing_heavy():
+    heavy = "tensorflow tensorflow_datasets sklearn matplotlib orbax xarray tyro rich requests".split()
+    code = "import sys, nnjax; print(*set(sys.argv[1:]) & set(sys.modules))"
+    assert python("-c", code, *heavy).split() == []
+
+
+@pytest.mark.slow
+def test_importing_nnjax_costs_what_jax_and_optax_cost():
+    """A generous bound on a quotient that the README's figure is far below."""
+    code = (
+        "import time; a = time.perf_counter(); import jax, optax; b = time.perf_counter();"
+        "import nnjax; print((time.perf_counter() - b))"
+    )
+    assert statistics.median(float(python("-c", code)) for _ in range(5)) < 0.3
+
+
+@pytest.mark.slow
+def test_training_on_mnist_stays_within_a_gigabyte(mnist_dir, tmp_path):
+    code = (
+        "import resource, sys; from nnjax.cli import main; main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    arguments = ["train", "--dataset", "mnist", "--data-dir", mnist_dir, "--epochs", 2]
+    out = python("-c", code, *arguments, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)})
+    assert int(out.split()[-1]) * 1024 < 1e9
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    python("-m", "build", "--wheel", "--outdir", folder, ROOT)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"nnjax/py.typed", "nnjax/data/checksums.tsv", "nnjax/__main__.py"} <= set(names)
+    assert all(name.startswith(("nnjax/", "nnjax-")) for name in names)
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_trains_on_the_digits(wheel, tmp_path):
+    python("-m", "venv", tmp_path / "venv")
+    inside = tmp_path / "venv" / "bin" / "python"
+    python("-m", "pip", "install", "-q", wheel, executable=inside)
+    out = python(
+        "-m", "nnjax", "train", "--dataset", "digits", "--epochs", 5,
+        executable=inside, cwd=tmp_path, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "digits: training [64, 30, 10]" in out

@@ -1,0 +1,133 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import nnjax
+import numpy as np
+import pytest
+from nnjax.files import check_writable
+from nnjax.runs import environment, write_record
+from safetensors.numpy import save as save_tensors
+
+import reference
+
+PARAMS = nnjax.init(jax.random.key(0), (64, 12, 4))
+OBJECTIVE = nnjax.Objective(
+    nnjax.Dense(nnjax.tanh, nnjax.identity), nnjax.sigmoid_cross_entropy, nnjax.binary
+)
+
+
+@pytest.fixture
+def path(tmp_path, digits):
+    nnjax.save(tmp_path / "m.safetensors", PARAMS, OBJECTIVE, digits, {"learning_rate": 0.5})
+    return tmp_path / "m.safetensors"
+
+
+def test_a_model_comes_back_as_it_was_saved(path, digits):
+    model = nnjax.read_model(path)
+    assert reference.distance(model.params, PARAMS) == 0
+    assert model.objective == OBJECTIVE
+    assert model.code == nnjax.binary
+    assert model.sizes == (64, 12, 4)
+    assert (model.dataset, model.image_shape, model.num_classes) == ("digits", (8, 8), 10)
+    assert model.settings == {"learning_rate": 0.5}
+    assert model.versions["jax"] == jax.__version__
+    image = digits.test.images[0]
+    np.testing.assert_allclose(model(image), nnjax.outputs(PARAMS, image[None], OBJECTIVE)[0], rtol=1e-6)
+
+
+def test_what_is_no_dense_network_is_not_saved(tmp_path, digits):
+    with pytest.raises(ValueError, match="only dense networks"):
+        nnjax.save(tmp_path / "m", {"w": jnp.ones(3)}, nnjax.Objective(), digits)
+    odd = nnjax.Objective(nnjax.Dense(activation=jnp.sin))
+    with pytest.raises(ValueError, match="no name"):
+        nnjax.save(tmp_path / "m", PARAMS, odd, digits)
+    assert not list(tmp_path.iterdir())
+
+
+def rewrite(path, meta=None, tensors=None):
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        old_meta = json.loads(file.metadata()["nnjax"])
+        old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path.write_bytes(
+        save_tensors(old | (tensors or {}), metadata={"nnjax": json.dumps(old_meta | (meta or {}))})
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"meta": {"sizes": [64, 12, 5]}},
+        {"meta": {"sizes": [64, 12, 4, 4]}},
+        {"meta": {"sizes": "64"}},
+        {"meta": {"activation": "sine"}},
+        {"meta": {"output_code": "is_digit(77)"}},
+        {"meta": {"image_shape": 8}},
+        {"tensors": {"0.w": np.zeros((12, 65), np.float32)}},
+        {"tensors": {"1.b": np.zeros(4, np.int32)}},
+    ],
+)
+def test_a_model_file_that_contradicts_itself_is_refused(path, damage):
+    rewrite(path, **damage)
+    with pytest.raises(ValueError, match="not a model file"):
+        nnjax.read_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100, b"PK\x03\x04" + bytes(60)])
+def test_what_is_no_model_file_is_refused(tmp_path, content):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a model file"):
+        nnjax.read_model(path)
+    with pytest.raises(ValueError, match="not a model file"):
+        nnjax.read_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        nnjax.read_model(tmp_path / "none")
+
+
+def test_a_plain_safetensors_file_is_no_model(tmp_path):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(save_tensors({"x": np.ones(3)}))
+    with pytest.raises(ValueError, match="not a model file"):
+        nnjax.read_model(path)
+
+
+def test_records_are_json_that_any_reader_takes(tmp_path):
+    record = {
+        "a": np.array([1.0, np.nan]),
+        "b": np.inf,
+        "c": (1, jnp.float32(2)),
+        "d": tmp_path,
+    } | environment()
+    write_record(tmp_path / "r.json", record)
+    read = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+    assert read["a"] == [1.0, None]
+    assert read["b"] is None
+    assert read["c"] == [1, 2.0]
+    assert read["versions"]["jax"] == jax.__version__
+    assert read["devices"]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(path, digits, monkeypatch):
+    import os
+
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        nnjax.save(path, PARAMS, OBJECTIVE, digits)
+    assert path.read_bytes() == before
+    assert [f.name for f in path.parent.iterdir()] == [path.name]
+
+
+def test_paths_that_cannot_be_written_are_told(tmp_path):
+    check_writable(tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+    for path in (tmp_path, tmp_path / "none" / "m", tmp_path.parent / "\0"):
+        with pytest.raises(ValueError, match=r"cannot write|null"):
+            check_writable(path)

@@ -1,0 +1,107 @@
+"""The step and the epoch, against float64 NumPy and against each other."""
+
+import jax
+import jax.numpy as jnp
+import nnjax
+import numpy as np
+import optax
+import pytest
+from nnjax.objective import Objective
+from nnjax.optimizers import make_optimizer
+from nnjax.train import epoch, start, step
+
+import reference
+
+KEY = jax.random.key(42)
+SGD = make_optimizer(optax.sgd, {"learning_rate": 3.0})
+
+
+def sparse_examples(n, n_in, n_out, seed=0):
+    """Inputs as sparse as MNIST's, 80 % zeros; float64 trajectories on dense ones part sooner."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (n, n_in)) * (rng.random((n, n_in)) < 0.2)
+    targets = np.eye(n_out)[rng.integers(0, n_out, n)] if n_out > 1 else rng.random((n, 1)).round()
+    return images.astype(np.uint8), targets
+
+
+def assert_agrees_with_numpy(images, targets, sizes, steps=100, m=10):
+    params = nnjax.init(KEY, sizes)
+    ours, theirs = params, reference.as_numpy(params)
+    opt_state = SGD.init(params)
+    one_step = jax.jit(step)
+    for i in range(steps):
+        rows = (np.arange(m) + i * m) % len(images)
+        x, y = images[rows], targets[rows]
+        ours, opt_state, _ = one_step(
+            ours, opt_state, jnp.asarray(x), jnp.asarray(y), KEY, Objective(), SGD
+        )
+        theirs = reference.descend(theirs, x / 255, y, 3.0)
+    assert ours[0].w.dtype == jnp.float64
+    assert reference.distance(ours, params) > 0.01
+    assert reference.distance(ours, theirs) < 1e-12
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("sizes", [(784, 30, 10), (5, 4, 3, 2), (3, 1)])
+def test_100_steps_equal_numpy_backprop(sizes):
+    assert_agrees_with_numpy(*sparse_examples(1000, sizes[0], sizes[-1]), sizes)
+
+
+def test_100_steps_on_mnist_equal_numpy_backprop(mnist, x64):
+    images, labels = mnist.train.images[:1000], mnist.train.labels[:1000]
+    assert_agrees_with_numpy(images, np.eye(10)[labels], (784, 30, 10))
+
+
+def numpy_epoch(params, images, targets, m, epoch_number=0):
+    """The epoch as `train` documents it: order from the key, ragged last mini-batch included."""
+    order_key, _ = jax.random.split(jax.random.fold_in(KEY, epoch_number))
+    order = np.asarray(jax.random.permutation(order_key, len(images)))
+    assert sorted(order) == list(range(len(images)))
+    total = 0.0
+    for i in range(0, len(images), m):
+        x, y = images[order[i : i + m]] / 255, targets[order[i : i + m]]
+        total += reference.cost(params, x, y) * len(x)
+        params = reference.descend(params, x, y, 3.0)
+    return params, total / len(images)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("n", "m"), [(60, 10), (67, 10), (9, 4), (5, 5), (7, 1)])
+def test_an_epoch_is_its_steps_and_the_ragged_last_one_counts_fully(n, m):
+    images, targets = sparse_examples(n, 20, 3)
+    params = nnjax.init(KEY, (20, 6, 3))
+    state = start(KEY, params, SGD)
+    expected = reference.as_numpy(params)
+    for e in range(2):
+        state, cost = epoch(state, images, targets, Objective(), SGD, m)
+        expected, expected_cost = numpy_epoch(expected, images, targets, m, e)
+        assert float(cost) == pytest.approx(expected_cost, rel=1e-12)
+    assert reference.distance(state.params, expected) < 1e-12
+    assert int(state.epoch) == 2
+
+
+@pytest.mark.parametrize("m", [1, 4, 11])
+def test_each_example_of_each_step_sees_a_key_of_its_own_as_documented(m):
+    """A forward that is nothing but noise from its key: the epoch's cost is the mean of the draws."""
+    images, targets = sparse_examples(11, 4, 1)
+    noise = Objective(
+        forward=lambda params, x, key: params * jax.random.uniform(key, (1,)), cost=lambda a, y: a[0]
+    )
+    still = make_optimizer(optax.sgd, {"learning_rate": 0.0})
+    _, cost = epoch(start(KEY, jnp.ones(1), still), images, targets.astype(np.float32), noise, still, m)
+    _, steps_key = jax.random.split(jax.random.fold_in(KEY, 0))
+    draws = [
+        float(jax.random.uniform(key, (1,))[0])
+        for i in range(0, 11, m)
+        for key in jax.random.split(jax.random.fold_in(steps_key, i // m), min(m, 11 - i))
+    ]
+    assert len(set(draws)) == 11
+    assert float(cost) == pytest.approx(np.mean(draws), rel=1e-5)
+
+
+def test_the_callers_params_survive_donation():
+    images, targets = sparse_examples(20, 4, 2)
+    params = nnjax.init(KEY, (4, 2))
+    before = reference.as_numpy(params)
+    epoch(start(KEY, params, SGD), images, targets.astype(np.float32), Objective(), SGD, 10)
+    assert reference.distance(params, before) == 0
