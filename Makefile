@@ -11,7 +11,7 @@ train: .venv/run        ## train the book's network: MNIST where it can be had, 
 test: .venv/dev         ## the tests that you run all day
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/dev        ## and the slow ones
+check: test             ## and the slow ones
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: .venv/dev         ## style, types, layers

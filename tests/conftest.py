@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import jax
-import nnjax
 import pytest
+
+import nnjax
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -5,9 +5,9 @@ import re
 import jax
 import numpy as np
 import pytest
-from nnjax import book
 
 import reference
+from nnjax import book
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import warnings
 from pathlib import Path
 
 import jax
-import nnjax
 import pytest
+
+import nnjax
 from nnjax import cli
 
 TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]

@@ -8,9 +8,10 @@ import sys
 import warnings
 
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import pytest
+
+import nnjax
 from nnjax.data import cache, sources
 from nnjax.data.builders import FILES, read_idx
 from nnjax.data.dataset import Dataset

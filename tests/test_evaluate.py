@@ -1,11 +1,11 @@
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nnjax
 import reference
 
 PARAMS = nnjax.init(jax.random.key(5), (9, 7, 4))

@@ -20,7 +20,10 @@ def test_ten_networks_learn_the_embedded_digits(digits):
 
 
 def test_too_small_and_too_large_a_learning_rate_on_the_digits(digits):
-    good, small, large = (np.mean([train(digits, s, learning_rate=r)[-1] for s in range(3)]) for r in (3.0, 0.001, 100.0))  # fmt: skip
+    def mean(rate):
+        return np.mean([train(digits, seed, learning_rate=rate)[-1] for seed in range(3)])
+
+    good, small, large = map(mean, (3.0, 0.001, 100.0))
     assert good > 2 * small
     assert good > 2 * large
 

@@ -1,10 +1,10 @@
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import optax
 import pytest
 
+import nnjax
 import reference
 
 INIT, KEY = jax.random.key(0), jax.random.key(1)

@@ -1,13 +1,13 @@
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnjax.network import ACTIVATIONS, sizes_of
 
+import nnjax
 import reference
+from nnjax.network import ACTIVATIONS, sizes_of
 
 SIZES = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(tuple)
 

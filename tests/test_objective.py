@@ -1,13 +1,13 @@
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnjax.objective import Objective, check_fits, mean_cost
 
+import nnjax
 import reference
+from nnjax.objective import Objective, check_fits, mean_cost
 
 KEY = jax.random.key(0)
 

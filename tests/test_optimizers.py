@@ -1,9 +1,10 @@
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import optax
 import pytest
+
+import nnjax
 from nnjax.optimizers import OPTIMIZERS, make_optimizer
 
 KEY = jax.random.key(0)
@@ -26,7 +27,7 @@ def test_every_variant_learns_and_another_rate_compiles_nothing(name, digits):
     def train(rate):
         params = nnjax.init(KEY, (64, 30, 10))
         return nnjax.fit(
-            KEY, params, digits, objective=objective, optimizer=FACTORIES[name], epochs=3,
+            KEY, params, digits, objective=objective, optimizer=FACTORIES[name], epochs=5,
             batch_size=100 if name == "lbfgs" else 10, learning_rate=rate,
         )  # fmt: skip
 
@@ -34,7 +35,7 @@ def test_every_variant_learns_and_another_rate_compiles_nothing(name, digits):
     rate = RATES.get(name, {"lbfgs": 1.0, "muon": 0.02}.get(name, 3.0))
     run = train(rate)
     once = len(traces)
-    assert run.history.cost[-1] < 0.5 * run.history.cost[0] or run.history.test_correct[-1] > 200
+    assert run.history.cost[-1] < 0.7 * run.history.cost[0]
     train(rate / 2)
     assert len(traces) <= once + 1  # checking the arguments traces forward once, training not at all
 

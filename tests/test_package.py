@@ -19,7 +19,7 @@ def python(*arguments, executable=sys.executable, **more):
 
 
 def test_importing_nnjax_imports_nothing_heavy():
-    heavy = "tensorflow tensorflow_datasets sklearn matplotlib orbax xarray tyro rich requests".split()
+    heavy = ["tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "tyro", "rich", "requests"]
     code = "import sys, nnjax; print(*set(sys.argv[1:]) & set(sys.modules))"
     assert python("-c", code, *heavy).split() == []
 

@@ -2,14 +2,14 @@ import json
 
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import pytest
-from nnjax.files import check_writable
-from nnjax.runs import environment, write_record
 from safetensors.numpy import save as save_tensors
 
+import nnjax
 import reference
+from nnjax.files import check_writable
+from nnjax.runs import environment, write_record
 
 PARAMS = nnjax.init(jax.random.key(0), (64, 12, 4))
 OBJECTIVE = nnjax.Objective(

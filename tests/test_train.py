@@ -2,15 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-import nnjax
 import numpy as np
 import optax
 import pytest
+
+import nnjax
+import reference
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
 from nnjax.train import epoch, start, step
-
-import reference
 
 KEY = jax.random.key(42)
 SGD = make_optimizer(optax.sgd, {"learning_rate": 3.0})
