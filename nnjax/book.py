@@ -75,9 +75,7 @@ class Network:
     """
 
     def __init__(self, sizes: Sequence[int], key: Array | None = None):
-        init_key, self._key = jax.random.split(
-            jax.random.key(secrets.randbits(31)) if key is None else key
-        )
+        init_key, self._key = jax.random.split(jax.random.key(secrets.randbits(31)) if key is None else key)
         self._adopt(init(init_key, sizes))
         self.num_layers = len(sizes)
         self.sizes = list(sizes)

@@ -40,9 +40,7 @@ class History:
     @classmethod
     def empty(cls, epochs: int) -> "History":
         """A history with room for so many epochs."""
-        return cls(
-            np.full(epochs, np.nan), np.zeros(epochs, int), np.zeros(epochs, int), np.zeros(epochs)
-        )
+        return cls(np.full(epochs, np.nan), np.zeros(epochs, int), np.zeros(epochs, int), np.zeros(epochs))
 
     def until(self, epochs: int) -> "History":
         """A copy of its first so many epochs."""

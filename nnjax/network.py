@@ -104,8 +104,7 @@ def init(key: Array, sizes: Sequence[int], initial_weights: InitialWeights = gau
     sizes = check_sizes(sizes)
     keys = jax.random.split(key, len(sizes) - 1)
     return tuple(
-        initial_weights(k, n_in, n_out)
-        for k, n_in, n_out in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        initial_weights(k, n_in, n_out) for k, n_in, n_out in zip(keys, sizes[:-1], sizes[1:], strict=True)
     )
 
 

@@ -115,9 +115,7 @@ class IsDigit:
 
     def outputs(self, num_classes: int) -> int:
         if self.digit >= num_classes:
-            raise ValueError(
-                f"is_digit({self.digit}) asks for a label beyond the {num_classes} there are"
-            )
+            raise ValueError(f"is_digit({self.digit}) asks for a label beyond the {num_classes} there are")
         return 1
 
     def encode(self, label, n_out):

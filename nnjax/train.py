@@ -59,9 +59,7 @@ def step(
         return mean_cost(params, objective, images, labels, key)
 
     cost, grads = jax.value_and_grad(cost_of)(params)
-    params, opt_state = optimizer.apply(
-        grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of
-    )
+    params, opt_state = optimizer.apply(grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of)
     return params, opt_state, cost
 
 

@@ -48,9 +48,7 @@ def test_feedforward_and_backprop_are_the_equations(net):
         net.feedforward(x)[:, 0], reference.forward(params_of(net), x.T)[-1][0], rtol=1e-5
     )
     nabla_b, nabla_w = net.backprop(x, y)
-    for (dw, db), w, b in zip(
-        reference.backprop(params_of(net), x.T, y.T), nabla_w, nabla_b, strict=True
-    ):
+    for (dw, db), w, b in zip(reference.backprop(params_of(net), x.T, y.T), nabla_w, nabla_b, strict=True):
         np.testing.assert_allclose(w, dw, atol=1e-6)
         np.testing.assert_allclose(b[:, 0], db, atol=1e-6)
 

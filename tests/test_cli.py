@@ -172,9 +172,7 @@ def test_divergence_is_said(capsys):
 
 
 def command(*arguments, **more):
-    environment = (
-        os.environ | {"XDG_CACHE_HOME": more.pop("cache", "/nonexistent")} | more.pop("env", {})
-    )
+    environment = os.environ | {"XDG_CACHE_HOME": more.pop("cache", "/nonexistent")} | more.pop("env", {})
     return [sys.executable, "-m", "nnjax", *map(str, arguments)], environment
 
 
@@ -241,9 +239,7 @@ def test_the_terminal_shows_a_bar(tmp_path):
     """On a terminal: a progress bar with cost, right answers, epochs a second and time left."""
     import pty
 
-    arguments, environment = command(
-        *TRAIN, env={"TERM": "xterm", "COLUMNS": "120"}, cache=str(tmp_path)
-    )
+    arguments, environment = command(*TRAIN, env={"TERM": "xterm", "COLUMNS": "120"}, cache=str(tmp_path))
     leader, follower = pty.openpty()
     process = subprocess.Popen(arguments, env=environment, stdout=follower, stderr=follower)
     os.close(follower)

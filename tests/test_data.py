@@ -38,9 +38,7 @@ def test_digits_are_scikit_learns_split_by_a_fixed_rule(digits):
 
 
 def test_mnist_is_in_the_original_order_and_split_as_the_book_splits_it(mnist, archives):
-    original = {
-        file: read_idx((archives / file).read_bytes()) for files in FILES.values() for file in files
-    }
+    original = {file: read_idx((archives / file).read_bytes()) for files in FILES.values() for file in files}
     images, labels = (original[file] for file in FILES["train"])
     assert images.shape == (60_000, 28, 28)
     np.testing.assert_array_equal(mnist.train.images, images[:50_000].reshape(-1, 784))

@@ -36,9 +36,7 @@ def test_same_key_same_bits_other_key_other_network(digits):
     first, again = fit(digits), fit(digits)
     assert reference.distance(first.params, again.params) == 0
     np.testing.assert_array_equal(first.history.cost, again.history.cost)
-    other = nnjax.fit(
-        jax.random.key(2), nnjax.init(INIT, (64, 30, 10)), digits, epochs=3, learning_rate=3.0
-    )
+    other = nnjax.fit(jax.random.key(2), nnjax.init(INIT, (64, 30, 10)), digits, epochs=3, learning_rate=3.0)
     assert reference.distance(first.params, other.params) > 0
 
 
@@ -61,9 +59,7 @@ def test_divergence_is_recorded_and_does_not_raise(digits):
     run = fit(digits, objective=linear, learning_rate=100.0, epochs=4)
     assert run.history.diverged_at == 0
     assert len(run.history) == 4
-    assert (
-        len(fit(digits, objective=linear, learning_rate=100.0, epochs=4, stop_on_nan=True).history) == 1
-    )
+    assert len(fit(digits, objective=linear, learning_rate=100.0, epochs=4, stop_on_nan=True).history) == 1
 
 
 def test_any_pytree_and_any_objective_train(digits):
@@ -75,9 +71,7 @@ def test_any_pytree_and_any_objective_train(digits):
     def l2(rate, params):
         return rate * jnp.sum(params["w"] ** 2)
 
-    objective = nnjax.Objective(
-        forward, nnjax.softmax_cross_entropy, penalty=jax.tree_util.Partial(l2, 1e-4)
-    )
+    objective = nnjax.Objective(forward, nnjax.softmax_cross_entropy, penalty=jax.tree_util.Partial(l2, 1e-4))
     params = {"w": jnp.zeros((10, 64)), "b": jnp.zeros(10)}
     run = fit(digits, params, objective=objective, optimizer=optax.adam, learning_rate=0.01, epochs=10)
     assert run.history.test_correct[-1] > 0.93 * 296

@@ -58,9 +58,7 @@ def test_activations_keep_shape_and_dtype(name):
     assert ACTIVATIONS[name](z).dtype == z.dtype
 
 
-@pytest.mark.parametrize(
-    ("initial_weights", "w_std"), [(nnjax.gaussian, 1.0), (nnjax.scaled, 784**-0.5)]
-)
+@pytest.mark.parametrize(("initial_weights", "w_std"), [(nnjax.gaussian, 1.0), (nnjax.scaled, 784**-0.5)])
 def test_initial_weights_have_the_promised_spread(initial_weights, w_std):
     w, b = nnjax.init(jax.random.key(3), (784, 3000), initial_weights)[0]
     assert w.dtype == b.dtype == jnp.float32

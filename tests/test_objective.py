@@ -46,9 +46,7 @@ def test_gradient_of_a_batch_is_the_mean_of_its_examples_gradients(sizes, n, see
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(
-    "cost", [nnjax.quadratic, nnjax.sigmoid_cross_entropy, nnjax.softmax_cross_entropy]
-)
+@pytest.mark.parametrize("cost", [nnjax.quadratic, nnjax.sigmoid_cross_entropy, nnjax.softmax_cross_entropy])
 def test_gradients_agree_with_finite_differences(cost):
     output = nnjax.sigmoid if cost is nnjax.quadratic else nnjax.identity
     objective = Objective(nnjax.Dense(nnjax.tanh, output), cost)
@@ -102,9 +100,7 @@ def test_is_digit_says_yes_above_a_half():
 
 def test_logits_are_read_as_activations():
     """Above a half means z > 0 where the cost takes z: -0.1 is a no, 0.1 a yes."""
-    objective = Objective(
-        nnjax.Dense(output=nnjax.identity), nnjax.sigmoid_cross_entropy, nnjax.is_digit(9)
-    )
+    objective = Objective(nnjax.Dense(output=nnjax.identity), nnjax.sigmoid_cross_entropy, nnjax.is_digit(9))
     for z, answer in ((-0.1, 0), (0.1, 1), (0.6, 1)):
         params = (nnjax.Layer(jnp.zeros((1, 2)), jnp.array([z])),)
         assert int(nnjax.answers(params, jnp.zeros((1, 2)), objective)[0]) == answer
@@ -165,9 +161,7 @@ def test_uint8_is_scaled_and_floats_are_not():
         (Objective(code=nnjax.binary), (4, 5), 12, "cannot write 12"),
         (Objective(code=nnjax.is_digit(9)), (4, 1), 5, "beyond"),
         (
-            Objective(
-                nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy, nnjax.is_digit(1)
-            ),
+            Objective(nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy, nnjax.is_digit(1)),
             (4, 1),
             10,
             "sigmoid_cross_entropy",

@@ -32,9 +32,7 @@ def assert_agrees_with_numpy(images, targets, sizes, steps=100, m=10):
     for i in range(steps):
         rows = (np.arange(m) + i * m) % len(images)
         x, y = images[rows], targets[rows]
-        ours, opt_state, _ = one_step(
-            ours, opt_state, jnp.asarray(x), jnp.asarray(y), KEY, Objective(), SGD
-        )
+        ours, opt_state, _ = one_step(ours, opt_state, jnp.asarray(x), jnp.asarray(y), KEY, Objective(), SGD)
         theirs = reference.descend(theirs, x / 255, y, 3.0)
     assert ours[0].w.dtype == jnp.float64
     assert reference.distance(ours, params) > 0.01

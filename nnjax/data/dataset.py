@@ -127,9 +127,7 @@ def _checked(which: str, images, labels) -> Split:
 def _num_classes(splits: list[Split], given: int | None) -> int:
     """The number of labels: found, or given and checked."""
     most = [
-        int(s.labels.max()) + 1 if s.labels.ndim == 1 else s.labels.shape[1]
-        for s in splits
-        if len(s.labels)
+        int(s.labels.max()) + 1 if s.labels.ndim == 1 else s.labels.shape[1] for s in splits if len(s.labels)
     ]
     if given is None:
         return max(most)

@@ -56,9 +56,7 @@ class Model:
 
     def __call__(self, x: Num[Array, " pixels"]) -> Float[Array, " n_out"]:
         """The output activations for one image, (pixels,), uint8 or float in [0, 1]."""
-        return self.objective.activations(
-            self.params, as_input(jnp.asarray(x), float_dtype(self.params))
-        )
+        return self.objective.activations(self.params, as_input(jnp.asarray(x), float_dtype(self.params)))
 
 
 def save(
@@ -82,9 +80,7 @@ def save(
       OSError: what the disk says; an older file is still there.
     """
     if not is_dense(params) or not isinstance(objective.forward, Dense):
-        raise ValueError(
-            "only dense networks (a tuple of Layer, forward=Dense(...)) go into model files"
-        )
+        raise ValueError("only dense networks (a tuple of Layer, forward=Dense(...)) go into model files")
     meta = {
         "format": 1,
         "sizes": sizes_of(params),
@@ -113,9 +109,7 @@ def read_model(path: str | os.PathLike) -> Model:
         with safe_open(path, framework="numpy") as file:
             meta = json.loads((file.metadata() or {})["nnjax"])
             sizes = check_sizes(meta["sizes"])
-            params = tuple(
-                _layer(file, i, n_in, n_out) for i, (n_in, n_out) in enumerate(pairwise(sizes))
-            )
+            params = tuple(_layer(file, i, n_in, n_out) for i, (n_in, n_out) in enumerate(pairwise(sizes)))
         return Model(
             params=params,
             objective=Objective(

@@ -1,0 +1,1 @@
+"""Experiments: one file a question, each a command, a record and a figure."""
