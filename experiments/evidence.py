@@ -18,7 +18,7 @@ class Flags:
 
     dataset: str = "mnist"
     """mnist, fashion_mnist, kmnist, digits or auto."""
-    seeds: int = 10
+    seeds: int = 20
     """Networks trained for each setting."""
     epochs: int = 30
     """Epochs of each."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from tyro.conf import Positional, subcommand
 
 import nnjax
 from nnjax.data import Dataset, load
-from nnjax.data.sources import cache_path, manual_path, prepared_path, resolve_data_dir
+from nnjax.data.sources import FAMILY, cache_path, manual_path, prepared_path, resolve_data_dir
 from nnjax.evaluate import confusion, count_correct
 from nnjax.files import check_writable
 from nnjax.loop import Run, fit
@@ -73,8 +73,8 @@ class Train:
         variant = choose("optimizer", self.optimizer, OPTIMIZERS)
         initial_weights = choose("initial weights", self.initial_weights, INITIAL_WEIGHTS)
         rate = variant.learning_rate if self.learning_rate is None else self.learning_rate
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
         for path in filter(None, (self.save, self.json)):
             check_writable(path)
 
@@ -95,19 +95,21 @@ class Train:
                 callback=lambda run: display.show(run) or bool(interrupted),
                 learning_rate=rate,
             )
-        settings = {k: v for k, v in asdict(self).items() if k not in ("save", "json", "data_dir")}
-        settings |= {"dataset": data.name, "learning_rate": rate, "sizes": sizes}
         _summarise(run, data)
-        if self.save:
-            save(self.save, run.params, objective, data, settings)
-            console.print(f"model in {self.save}: nnjax evaluate {self.save}")
+        settings = {k: v for k, v in asdict(self).items() if k not in ("save", "json", "data_dir")}
+        self._keep(run, objective, data, settings | {"dataset": data.name, "learning_rate": rate})
+        if interrupted:
+            console.print(f"interrupted after {len(run.history)} of {self.epochs} epochs")
+        return INTERRUPTED if interrupted else 0
+
+    def _keep(self, run: Run, objective: Objective, data: Dataset, settings: dict[str, Any]) -> None:
         if self.json:
             record = {"settings": settings, "history": asdict(run.history)} | environment()
             write_record(self.json, record)
             console.print(f"record in {self.json}")
-        if interrupted:
-            console.print(f"interrupted after {len(run.history)} of {self.epochs} epochs")
-        return INTERRUPTED if interrupted else 0
+        if self.save:
+            save(self.save, run.params, objective, data, settings)
+            console.print(f"model in {self.save}: nnjax evaluate {self.save}")
 
     def _objective(self) -> Objective:
         cost = choose("cost", self.cost, COSTS)
@@ -157,6 +159,7 @@ class Data:
         if self.action == "prepare":
             console.print(repr(load(self.dataset, self.data_dir)))
             return 0
+        choose("data set to prepare", self.dataset, dict.fromkeys(FAMILY))
         root = resolve_data_dir(self.data_dir)
         places = {
             "prepared": prepared_path(self.dataset, root),
@@ -164,11 +167,11 @@ class Data:
             "by hand": manual_path(self.dataset, root),
         }
         for what, path in places.items():
-            console.print(f"{what:9} {'yes' if path.exists() else 'no':4} {path}", soft_wrap=True)
+            console.print(f"{what:9} {'yes' if path.exists() else 'no':4} {path}")
         return 0
 
 
-console = Console()
+console = Console(highlight=False, soft_wrap=True)
 
 
 class _Display:
@@ -201,7 +204,7 @@ class _Display:
         rate = done / (time.perf_counter() - self._began)
         self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
         if not console.is_terminal:
-            console.print(f"epoch {done:3} / {self._epochs}  {line}", highlight=False)
+            console.print(f"epoch {done:3} / {self._epochs}  {line}")
 
 
 @contextmanager
@@ -264,6 +267,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.run()
     except (ValueError, OSError) as error:
         errors.print(f"nnjax: error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        told = str(error).partition("\n")[0]
+        errors.print(f"nnjax: error: this machine cannot do that: {told}", markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         errors.print("nnjax: interrupted, nothing was trained")

@@ -19,7 +19,7 @@ from nnjax.optimizers import Factory, make_optimizer
 from nnjax.train import TrainState, epoch, start
 
 
-@dataclass
+@dataclass(frozen=True)
 class History:
     """What happened, epoch by epoch: arrays with a leading epoch axis.
 
@@ -35,17 +35,13 @@ class History:
     validation_correct: np.ndarray
     test_correct: np.ndarray
     seconds: np.ndarray
-    diverged_at: int = -1
+    diverged_at: int
 
     @classmethod
-    def empty(cls, epochs: int) -> "History":
-        """A history with room for so many epochs."""
-        return cls(np.full(epochs, np.nan), np.zeros(epochs, int), np.zeros(epochs, int), np.zeros(epochs))
-
-    def until(self, epochs: int) -> "History":
-        """A copy of its first so many epochs."""
-        arrays = (self.cost, self.validation_correct, self.test_correct, self.seconds)
-        return History(*(a[:epochs].copy() for a in arrays), diverged_at=self.diverged_at)
+    def of(cls, rows: list[tuple[float, int, int, float]], diverged_at: int) -> "History":
+        """The history of these epochs, each (cost, validation_correct, test_correct, seconds)."""
+        cost, validation_correct, test_correct, seconds = map(np.array, zip(*rows, strict=True))
+        return cls(cost, validation_correct, test_correct, seconds, diverged_at)
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -117,21 +113,20 @@ def fit(
     arguments = (training.images, training.labels, objective, method, batch_size)
     epoch.lower(state, *arguments).compile()  # ahead of the first epoch's clock
 
-    history = History.empty(epochs)
+    rows, diverged_at = [], -1
     for e in range(epochs):
         began = time.perf_counter()
         state, cost = jax.block_until_ready(epoch(state, *arguments))
-        history.seconds[e] = time.perf_counter() - began
-        history.cost[e] = cost
-        history.validation_correct[e] = _count(state.params, validation, objective)
-        history.test_correct[e] = _count(state.params, test, objective)
-        if history.diverged_at < 0 and not _all_finite((cost, state.params)):
-            history.diverged_at = e
-        if callback and callback(Run(jax.tree.map(jnp.copy, state), history.until(e + 1))):
+        seconds = time.perf_counter() - began
+        counts = (_count(state.params, split, objective) for split in (validation, test))
+        rows.append((float(cost), *counts, seconds))
+        if diverged_at < 0 and not _all_finite((cost, state.params)):
+            diverged_at = e
+        if callback and callback(Run(jax.tree.map(jnp.copy, state), History.of(rows, diverged_at))):
             break
-        if stop_on_nan and history.diverged_at >= 0:
+        if stop_on_nan and diverged_at >= 0:
             break
-    return Run(state, history.until(e + 1))
+    return Run(state, History.of(rows, diverged_at))
 
 
 def _count(params: Any, split: Split, objective: Objective) -> int:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Integer, UInt8
+from jaxtyping import Array, Float, Integer, Num, UInt8
 
 from nnjax.network import Activation, feedforward, identity, is_dense, sigmoid, sizes_of
 
@@ -215,8 +215,14 @@ def as_target(label: Array, code: Code, n_out: int, dtype: jnp.dtype) -> Array:
     return (code.encode(label, n_out) if is_label else label).astype(dtype)
 
 
-def mean_cost(params: Any, objective: Objective, images: Array, labels: Array, key: Array) -> Array:
-    """C of a mini-batch: the mean over its examples of the cost, plus the penalty; a scalar.
+def mean_cost(
+    params: Any,
+    objective: Objective,
+    images: Num[Array, "m pixels"],
+    labels: Num[Array, "m ..."],
+    key: Array,
+) -> Float[Array, ""]:
+    """C of a mini-batch: the mean over its examples of the cost, plus the penalty.
 
     With the quadratic cost this is 1/(2m) Σ_x ‖y(x) − a‖², the book's equation 6.
     """

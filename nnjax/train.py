@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from nnjax.objective import Objective, mean_cost
 from nnjax.optimizers import Optimizer
@@ -39,8 +39,8 @@ def start(key: Array, params: Any, optimizer: Optimizer) -> TrainState:
 def step(
     params: Any,
     opt_state: optax.OptState,
-    images: Array,
-    labels: Array,
+    images: Num[Array, "m pixels"],
+    labels: Num[Array, "m ..."],
     key: Array,
     objective: Objective,
     optimizer: Optimizer,
@@ -66,8 +66,8 @@ def step(
 @partial(jax.jit, static_argnames="batch_size", donate_argnames="state")
 def epoch(
     state: TrainState,
-    images: Array,
-    labels: Array,
+    images: Num[Array, "n pixels"],
+    labels: Num[Array, "n ..."],
     objective: Objective,
     optimizer: Optimizer,
     batch_size: int,
