@@ -26,6 +26,7 @@ PEERS: dict[str, type[peers.Peer]] = {
     "nnjax `fit`": peers.Fit,
     "JAX, one jitted call a step": peers.JittedStep,
     "NumPy by mini-batches": peers.NumpyBatches,
+    "NumPy by mini-batches, float32": peers.NumpySingle,
     "the book's loop": peers.BookLoop,
     "PyTorch, compiled": peers.CompiledTorch,
     "PyTorch, eager": peers.Torch,
@@ -92,10 +93,10 @@ def main() -> None:
     """Run, print the table, write the record."""
     flags = tyro.cli(Flags, description=__doc__)
     record = run(flags)
-    print(f"{'':30} {'s/epoch':>8} {'fit/peer':>9} {'start-up':>9} {'right':>6}")
+    print(f"{'':31} {'s/epoch':>8} {'fit/peer':>9} {'start-up':>9} {'right':>6}")
     for p in record["peers"]:
         print(
-            f"{p['name']:30} {p['median']:8.3f} {p['ratio']:9.2f} {p['startup']:9.1f} {p['test_correct']:6}"
+            f"{p['name']:31} {p['median']:8.3f} {p['ratio']:9.2f} {p['startup']:9.1f} {p['test_correct']:6}"
         )
     flags.output.parent.mkdir(parents=True, exist_ok=True)
     write_record(flags.output, record)

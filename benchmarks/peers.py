@@ -22,13 +22,15 @@ SIZES, M, ETA = (784, 30, 10), 10, 3.0
 class Peer:
     """An epoch and its clock."""
 
+    dtype: type = np.float32
+
     def __init__(self, seed: int, data: nnjax.Dataset):
         self.rng = np.random.default_rng(seed)
         self.data = data
-        self.x = data.train.images.astype(np.float32) / 255
-        self.y = np.eye(10, dtype=np.float32)[data.train.labels]
+        self.x = data.train.images.astype(self.dtype) / 255
+        self.y = np.eye(10, dtype=self.dtype)[data.train.labels]
         self.params: Any = [
-            (self.rng.normal(size=(o, i)).astype(np.float32), self.rng.normal(size=o).astype(np.float32))
+            (self.rng.normal(size=(o, i)).astype(self.dtype), self.rng.normal(size=o).astype(self.dtype))
             for i, o in pairwise(SIZES)
         ]
 
@@ -41,7 +43,7 @@ class Peer:
         raise NotImplementedError
 
     def correct(self) -> int:
-        params = tuple(nnjax.Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in self.params)
+        params = tuple(nnjax.Layer(*map(jnp.float32, layer)) for layer in self.params)
         return int(nnjax.count_correct(params, *self.data.test))
 
 
@@ -83,8 +85,11 @@ class JittedStep(Peer):
 
 
 class NumpyBatches(Peer):
-    """NumPy, a mini-batch at a time as matrices."""
+    """NumPy, a mini-batch at a time as matrices, in the float64 that it gives unasked."""
 
+    dtype = np.float64
+
+    @np.errstate(over="ignore")
     def epoch(self):
         order = self.rng.permutation(len(self.x))
         x, y = self.x[order], self.y[order]
@@ -95,20 +100,28 @@ class NumpyBatches(Peer):
             a2 = 1 / (1 + np.exp(-(a1 @ w2.T + b2)))
             d2 = (a2 - y[i : i + M]) * a2 * (1 - a2)
             d1 = (d2 @ w2) * a1 * (1 - a1)
-            scale = np.float32(ETA / len(a0))
+            scale = self.dtype(ETA / len(a0))
             w2 -= scale * (d2.T @ a1)
             b2 -= scale * d2.sum(axis=0)
             w1 -= scale * (d1.T @ a0)
             b1 -= scale * d1.sum(axis=0)
 
 
+class NumpySingle(NumpyBatches):
+    """The same in float32, as one who minds speed would have it."""
+
+    dtype = np.float32
+
+
 class BookLoop(Peer):
     """The book's program from its description: each example backpropagated by itself, in columns."""
 
+    dtype = np.float64
+
     def __init__(self, seed, data):
         super().__init__(seed, data)
-        self.weights = [w.astype(np.float64) for w, _ in self.params]
-        self.biases = [b[:, None].astype(np.float64) for _, b in self.params]
+        self.weights = [w for w, _ in self.params]
+        self.biases = [b[:, None] for _, b in self.params]
         self.pairs = [(x[:, None], y[:, None]) for x, y in zip(self.x, self.y, strict=True)]
 
     def epoch(self):

@@ -16,7 +16,7 @@ def data():
     return nnjax.Dataset.from_arrays((images, labels), test=(images, labels), num_classes=10)
 
 
-@pytest.mark.parametrize("peer", [peers.NumpyBatches, peers.JittedStep])
+@pytest.mark.parametrize("peer", [peers.NumpyBatches, peers.NumpySingle, peers.JittedStep])
 def test_mini_batch_peers_are_plain_sgd(peer, data):
     made = peer(0, data)
     expected = reference.as_numpy(made.params)
