@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -105,8 +105,11 @@ def make_optimizer(
         raise ValueError(f"optimizer must be an optax factory such as optax.sgd, not {factory!r}")
     _check_names(factory, hyperparameters)
     numbers = {k: _number(k, v) for k, v in hyperparameters.items() if _is_number(k, v)}
-    options = tuple((k, v) for k, v in sorted(hyperparameters.items()) if k not in numbers)
-    return Optimizer(factory, options, numbers)
+    options = {k: v for k, v in sorted(hyperparameters.items()) if k not in numbers}
+    for name, value in options.items():
+        if not isinstance(value, Hashable):
+            raise ValueError(f"{name} must be one number, or a value that can be hashed, not {value!r}")
+    return Optimizer(factory, tuple(options.items()), numbers)
 
 
 def _check_names(factory: Factory, hyperparameters: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def descend(params, x, y, learning_rate):
 
 
 def as_numpy(params):
-    return [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in params]
+    return [(np.array(w, np.float64), np.array(b, np.float64)) for w, b in params]
 
 
 def distance(params, others):

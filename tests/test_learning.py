@@ -7,9 +7,9 @@ import pytest
 import nnjax
 
 
-def train(data, seed, hidden=30, epochs=30, **hyperparameters):
+def train(data, seed, hidden=30, epochs=30, initial_weights=nnjax.gaussian, **hyperparameters):
     init_key, fit_key = jax.random.split(jax.random.key(seed))
-    params = nnjax.init(init_key, (data.train.images.shape[1], hidden, 10))
+    params = nnjax.init(init_key, (data.train.images.shape[1], hidden, 10), initial_weights)
     return nnjax.fit(fit_key, params, data, epochs=epochs, **hyperparameters).history.test_correct
 
 
@@ -53,9 +53,16 @@ def test_a_large_learning_rate_on_mnist_saturates_the_neurons(mnist):
 
 
 @pytest.mark.slow
-def test_100_hidden_neurons_read_more_where_no_output_is_stuck(mnist):
-    """[784, 100, 10], η = 3.0: the book's 96-97 % is what its better seeds reach."""
-    right = np.array([train(mnist, seed, hidden=100, learning_rate=3.0)[-1] for seed in range(6)])
-    assert right.max() >= 9600
-    assert 2 <= np.sum(right >= 9600) <= 6
-    assert right.max() < 9750
+def test_100_hidden_neurons_start_lower_with_the_books_weights(mnist):
+    """[784, 100, 10], η = 3.0: N(0, 1) weights saturate output neurons, and most seeds start badly."""
+    right = np.array([train(mnist, seed, hidden=100, epochs=1, learning_rate=3.0) for seed in range(8)])
+    assert np.median(right) < 8800
+
+
+@pytest.mark.slow
+def test_100_hidden_neurons_read_what_the_book_says_where_none_is_stuck(mnist):
+    """The book's 96-97 % and more, from each seed, when the initial weights are scaled."""
+    for seed in range(3):
+        weights = nnjax.scaled
+        right = train(mnist, seed, hidden=100, epochs=10, initial_weights=weights, learning_rate=3.0)
+        assert right[-1] >= 9600

@@ -81,6 +81,7 @@ def test_numbers_are_leaves_and_the_rest_is_static():
         (optax.sgd, {"learning_rte": 1.0}, "did you mean 'learning_rate'"),
         (optax.sgd, {}, "learning_rate"),
         (optax.sgd, {"learning_rate": jnp.ones(3)}, "one number"),
+        (optax.sgd, {"learning_rate": [1.0, 2.0]}, "one number"),
         (optax.sgd(0.1), {"learning_rate": 1.0}, "factory"),
         ("sgd", {"learning_rate": 1.0}, "optax.sgd"),
     ],
