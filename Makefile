@@ -20,8 +20,9 @@ lint: .venv/dev         ## style, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/dev        ## seconds an epoch, beside peers measured in the same run
-	$(BIN)/python -m benchmarks.epoch $(ARGS)
+bench: .venv/dev        ## seconds an epoch beside peers, and of the whole command
+	$(BIN)/python -m benchmarks.epoch
+	$(BIN)/python -m benchmarks.start
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from nnjax.codes import Binary, binary, is_digit, one_hot
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.evaluate import answers, confusion, count_correct, outputs
 from nnjax.loop import History, Run, fit
@@ -19,12 +20,8 @@ from nnjax.network import (
     tanh,
 )
 from nnjax.objective import (
-    Binary,
     Dense,
     Objective,
-    binary,
-    is_digit,
-    one_hot,
     quadratic,
     sigmoid_cross_entropy,
     softmax_cross_entropy,

@@ -22,11 +22,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from nnjax import network
 from nnjax.data import Dataset, Split, load
 from nnjax.evaluate import count_correct
 from nnjax.loop import Run, fit
 from nnjax.network import Layer, Params, feedforward, init
-from nnjax.network import sigmoid as sigmoid  # one of the book's names too
 from nnjax.objective import Objective, as_input, as_target, one_hot, quadratic
 from nnjax.optimizers import make_optimizer
 from nnjax.train import start, step
@@ -37,6 +37,11 @@ Pairs = Iterable[tuple[Column, Any]]
 _step = jax.jit(step)
 _columns_forward = jax.jit(jax.vmap(feedforward, in_axes=(None, 1), out_axes=1))
 _gradient = jax.jit(jax.grad(lambda params, x, y: quadratic(feedforward(params, x), y)))
+
+
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + e^-z), element by element."""
+    return network.sigmoid(jnp.asarray(z, float))
 
 
 def sigmoid_prime(z: Array) -> Array:
@@ -51,18 +56,22 @@ def load_data_wrapper(name: str = "mnist") -> tuple[list, list, list]:
     training data, and the digit itself in the other two. `load` says which names there are.
     """
     data = load(name)
+    dtype = jnp.result_type(float)
 
-    def pairs(split: Split) -> list:
-        x = np.asarray(as_input(jnp.asarray(split.images), jnp.dtype(jnp.float32)))
-        return list(zip(x[:, :, None], split.labels, strict=True))
+    def columns(rows: Array) -> np.ndarray:
+        return np.asarray(rows)[:, :, None]
 
-    columns = np.asarray(
-        jax.vmap(lambda digit: as_target(digit, one_hot, data.num_classes, jnp.dtype(jnp.float32)))(
-            jnp.asarray(data.train.labels)
-        )
-    )[:, :, None]
-    training = [(x, y) for (x, _), y in zip(pairs(data.train), columns, strict=True)]
-    return training, pairs(data.validation), pairs(data.test)
+    def pairs(split: Split, y: np.ndarray) -> list:
+        return list(zip(columns(as_input(jnp.asarray(split.images), dtype)), y, strict=True))
+
+    def desired(digit: Array) -> Array:
+        return as_target(digit, one_hot, data.num_classes, dtype)
+
+    return (
+        pairs(data.train, columns(jax.vmap(desired)(jnp.asarray(data.train.labels)))),
+        pairs(data.validation, np.asarray(data.validation.labels)),
+        pairs(data.test, np.asarray(data.test.labels)),
+    )
 
 
 class Network:
@@ -157,6 +166,10 @@ class Network:
 
 def _stack(pairs: Pairs) -> Split:
     """A list of the book's pairs as arrays: columns become rows, digits stay digits."""
-    images, labels = zip(*pairs, strict=True)
-    y = np.asarray(labels)
-    return Split(np.asarray(images, np.float32)[:, :, 0], y[:, :, 0] if y.ndim > 1 else y)
+    pairs = list(pairs)
+    if not pairs:
+        raise ValueError("the list of pairs (x, y) is empty")
+    x, y = np.asarray([x for x, _ in pairs], jnp.result_type(float)), np.asarray([y for _, y in pairs])
+    if x.ndim != 3 or x.shape[2] != 1:
+        raise ValueError(f"x must be a column (n, 1) in each pair, not {x.shape[1:]}")
+    return Split(x[:, :, 0], y[:, :, 0] if y.ndim == 3 else y)

@@ -1,12 +1,10 @@
 """The `nnjax` command: train, evaluate, data."""
 
 import os
-import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,14 +19,15 @@ from rich.table import Table
 from tyro.conf import Positional, subcommand
 
 import nnjax
+from nnjax.codes import CODES
 from nnjax.data import Dataset, load
-from nnjax.data.sources import FAMILY, cache_path, manual_path, prepared_path, resolve_data_dir
+from nnjax.data.sources import NAMES, URLS, cache_path, manual_path, prepared_path, resolve_data_dir
 from nnjax.evaluate import confusion, count_correct
 from nnjax.files import check_writable
 from nnjax.loop import Run, fit
 from nnjax.names import choose
 from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, identity, init, sigmoid
-from nnjax.objective import CODES, COSTS, Dense, Objective, check_fits, quadratic
+from nnjax.objective import COSTS, Dense, Objective, check_fits, quadratic
 from nnjax.optimizers import OPTIMIZERS
 from nnjax.runs import environment, read_model, save, write_record
 
@@ -75,41 +74,41 @@ class Train:
         rate = variant.learning_rate if self.learning_rate is None else self.learning_rate
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
-        for path in filter(None, (self.save, self.json)):
-            check_writable(path)
+        self._check_paths()
 
         data = load(self.dataset, self.data_dir)
         sizes = (data.train.images.shape[1], *self.hidden, objective.code.outputs(data.num_classes))
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
         params = init(init_key, sizes, initial_weights)
         console.print(f"{data.name}: training {list(sizes)} on {len(data.train.labels):,} images")
-        with _interruptible() as interrupted, _Display(self.epochs, data) as display:
-            run = fit(
-                fit_key,
-                params,
-                data,
+        with _Display(self.epochs, data) as display:
+            run = _fit_until_interrupted(
+                display.show,
+                (fit_key, params, data),
                 objective=objective,
                 optimizer=variant.factory,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
-                callback=lambda run: display.show(run) or bool(interrupted),
                 learning_rate=rate,
             )
-        _summarise(run, data)
         settings = {k: v for k, v in asdict(self).items() if k not in ("save", "json", "data_dir")}
-        self._keep(run, objective, data, settings | {"dataset": data.name, "learning_rate": rate})
-        if interrupted:
-            console.print(f"interrupted after {len(run.history)} of {self.epochs} epochs")
-        return INTERRUPTED if interrupted else 0
+        self._write(run, objective, data, settings | {"dataset": data.name, "learning_rate": rate})
+        return _summarise(run, data, self.epochs)
 
-    def _keep(self, run: Run, objective: Objective, data: Dataset, settings: dict[str, Any]) -> None:
+    def _check_paths(self) -> None:
+        for path in filter(None, (self.save, self.json)):
+            check_writable(path)
+        if self.save and self.json and self.save.resolve() == self.json.resolve():
+            raise ValueError(f"--save and --json both name {self.save}: one would replace the other")
+
+    def _write(self, run: Run, objective: Objective, data: Dataset, settings: dict[str, Any]) -> None:
+        if self.save:
+            save(self.save, run.params, objective, data, settings)
+            console.print(f"model in {self.save}: nnjax evaluate {self.save}")
         if self.json:
             record = {"settings": settings, "history": asdict(run.history)} | environment()
             write_record(self.json, record)
             console.print(f"record in {self.json}")
-        if self.save:
-            save(self.save, run.params, objective, data, settings)
-            console.print(f"model in {self.save}: nnjax evaluate {self.save}")
 
     def _objective(self) -> Objective:
         cost = choose("cost", self.cost, COSTS)
@@ -131,16 +130,17 @@ class Evaluate:
 
     def run(self) -> int:
         model = read_model(self.model)
+        if not self.dataset and model.dataset not in NAMES:
+            raise ValueError(f"the model was trained on {model.dataset!r}: say --dataset with one of {NAMES}")
         data = load(self.dataset or model.dataset, self.data_dir)
         check_fits(model.objective, model.params, *data.train, data.num_classes)
         for which, split in (("validation", data.validation), ("test", data.test)):
             right = int(count_correct(model.params, *split, model.objective))
             console.print(f"{data.name} {which}: {_share(right, len(split.labels))}")
-        matrix = confusion(model.params, *data.test, data.num_classes, model.objective)
-        table = Table("truth", *map(str, range(data.num_classes)), title="test: answers by truth")
-        for truth, row in enumerate(np.asarray(matrix)):
-            if row.any():
-                table.add_row(str(truth), *map(str, row))
+        matrix = np.asarray(confusion(model.params, *data.test, model.objective))
+        table = Table("truth", *map(str, range(len(matrix))), title="test: answers by truth")
+        for truth, row in enumerate(matrix):
+            table.add_row(str(truth), *map(str, row))
         console.print(table)
         return 0
 
@@ -151,15 +151,15 @@ class Data:
 
     action: Positional[Literal["prepare", "where"]]
     dataset: Positional[str] = "mnist"
-    """mnist, fashion_mnist or kmnist; digits needs no preparation."""
+    """mnist, fashion_mnist or kmnist; digits is embedded and needs no preparation."""
     data_dir: Path | None = None
     """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
 
     def run(self) -> int:
+        choose("data set to prepare", self.dataset, URLS)
         if self.action == "prepare":
             console.print(repr(load(self.dataset, self.data_dir)))
             return 0
-        choose("data set to prepare", self.dataset, dict.fromkeys(FAMILY))
         root = resolve_data_dir(self.data_dir)
         places = {
             "prepared": prepared_path(self.dataset, root),
@@ -171,7 +171,15 @@ class Data:
         return 0
 
 
-console = Console(highlight=False, soft_wrap=True)
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader of a pipe has left: say no more, and end as Ctrl-C does."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise KeyboardInterrupt
+
+
+console = _Console(highlight=False, soft_wrap=True)
 
 
 class _Display:
@@ -207,34 +215,38 @@ class _Display:
             console.print(f"epoch {done:3} / {self._epochs}  {line}")
 
 
-@contextmanager
-def _interruptible():
-    """Collect Ctrl-C in a list instead of raising it; a second one raises as ever."""
-    interrupts: list[int] = []
+def _fit_until_interrupted(show: Callable[[Run], None], arguments: tuple, **settings: Any) -> Run:
+    """What `fit` returns, or after Ctrl-C the whole epochs that it reached, where there are any."""
+    reached: list[Run] = []
 
-    def note(number, frame):
-        interrupts.append(number)
-        signal.signal(signal.SIGINT, before)
+    def keep(run: Run) -> None:
+        reached[:] = [run]
+        show(run)
 
-    before = signal.signal(signal.SIGINT, note)
     try:
-        yield interrupts
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return fit(*arguments, callback=keep, **settings)
+    except KeyboardInterrupt:
+        if not reached:
+            raise
+        return reached[0]
 
 
 def _share(right: int, of: int) -> str:
     return f"{right:,} of {of:,} right ({right / of:.2%})"
 
 
-def _summarise(run: Run, data: Dataset) -> None:
+def _summarise(run: Run, data: Dataset, epochs: int) -> int:
+    """Say what was reached, and return the exit code."""
     history = run.history
-    seconds = history.seconds.sum()
     console.print(f"validation: {_share(history.validation_correct[-1], len(data.validation.labels))}")
     console.print(f"test: {_share(history.test_correct[-1], len(data.test.labels))}")
-    console.print(f"{len(history)} epochs in {seconds:.1f} s of training")
+    console.print(f"{len(history)} epochs in {history.seconds.sum():.1f} s of training")
     if history.diverged_at >= 0:
-        console.print(f"diverged in epoch {history.diverged_at}: a smaller learning rate usually helps")
+        console.print(f"diverged in epoch {history.diverged_at + 1}: a smaller learning rate usually helps")
+    if len(history) < epochs:
+        console.print(f"interrupted after {len(history)} of {epochs} epochs")
+        return INTERRUPTED
+    return 0
 
 
 def _use_compilation_cache() -> None:

@@ -1,6 +1,5 @@
 """What a network answers, and how often it is right: over all examples, none dropped."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,29 +12,15 @@ from nnjax.objective import Objective, as_input, as_target, float_dtype
 _CHUNK = 1000
 
 
-def _outputs(params: Any, images: Array, objective: Objective) -> Array:
-    dtype = float_dtype(params)
-    return jax.lax.map(
-        lambda image: objective.activations(params, as_input(image, dtype)),
-        images,
-        batch_size=_CHUNK,
-    )
-
-
-def _answers_and_truths(params: Any, images: Array, labels: Array, objective: Objective):
-    """What the network answers and what is right: a target is read as an output would be."""
-    a = _outputs(params, images, objective)
-    y = jax.vmap(lambda label: as_target(label, objective.code, a.shape[1], a.dtype))(labels)
-    decode = jax.vmap(objective.code.decode)
-    return decode(a), decode(y)
-
-
 @jax.jit
 def outputs(
     params: Any, images: Num[Array, "n pixels"], objective: Objective = Objective()
 ) -> Float[Array, "n n_out"]:
-    """The output activations for every image, between 0 and 1 for the costs of this project."""
-    return _outputs(params, images, objective)
+    """The output activations for every image, as `objective.code` reads them."""
+    dtype = float_dtype(params)
+    return jax.lax.map(
+        lambda image: objective.activations(params, as_input(image, dtype)), images, batch_size=_CHUNK
+    )
 
 
 @jax.jit
@@ -43,7 +28,18 @@ def answers(
     params: Any, images: Num[Array, "n pixels"], objective: Objective = Objective()
 ) -> Int[Array, " n"]:
     """What the network answers to every image: labels for `one_hot` and `binary`, (n,)."""
-    return jax.vmap(objective.code.decode)(_outputs(params, images, objective))
+    return jax.vmap(objective.code.decode)(outputs(params, images, objective))
+
+
+def _answers_and_truths(params: Any, images: Array, labels: Array, objective: Objective):
+    """What the network answers, what is right, and how many answers there are.
+
+    A label is encoded and a target taken as it is: both are then read as an output would be.
+    """
+    a = outputs(params, images, objective)
+    n_out, code = a.shape[1], objective.code
+    y = jax.vmap(lambda label: as_target(label, code, n_out, a.dtype))(labels)
+    return jax.vmap(code.decode)(a), jax.vmap(code.decode)(y), code.answers(n_out)
 
 
 @jax.jit
@@ -59,18 +55,20 @@ def count_correct(
       images: (n, pixels), uint8 or float, as in a `Dataset`.
       labels: (n,) integers, or (n, n_out) targets, which mean what `objective.code` reads in them.
     """
-    given, right = _answers_and_truths(params, images, labels, objective)
+    given, right, _ = _answers_and_truths(params, images, labels, objective)
     return jnp.sum(given == right)
 
 
-@partial(jax.jit, static_argnames="num_classes")
+@jax.jit
 def confusion(
     params: Any,
     images: Num[Array, "n pixels"],
     labels: Num[Array, "n ..."],
-    num_classes: int,
     objective: Objective = Objective(),
-) -> Int[Array, "num_classes num_classes"]:
-    """How often each answer was given where each was right: row the truth, column the answer."""
-    given, right = _answers_and_truths(params, images, labels, objective)
-    return jnp.zeros((num_classes, num_classes), int).at[right, given].add(1)
+) -> Int[Array, "answers answers"]:
+    """How often each answer was given where each was right: row the truth, column the answer.
+
+    The answers are labels for `one_hot` and `binary`, and no and yes for `is_digit`.
+    """
+    given, right, answers = _answers_and_truths(params, images, labels, objective)
+    return jnp.zeros((answers, answers), int).at[right, given].add(1)

@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and a path that cannot be is known before the work."""
 
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -11,26 +12,26 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
       OSError: what the disk says (full, read-only, ...); nothing is left behind.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    path = path.resolve()  # a link stays a link
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def check_writable(path: Path) -> None:
     """Raise a ValueError, saying why, where `write_atomically` could not put a file at `path`."""
-    if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"cannot write {path}: it is {'a folder' if path.is_dir() else 'no plain file'}")
+    folder = path.resolve().parent
     try:
-        handle, probe = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror} ({path.parent})") from None
-    os.close(handle)
-    os.unlink(probe)
+        raise ValueError(f"cannot write {path}: {error.strerror} ({folder})") from None

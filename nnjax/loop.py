@@ -37,12 +37,6 @@ class History:
     seconds: np.ndarray
     diverged_at: int
 
-    @classmethod
-    def of(cls, rows: list[tuple[float, int, int, float]], diverged_at: int) -> "History":
-        """The history of these epochs, each (cost, validation_correct, test_correct, seconds)."""
-        cost, validation_correct, test_correct, seconds = map(np.array, zip(*rows, strict=True))
-        return cls(cost, validation_correct, test_correct, seconds, diverged_at)
-
     def __len__(self) -> int:
         return len(self.cost)
 
@@ -103,30 +97,37 @@ def fit(
     >>> int(run.history.test_correct[-1]) > 0.9 * len(data.test.labels)
     True
     """
+    if not isinstance(data, Dataset):
+        raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
     method = make_optimizer(optimizer, hyperparameters)
     epochs = _whole_number("epochs", epochs)
     batch_size = _whole_number("batch_size", batch_size, most=len(data.train.labels))
-    check_fits(objective, params, data.train.images, data.train.labels, data.num_classes)
+    for split in (data.train, data.validation, data.test):
+        if len(split.labels):
+            check_fits(objective, params, *split, data.num_classes)
 
     training, validation, test = jax.device_put((data.train, data.validation, data.test))
     state = start(key, params, method)
     arguments = (training.images, training.labels, objective, method, batch_size)
     epoch.lower(state, *arguments).compile()  # ahead of the first epoch's clock
 
-    rows, diverged_at = [], -1
+    columns = np.zeros(epochs), np.zeros(epochs, int), np.zeros(epochs, int), np.zeros(epochs)
+    diverged_at = -1
     for e in range(epochs):
         began = time.perf_counter()
         state, cost = jax.block_until_ready(epoch(state, *arguments))
         seconds = time.perf_counter() - began
         counts = (_count(state.params, split, objective) for split in (validation, test))
-        rows.append((float(cost), *counts, seconds))
+        for column, value in zip(columns, (cost, *counts, seconds), strict=True):
+            column[e] = value
         if diverged_at < 0 and not _all_finite((cost, state.params)):
             diverged_at = e
-        if callback and callback(Run(jax.tree.map(jnp.copy, state), History.of(rows, diverged_at))):
+        history = History(*(column[: e + 1] for column in columns), diverged_at=diverged_at)
+        if callback and callback(Run(jax.tree.map(jnp.copy, state), history)):
             break
         if stop_on_nan and diverged_at >= 0:
             break
-    return Run(state, History.of(rows, diverged_at))
+    return Run(state, history)
 
 
 def _count(params: Any, split: Split, objective: Objective) -> int:

@@ -79,8 +79,8 @@ def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"sizes must be whole numbers, as in (784, 30, 10), not {sizes!r}") from None
     if len(checked) < 2:
         raise ValueError(f"sizes needs an input and an output layer at least, not {checked!r}")
-    if min(checked) < 1:
-        raise ValueError(f"sizes must be positive, every layer has a neuron: {checked!r}")
+    if not 1 <= min(checked) <= max(checked) < 2**31:
+        raise ValueError(f"sizes must be positive (and less than 2**31): {checked!r}")
     return checked
 
 

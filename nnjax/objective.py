@@ -6,17 +6,16 @@ dense network, a Flax or Equinox model and ten lines of the user's own alike.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Integer, Num, UInt8
+from jaxtyping import Array, Float, Num, UInt8
 
+from nnjax.codes import Binary, Code, IsDigit, one_hot
 from nnjax.network import Activation, feedforward, identity, is_dense, sigmoid, sizes_of
-
-# --- costs: of one example, of what `forward` returns ---
 
 
 def quadratic(a: Float[Array, " n_out"], y: Float[Array, " n_out"]) -> Float[Array, ""]:
@@ -46,103 +45,12 @@ COSTS: dict[str, Cost] = {
     "softmax_cross_entropy": softmax_cross_entropy,
 }
 
-# A cost that takes z hides the output layer's activation in itself: this is it.
-_ACTIVATION_IN_COST: dict[Cost, Activation] = {
-    sigmoid_cross_entropy: sigmoid,
-    softmax_cross_entropy: jax.nn.softmax,
-}
 
-# --- output codes: a label -> what the output layer should say -> a label ---
-
-
-class Code(Protocol):
-    """How a label is written on the output neurons, and read off them."""
-
-    def outputs(self, num_classes: int) -> int:
-        """The number of output neurons that `num_classes` labels need."""
-        ...
-
-    def encode(self, label: Integer[Array, ""], n_out: int) -> Array:
-        """The desired output, (n_out,), of one label; of any real dtype."""
-        ...
-
-    def decode(self, a: Float[Array, " n_out"]) -> Integer[Array, ""]:
-        """The answer that an output stands for."""
-        ...
-
-
-@dataclass(frozen=True)
-class OneHot:
-    """A neuron for each label; the most active one is the answer."""
-
-    def outputs(self, num_classes: int) -> int:
-        return num_classes
-
-    def encode(self, label, n_out):
-        return jnp.arange(n_out, dtype=label.dtype) == label
-
-    def decode(self, a):
-        return jnp.argmax(a)
-
-
-@dataclass(frozen=True)
-class Binary:
-    """The label in binary, most significant bit first: ten digits on four neurons.
-
-    An output means the valid label whose bits are nearest to it, so 1111 is never read as 15.
-    """
-
-    num_classes: int = 10
-
-    def outputs(self, num_classes: int) -> int:
-        if num_classes > self.num_classes:
-            raise ValueError(f"{self} cannot write {num_classes} labels")
-        return max(1, (self.num_classes - 1).bit_length())
-
-    def encode(self, label, n_out):
-        return (label >> jnp.arange(n_out, dtype=label.dtype)[::-1]) & 1
-
-    def decode(self, a):
-        labels = jax.vmap(self.encode, (0, None))(jnp.arange(self.num_classes), a.size)
-        return jnp.argmin(jnp.sum((labels.astype(a.dtype) - a[None, :]) ** 2, axis=1))
-
-
-@dataclass(frozen=True)
-class IsDigit:
-    """One neuron that says whether the label is `digit`: yes, 1, above 0.5, else no, 0."""
-
-    digit: int
-
-    def outputs(self, num_classes: int) -> int:
-        if self.digit >= num_classes:
-            raise ValueError(f"is_digit({self.digit}) asks for a label beyond the {num_classes} there are")
-        return 1
-
-    def encode(self, label, n_out):
-        return jnp.full((n_out,), label == self.digit)
-
-    def decode(self, a):
-        return (a[0] > 0.5).astype(int)
-
-
-one_hot = OneHot()
-binary = Binary()
-
-
-def is_digit(digit: int) -> IsDigit:
-    """The code of one output neuron that answers "is it a `digit`?" with yes above 0.5."""
-    if digit < 0:
-        raise ValueError(f"is_digit needs a label, 0 or more, not {digit!r}")
-    return IsDigit(digit)
-
-
-CODES: dict[str, Code] = {
-    "one_hot": one_hot,
-    "binary": binary,
-    **{f"is_digit({digit})": is_digit(digit) for digit in range(10)},
-}
-
-# --- the objective ---
+def _activation_in(cost: Cost) -> Activation:
+    """The output layer's activation that a cost which takes z holds in itself."""
+    if cost is sigmoid_cross_entropy:
+        return sigmoid
+    return jax.nn.softmax if cost is softmax_cross_entropy else identity
 
 
 @dataclass(frozen=True)
@@ -192,9 +100,13 @@ class Objective:
         return cls(*(child if s is None else s for child, s in zip(children, static, strict=True)))
 
     def activations(self, params: Any, x: Array) -> Array:
-        """The outputs for one example as `code` reads them, between 0 and 1 (for our costs)."""
-        output = self.forward(params, x, None)
-        return _ACTIVATION_IN_COST.get(self.cost, identity)(output)
+        """The outputs for one example as `code` reads them.
+
+        What `forward` returns; with the cross-entropies of this module, which take z, σ(z) or
+        softmax(z). A cost of your own that takes z wants a code of its own that reads z, unless
+        the code is `one_hot`, to which it is all one.
+        """
+        return _activation_in(self.cost)(self.forward(params, x, None))
 
 
 def float_dtype(params: Any) -> jnp.dtype:
@@ -205,14 +117,16 @@ def float_dtype(params: Any) -> jnp.dtype:
 
 def as_input(images: UInt8[Array, "..."] | Float[Array, "..."], dtype: jnp.dtype) -> Array:
     """Images as a network takes them: 0..255 becomes 0..1, floats stay what they are."""
-    x = images.astype(dtype)
-    return x / 255 if images.dtype == jnp.uint8 else x
+    if images.dtype == jnp.uint8:
+        return images.astype(dtype) / 255
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be uint8 (0 to 255) or floats, not {images.dtype}")
+    return images.astype(dtype)
 
 
 def as_target(label: Array, code: Code, n_out: int, dtype: jnp.dtype) -> Array:
     """The desired output y of one example: its label in `code`, or the target that it already is."""
-    is_label = jnp.issubdtype(label.dtype, jnp.integer)
-    return (code.encode(label, n_out) if is_label else label).astype(dtype)
+    return (label if label.ndim else code.encode(label, n_out)).astype(dtype)
 
 
 def mean_cost(
@@ -244,31 +158,49 @@ def check_fits(
     labels: Array | np.ndarray,
     num_classes: int,
 ) -> None:
-    """Raise a ValueError where a model, its output code and the data do not go together.
+    """Raise a ValueError where a model, its objective and the data do not go together.
 
     Traces `forward` for one example without computing anything.
     """
-    if is_dense(params) and sizes_of(params)[0] != images.shape[1]:
+    _check_params(params)
+    n_out = _output_size(objective, params, images.shape[1])
+    code, cost = objective.code, objective.cost
+    if labels.ndim > 1 and n_out != labels.shape[1]:
+        raise ValueError(f"the output layer has {n_out} neurons, but the targets {labels.shape[1]}")
+    if labels.ndim == 1 and n_out < (wanted := code.outputs(num_classes)):
         raise ValueError(
-            f"images have {images.shape[1]} pixels, but the first layer of params takes "
-            f"{sizes_of(params)[0]}: sizes should begin with {images.shape[1]}"
+            f"the output layer has {n_out} neurons, but {code} of {num_classes} labels needs {wanted}"
         )
-    x = jax.ShapeDtypeStruct(images.shape[1:], float_dtype(params))
-    try:
-        output = jax.eval_shape(lambda params, x: objective.forward(params, x, None), params, x)
-        n_out = output.size
-    except (TypeError, AttributeError) as error:
-        raise ValueError(
-            f"forward cannot take params and an image of the shape {x.shape}: {error}"
-        ) from error
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        wanted, why = objective.code.outputs(num_classes), f"{objective.code} of {num_classes} labels"
-    else:
-        wanted, why = labels.shape[1], "the targets"
-    if n_out < wanted or (labels.ndim > 1 and n_out != wanted):
-        raise ValueError(f"the output layer has {n_out} neurons, but {why} needs {wanted}")
-    if objective.cost is softmax_cross_entropy and isinstance(objective.code, Binary | IsDigit):
+    if cost is softmax_cross_entropy and isinstance(code, Binary | IsDigit):
         raise ValueError(
             "softmax_cross_entropy takes exactly one output to be right, as one_hot has it: with "
-            f"{objective.code} use sigmoid_cross_entropy or quadratic"
+            f"{code} use sigmoid_cross_entropy or quadratic"
         )
+    takes_z = _activation_in(cost) is not identity
+    if takes_z and isinstance(objective.forward, Dense) and objective.forward.output is not identity:
+        raise ValueError("the cross-entropies take z, not an activation: use Dense(output=identity)")
+
+
+def _check_params(params: Any) -> None:
+    leaves = jax.tree.leaves(params)
+    if not leaves:
+        raise ValueError(f"params holds no numbers to train: {params!r}")
+    for leaf in leaves:
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if dtype is not float and not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"params must be a pytree of floating-point arrays, but a leaf is {dtype}")
+
+
+def _output_size(objective: Objective, params: Any, pixels: int) -> int:
+    """The number of outputs that `forward` gives, or a ValueError where it takes no such image."""
+    if is_dense(params) and (n_in := sizes_of(params)[0]) != pixels:
+        raise ValueError(
+            f"images have {pixels} pixels, but the first layer of params takes {n_in}: "
+            f"sizes should begin with {pixels}"
+        )
+    x = jax.ShapeDtypeStruct((pixels,), float_dtype(params))
+    try:
+        return jax.eval_shape(lambda params, x: objective.forward(params, x, None), params, x).size
+    except (TypeError, AttributeError, LookupError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"forward cannot take params and an image {x.shape}: {told}") from error

@@ -126,13 +126,18 @@ def _check_names(factory: Factory, hyperparameters: dict[str, Any]) -> None:
 
 
 def _is_number(name: str, value: Any) -> bool:
+    """Whether `value` is traced; a learning rate must be, or be a schedule."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return isinstance(value, float | np.floating | jax.Array) or (whole and name == "learning_rate")
+    if isinstance(value, float | np.floating | np.ndarray | jax.Array) or (whole and name == "learning_rate"):
+        return True
+    if name == "learning_rate" and not callable(value):
+        raise ValueError(f"learning_rate must be one number or a schedule, not {value!r}")
+    return False
 
 
 def _number(name: str, value: Any) -> float:
-    if np.ndim(value) != 0:
-        raise ValueError(f"{name} must be one number, not an array of shape {np.shape(value)}")
+    if np.ndim(value) != 0 or np.iscomplexobj(value):
+        raise ValueError(f"{name} must be one number, not {value!r}")
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, not {number}")

@@ -31,9 +31,13 @@ class TrainState(NamedTuple):
 
 def start(key: Array, params: Any, optimizer: Optimizer) -> TrainState:
     """The state before the first epoch, in buffers of its own: `epoch` may consume them."""
-    params = jax.tree.map(jnp.asarray, params)
-    state = TrainState(params, optimizer.init(params), key, jnp.int32(0))
-    return jax.tree.map(jnp.copy, state)
+
+    def own(x):
+        # A weakly typed number would come back from the first epoch strongly typed: compiled anew.
+        return jnp.array(x, jnp.result_type(x))
+
+    params = jax.tree.map(own, params)
+    return jax.tree.map(own, TrainState(params, optimizer.init(params), key, jnp.int32(0)))
 
 
 def step(

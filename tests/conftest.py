@@ -1,5 +1,6 @@
 """Strictness for all tests, and the data that they share."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,8 +16,8 @@ ARCHIVES = "NNJAX_MNIST"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Slow tests run only when asked for by name of their mark: `-m slow`, or `-m ""` for all."""
-    if "-m" in config.invocation_params.args:
+    """Slow tests run only when asked for by name of their mark: `-m slow`."""
+    if config.option.markexpr:
         return
     skip = pytest.mark.skip(reason="slow: run by `make check`")
     for item in items:
@@ -57,3 +58,21 @@ def mnist_dir(archives, tmp_path_factory):
 @pytest.fixture(scope="session")
 def mnist(mnist_dir):
     return nnjax.load("mnist", mnist_dir)
+
+
+@pytest.fixture
+def compilations(caplog):
+    """The names of what XLA compiles from here on."""
+    names = []
+
+    class Compiled(logging.Handler):
+        def emit(self, record):
+            if record.msg.startswith("Finished XLA compilation of"):
+                names.append(record.getMessage())
+
+    handler = Compiled()
+    logger = logging.getLogger("jax")
+    with jax.log_compiles():
+        logger.addHandler(handler)
+        yield names
+        logger.removeHandler(handler)

@@ -1,5 +1,9 @@
 """The peers do the work that they are timed for: each is checked against the reference."""
 
+import json
+from itertools import pairwise
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -17,14 +21,19 @@ def data():
     return nnjax.Dataset.from_arrays((images, labels), test=(images, labels), num_classes=10)
 
 
+def _order():
+    """The order in which a peer of seed 0 takes the 60 examples: after drawing its parameters."""
+    rng = np.random.default_rng(0)
+    for i, o in pairwise(peers.SIZES):
+        rng.normal(size=(o, i)), rng.normal(size=o)
+    return rng.permutation(60)
+
+
 @pytest.mark.parametrize("peer", [peers.NumpyBatches, peers.NumpySingle, peers.JittedStep])
 def test_mini_batch_peers_are_plain_sgd(peer, data):
     made = peer(0, data)
     expected = reference.as_numpy(made.params)
-    rng = np.random.default_rng(0)
-    for i, o in ((784, 30), (30, 10)):
-        rng.normal(size=(o, i)), rng.normal(size=o)
-    order = rng.permutation(60)
+    order = _order()
     for i in range(0, 60, peers.M):
         rows = order[i : i + peers.M]
         expected = reference.descend(expected, made.x[rows].astype(float), made.y[rows], peers.ETA)
@@ -47,3 +56,33 @@ def test_fit_takes_part_as_users_call_it(data):
     seconds = [made() for _ in range(30)]
     assert min(seconds) > 0
     assert made.correct() > 30
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
+@pytest.mark.parametrize("name", ["Torch", "CompiledTorch"])
+def test_pytorch_is_plain_sgd(name, data):
+    pytest.importorskip("torch", reason="PyTorch is not installed: it is no dependency of the project")
+    made = getattr(peers, name)(0, data)
+    expected = reference.as_numpy(made.params)
+    order = _order()
+    for i in range(0, 60, peers.M):
+        rows = order[i : i + peers.M]
+        expected = reference.descend(expected, made.x[rows].astype(float), made.y[rows], peers.ETA)
+    assert made() > 0
+    made.correct()
+    assert reference.distance(made.params, expected) < 1e-3
+
+
+def test_the_committed_records_keep_what_the_project_promises():
+    """Of the time of NumPy by mini-batches, one jitted call a step, eager PyTorch; of the command."""
+    results = Path(peers.__file__).parent / "results"
+    epoch, start = (json.loads((results / f"{name}.json").read_text()) for name in ("epoch", "start"))
+    ratio = {peer["name"]: peer["ratio"] for peer in epoch["peers"]}
+    assert ratio["NumPy by mini-batches"] <= 0.40
+    assert ratio["JAX, one jitted call a step"] <= 0.50
+    assert ratio["PyTorch, eager"] <= 0.10
+    assert start["train_seconds"] <= 12
+    assert start["import_seconds"] <= 0.3
+    assert start["peak_megabytes"] <= 1000
+    right = [peer["test_correct"] for peer in epoch["peers"]]
+    assert min(right) > 9300

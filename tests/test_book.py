@@ -60,6 +60,23 @@ def test_a_mini_batch_is_one_step_of_gradient_descent(net):
     assert reference.distance(params_of(net), expected) < 1e-5
 
 
+def test_whole_number_targets_are_targets(net):
+    """XOR as a reader would type it: columns of whole numbers."""
+    data = [
+        (np.array([[a], [b], [0], [1]]), np.array([[a ^ b], [1 - (a ^ b)]])) for a in (0, 1) for b in (0, 1)
+    ]
+    expected = reference.descend(params_of(net), *stacked(data), 3.0)
+    net.update_mini_batch(data, 3.0)
+    assert reference.distance(params_of(net), expected) < 1e-5
+    net.SGD(data, 1, 2, 3.0)
+
+
+def test_lists_that_are_no_pairs_are_told(net):
+    for wrong in ([], [(np.ones(4), 1)]):
+        with pytest.raises(ValueError, match=r"empty|column"):
+            net.evaluate(wrong)
+
+
 def test_weights_are_the_readers_to_change(net):
     net.weights = [np.zeros_like(w) for w in net.weights]
     net.biases = [np.zeros_like(b) for b in net.biases]
@@ -72,6 +89,7 @@ def test_small_functions():
     np.testing.assert_allclose(book.sigmoid(z), s, rtol=1e-5)
     np.testing.assert_allclose(book.sigmoid_prime(z), s * (1 - s), rtol=1e-4)
     assert float(book.sigmoid_prime(0.0)) == 0.25
+    np.testing.assert_allclose(book.sigmoid(np.array([0, 1])), reference.sigmoid(np.array([0, 1])), rtol=1e-6)
     a, y = np.random.default_rng(0).random((2, 3, 1))
     np.testing.assert_allclose(book.Network([1, 3]).cost_derivative(a, y), a - y, rtol=1e-5, atol=1e-6)
 

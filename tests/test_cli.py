@@ -105,6 +105,9 @@ def test_the_seed_repeats(capsys):
         (["--save", "."], "it is a folder"),
         (["--save", "none/m.st"], "No such file"),
         (["--json", "/proc/nnjax.json"], "cannot write"),
+        (["--save", "m", "--json", "m"], "both name m"),
+        (["--hidden", 10**20], "less than 2**31"),
+        (["--epochs", 10**13], "this machine cannot do that"),
         (["--epoch", 3], "epoch"),
     ],
 )
@@ -139,6 +142,14 @@ def test_evaluate_refuses_a_model_for_other_images(capsys, digits):
     assert "64 pixels" in capsys.readouterr().err
 
 
+def test_evaluate_asks_for_a_dataset_where_the_model_was_trained_on_ones_own(capsys, digits):
+    own = nnjax.Dataset.from_arrays(digits.train, name="mine")
+    nnjax.save("m.st", nnjax.init(jax.random.key(0), (64, 10)), nnjax.Objective(), own)
+    assert run("evaluate", "m.st") == 2
+    assert "say --dataset" in capsys.readouterr().err
+    assert run("evaluate", "m.st", "--dataset", "digits") == 0
+
+
 def test_data_where_and_prepare(capsys, tmp_path, mnist_dir):
     assert run("data", "where", "mnist", "--data-dir", tmp_path) == 0
     printed = capsys.readouterr().out
@@ -153,7 +164,7 @@ def test_data_where_and_prepare(capsys, tmp_path, mnist_dir):
 def test_auto_without_mnist_says_that_it_takes_the_digits(capsys, tmp_path, monkeypatch):
     from nnjax.data import sources
 
-    monkeypatch.setattr(sources, "_answers", lambda url: False)
+    monkeypatch.setattr(sources, "_answers", lambda name: False)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert run("train", "--epochs", 1, "--data-dir", tmp_path, "--json", "r.json") == 0
@@ -164,7 +175,7 @@ def test_auto_without_mnist_says_that_it_takes_the_digits(capsys, tmp_path, monk
 def test_divergence_is_said(capsys):
     options = ["--cost", "softmax_cross_entropy", "--activation", "relu", "--learning-rate", 1e30]
     assert run(*TRAIN, *options, "--json", "r.json") == 0
-    assert "diverged in epoch 0" in capsys.readouterr().out
+    assert "diverged in epoch 1:" in capsys.readouterr().out
     assert record()["history"]["diverged_at"] == 0
     assert None in record()["history"]["cost"]
 
@@ -191,25 +202,52 @@ def test_wrong_usage_ends_with_2(arguments):
     assert "Traceback" not in out.stderr
 
 
-def test_ctrl_c_ends_cleanly_with_what_was_reached(tmp_path):
+@pytest.fixture
+def endless(tmp_path):
+    """A training that ends only when it is ended: the process, after its third epoch."""
     arguments, environment = command(
         "train", "--dataset", "digits", "--epochs", 100_000, "--save", "m.st", "--json", "r.json",
         cache=str(tmp_path),
     )  # fmt: skip
-    process = subprocess.Popen(
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("epoch   3"):
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert "interrupted after" in out
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("epoch   3"):
+                break
+        yield process
+        process.kill()
+
+
+def assert_kept():
     epochs = len(record()["history"]["cost"])
     assert 3 <= epochs < 100_000
     assert nnjax.read_model("m.st").sizes == (64, 30, 10)
+
+
+def test_ctrl_c_ends_cleanly_with_what_was_reached(endless):
+    endless.send_signal(signal.SIGINT)
+    out, err = endless.communicate(timeout=60)
+    assert endless.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted after" in out
+    assert_kept()
+
+
+def test_a_reader_that_leaves_ends_training_with_what_was_reached(endless):
+    endless.stdout.close()
+    assert endless.wait(timeout=60) == 130
+    assert "Traceback" not in endless.stderr.read()
+    assert_kept()
+
+
+def test_ctrl_c_before_training_says_that_nothing_was_trained(capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load", interrupted)
+    assert run(*TRAIN, "--save", "m.st") == 130
+    assert "nothing was trained" in capsys.readouterr().err
+    assert not os.listdir()
 
 
 def test_a_second_start_compiles_nothing(tmp_path):

@@ -3,9 +3,14 @@
 import gzip
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +18,9 @@ import pytest
 
 import nnjax
 from nnjax.data import cache, sources
-from nnjax.data.builders import FILES, read_idx
+from nnjax.data.builders import MnistFamily, read_idx
 from nnjax.data.dataset import Dataset
+from nnjax.data.sources import FILES, URLS
 
 # --- the embedded digits ---
 
@@ -151,10 +157,10 @@ def test_damaged_records_are_told_with_the_folder_to_delete(mnist_dir, tmp_path)
 
 @pytest.fixture
 def offline(monkeypatch):
-    monkeypatch.setattr(sources, "_answers", lambda url: False)
+    monkeypatch.setattr(sources, "_answers", lambda name: False)
 
 
-@pytest.mark.parametrize("name", sources.FAMILY)
+@pytest.mark.parametrize("name", sorted(URLS))
 def test_without_connection_and_files_the_error_says_what_to_do(name, tmp_path, offline):
     with pytest.raises(nnjax.DatasetUnavailable) as told:
         nnjax.load(name, tmp_path)
@@ -178,14 +184,69 @@ def test_auto_takes_mnist_where_it_is(mnist_dir):
 
 
 def test_a_host_that_never_answers_is_given_up_in_time(monkeypatch):
-    import socket
-    import time
-
     monkeypatch.setattr(sources, "PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setitem(URLS, "mnist", f"http://127.0.0.1:{server.getsockname()[1]}/")
         began = time.monotonic()
-        assert not sources._answers(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert not sources._answers("mnist")
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("status", "answers"), [(200, True), (404, False), (407, False), (500, False)])
+def test_only_a_host_that_has_the_files_answers(status, answers, monkeypatch):
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setitem(URLS, "mnist", f"http://127.0.0.1:{server.server_address[1]}/")
+        assert sources._answers("mnist") is answers
+        server.shutdown()
+    assert asked == ["/t10k-labels-idx1-ubyte.gz"]
+
+
+def test_every_file_has_its_checksum():
+    table = (Path(sources.__file__).parent / "checksums.tsv").read_text()
+    rows = {row.split("\t")[0]: row.split("\t")[1:] for row in table.splitlines()}
+    assert set(rows) == {url + file for url in URLS.values() for pair in FILES.values() for file in pair}
+    for url, (size, checksum, name) in rows.items():
+        assert int(size) > 1000
+        assert len(checksum) == 64
+        assert url.endswith(name)
+
+
+def test_a_download_is_checked_prepared_and_told_where_it_is_wrong(monkeypatch, tmp_path):
+    """A host that gives other bytes than the official ones: told with the checksum, nothing kept."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(b"not the archive")
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        official = URLS["kmnist"]
+        monkeypatch.setitem(URLS, "kmnist", f"http://127.0.0.1:{server.server_address[1]}/")
+        moved = {url.replace(official, URLS["kmnist"]): info for url, info in MnistFamily.url_infos.items()}
+        monkeypatch.setattr(MnistFamily, "url_infos", moved)
+        with pytest.raises(ValueError, match="checksum"):
+            nnjax.load("kmnist", tmp_path)
+        server.shutdown()
+    assert not sources.prepared_path("kmnist", tmp_path).exists()
 
 
 def test_the_environment_says_where_data_is_kept(monkeypatch, tmp_path):
@@ -236,8 +297,10 @@ def test_from_arrays_flattens_counts_and_keeps(digits):
     assert data.train.labels.dtype == np.int32
     assert len(data.validation.labels) == 0
     assert "train=5, validation=0, test=2" in repr(data)
-    floats = Dataset.from_arrays((jnp.ones((2, 3)), jnp.ones((2, 7))))
-    assert floats.num_classes == 7
+    for dtype in (jnp.float32, jnp.bfloat16, int, bool):
+        targets = Dataset.from_arrays((jnp.ones((2, 3), jnp.bfloat16), jnp.ones((2, 7), dtype)))
+        assert targets.num_classes == 7
+        assert jnp.issubdtype(targets.train.labels.dtype, jnp.floating)
 
 
 IMAGES, LABELS = np.zeros((4, 6), np.uint8), np.array([0, 1, 2, 1])
@@ -247,12 +310,14 @@ IMAGES, LABELS = np.zeros((4, 6), np.uint8), np.array([0, 1, 2, 1])
     ("given", "word"),
     [
         ({"train": (IMAGES[:0], LABELS[:0])}, "no examples"),
-        ({"train": (IMAGES, LABELS[:3])}, "4 images, but labels"),
+        ({"train": (IMAGES, LABELS[:3])}, "each of the 4 images"),
+        ({"train": (IMAGES, LABELS + 2**32)}, "labels must be 0 or more"),
+        ({"train": (IMAGES, LABELS), "num_classes": 2.5}, "num_classes must be a whole number"),
         ({"train": (IMAGES.astype(int), LABELS)}, "uint8.*int64"),
         ({"train": (np.full((4, 6), np.nan), LABELS)}, "NaN"),
         ({"train": (IMAGES, -LABELS)}, "0 or more"),
         ({"train": (IMAGES, LABELS + 0.5)}, "whole numbers"),
-        ({"train": (IMAGES, LABELS[:, None])}, "whole numbers"),
+        ({"train": (IMAGES, LABELS[:, None, None])}, "whole numbers"),
         ({"train": (IMAGES[0], LABELS)}, "one row an image"),
         ({"train": IMAGES}, "pair"),
         ({"train": (IMAGES, LABELS), "test": (IMAGES[:, :5], LABELS)}, "test images have the shape"),

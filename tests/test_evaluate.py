@@ -29,7 +29,7 @@ def test_every_example_is_counted_whatever_their_number(n):
 
 def test_confusion_counts_each_example_once_row_by_truth():
     images, labels = examples(1500)
-    matrix = np.asarray(nnjax.confusion(PARAMS, images, labels, 4))
+    matrix = np.asarray(nnjax.confusion(PARAMS, images, labels))
     expected = np.zeros((4, 4), int)
     for truth, answer in zip(labels, nnjax.answers(PARAMS, images), strict=True):
         expected[truth, int(answer)] += 1
@@ -38,7 +38,7 @@ def test_confusion_counts_each_example_once_row_by_truth():
 
 def test_targets_mean_what_the_code_reads_in_them():
     images, labels = examples(300)
-    targets = np.eye(4, dtype=np.float32)[labels]
+    targets = np.eye(4, dtype=int)[labels]
     assert int(nnjax.count_correct(PARAMS, images, targets)) == int(
         nnjax.count_correct(PARAMS, images, labels)
     )
@@ -63,3 +63,19 @@ def test_a_key_is_never_given_in_evaluation():
 
     nnjax.count_correct((), jnp.eye(3), jnp.arange(3), nnjax.Objective(forward=forward))
     assert seen == [None]
+
+
+@pytest.mark.parametrize(("code", "answers"), [(nnjax.binary, 10), (nnjax.is_digit(3), 2)])
+def test_confusion_is_of_the_answers_that_a_code_has(code, answers):
+    images, labels = examples(200)
+    objective = nnjax.Objective(code=code)
+    params = nnjax.init(jax.random.key(2), (9, code.outputs(10)))
+    matrix = np.asarray(nnjax.confusion(params, images, labels, objective))
+    assert matrix.shape == (answers, answers)
+    assert matrix.sum() == 200
+    assert np.trace(matrix) == int(nnjax.count_correct(params, images, labels, objective))
+
+
+def test_integer_images_are_refused_rather_than_misread():
+    with pytest.raises(ValueError, match="uint8"):
+        nnjax.outputs(PARAMS, examples(3)[0].astype(np.int32))

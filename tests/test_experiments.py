@@ -19,7 +19,8 @@ def test_first_network_leaves_a_whole_record_and_a_figure(tmp_path):
     assert {counts.shape for counts in right.values()} == {(2, 8)}
     assert right[30, 3.0][:, -1].min() > 0.85 * read["test_examples"]
     assert right[30, 0.001][:, -1].max() < 0.5 * read["test_examples"]
-    assert Image.open(tmp_path / "first_network.png").size[0] > 1000
+    with Image.open(tmp_path / "first_network.png") as picture:
+        assert picture.size[0] > 1000
     assert (tmp_path / "first_network.svg").read_text().startswith("<?xml")
 
 

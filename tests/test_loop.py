@@ -116,6 +116,34 @@ def test_double_precision_is_kept(digits):
         ({"learningrate": 3.0}, "did you mean 'learning_rate'"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_compiles(changes, word, digits):
-    with pytest.raises(ValueError, match=word), jax.log_compiles():
+def test_wrong_arguments_are_told_before_anything_compiles(changes, word, digits, compilations):
+    with pytest.raises(ValueError, match=word):
         fit(digits, **changes)
+    assert not compilations
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "word"),
+    [
+        (np.eye(2)[[0, 1, 0, 1]], [5, 5, 5, 5], "needs 6"),
+        (np.eye(2)[[0, 1, 0, 1]], np.eye(7)[[0, 1, 0, 1]], "targets 7"),
+    ],
+)
+def test_no_split_may_go_beyond_the_output_layer(train, test, word):
+    images = np.zeros((4, 3), np.uint8)
+    data = nnjax.Dataset.from_arrays((images, train), test=(images, test))
+    with pytest.raises(ValueError, match=word):
+        fit(data, nnjax.init(INIT, (3, 2)), batch_size=2)
+
+
+def test_data_must_be_a_dataset(digits):
+    with pytest.raises(ValueError, match="from_arrays"):
+        fit((digits.train.images, digits.train.labels))
+
+
+def test_weakly_typed_params_compile_once_like_all_others(digits, compilations):
+    params = {"w": jnp.full((10, 64), 0.0), "b": 0.0}
+    objective = nnjax.Objective(forward=lambda params, x, key: nnjax.sigmoid(params["w"] @ x + params["b"]))
+    run = fit(digits, params, objective=objective, epochs=3)
+    assert sum("epoch" in name for name in compilations) == 1
+    assert run.params["b"].dtype == jnp.float32

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,6 +169,7 @@ def test_uint8_is_scaled_and_floats_are_not():
             "sigmoid_cross_entropy",
         ),
         (Objective(forward=lambda params, x, key: params["w"] @ x), (4, 2), 2, "forward cannot take"),
+        (Objective(cost=nnjax.sigmoid_cross_entropy), (4, 2), 2, "output=identity"),
     ],
 )
 def test_what_does_not_fit_is_told(objective, sizes, num_classes, word):
@@ -175,7 +178,42 @@ def test_what_does_not_fit_is_told(objective, sizes, num_classes, word):
         check_fits(objective, nnjax.init(KEY, sizes), images, labels, num_classes)
 
 
-@pytest.mark.parametrize("digit", [-1, -9])
+@pytest.mark.parametrize(
+    "params", [(), {"w": np.ones((2, 4), int)}, {"w": jnp.ones((2, 4)), "f": jnp.sin}, {"v": jnp.ones(3)}]
+)
+def test_params_that_cannot_train_are_told(params):
+    objective = Objective(forward=lambda params, x, key: params["w"] @ x)
+    images, labels = np.zeros((6, 4), np.uint8), np.zeros(6, np.int32)
+    with pytest.raises(ValueError, match=r"params|forward cannot take"):
+        check_fits(objective, params, images, labels, 2)
+
+
+def test_whole_targets_are_targets_and_not_labels():
+    params = nnjax.init(KEY, (4, 2))
+    x, targets = jnp.ones((2, 4)), np.array([[0, 1], [1, 1]])
+    costs = [mean_cost(params, Objective(), x, jnp.asarray(targets, dtype), KEY) for dtype in (int, float)]
+    assert float(costs[0]) == float(costs[1])
+
+
+def test_a_cost_with_a_traced_number_serves_training_and_evaluation():
+    @jax.tree_util.register_dataclass
+    @dataclass(frozen=True)
+    class Weighted:
+        weight: float
+
+        def __call__(self, a, y):
+            return self.weight * nnjax.quadratic(a, y)
+
+    params, x = nnjax.init(KEY, (4, 2)), jnp.ones((2, 4))
+    for weight in (1.0, 2.0):
+        objective = Objective(cost=Weighted(weight))
+        assert nnjax.answers(params, x, objective).tolist() == nnjax.answers(params, x).tolist()
+        c = mean_cost(params, objective, x, jnp.array([0, 1]), KEY)
+        plain = mean_cost(params, Objective(), x, jnp.array([0, 1]), KEY)
+        assert float(c) == pytest.approx(weight * float(plain))
+
+
+@pytest.mark.parametrize("digit", [-1, -9, 9.5])
 def test_is_digit_wants_a_label(digit):
     with pytest.raises(ValueError, match="is_digit"):
         nnjax.is_digit(digit)

@@ -4,6 +4,8 @@ import re
 import warnings
 from pathlib import Path
 
+import pytest
+
 from experiments import readme
 from nnjax.data import sources
 
@@ -12,7 +14,7 @@ TEXT = readme.README.read_text()
 
 def test_the_examples_run_in_order(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(sources, "_answers", lambda url: False)
+    monkeypatch.setattr(sources, "_answers", lambda name: False)
     blocks = re.findall(r"(?s)```python\n(.*?)```", TEXT)
     assert len(blocks[0].splitlines()) <= 15
     names = {}
@@ -27,6 +29,8 @@ def test_the_examples_run_in_order(monkeypatch, tmp_path, capsys):
 
 def test_tables_are_those_of_the_records():
     assert readme.written(TEXT) == TEXT
+    with pytest.raises(ValueError, match="0 places"):
+        readme.written(TEXT.replace("<!-- speed -->", ""))
 
 
 def test_what_it_links_to_is_there():

@@ -1,4 +1,5 @@
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,22 @@ def test_a_model_comes_back_as_it_was_saved(path, digits):
     assert model.versions["jax"] == jax.__version__
     image = digits.test.images[0]
     np.testing.assert_allclose(model(image), nnjax.outputs(PARAMS, image[None], OBJECTIVE)[0], rtol=1e-6)
+
+
+def test_transposed_weights_are_saved_as_they_are(tmp_path, digits):
+    w = np.arange(128, dtype=np.float32).reshape(64, 2).T
+    nnjax.save(tmp_path / "m", (nnjax.Layer(w, np.zeros(2, np.float32)),), nnjax.Objective(), digits)
+    np.testing.assert_array_equal(nnjax.read_model(tmp_path / "m").params[0].w, w)
+
+
+def test_a_link_stays_a_link_and_devices_stay_devices(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_record(tmp_path / "link", {"a": 1})
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "target").read_text()) == {"a": 1}
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="no plain file"):
+        check_writable(tmp_path / "pipe")
 
 
 def test_what_is_no_dense_network_is_not_saved(tmp_path, digits):
@@ -111,8 +128,6 @@ def test_records_are_json_that_any_reader_takes(tmp_path):
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(path, digits, monkeypatch):
-    import os
-
     before = path.read_bytes()
 
     def full(descriptor):

@@ -17,13 +17,14 @@ def _digest(arrays: Arrays) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
+        digest.update(arrays[name].data)
     return digest.hexdigest()
 
 
 def write_cache(path: Path, arrays: Arrays) -> None:
     """Store `arrays` at `path`, with the sum that `read_cache` checks."""
-    write_atomically(path, save(dict(arrays), metadata={"sha256": _digest(arrays)}))
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, save(whole, metadata={"sha256": _digest(whole)}))
 
 
 def read_cache(path: Path) -> dict[str, np.ndarray] | None:

@@ -1,10 +1,12 @@
 """A data set in memory: images and labels, split for training, validation and testing."""
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
@@ -59,7 +61,7 @@ class Dataset:
         Args:
           train, validation, test: pairs (images, labels). Images are (n, ...): uint8, which
             training scales to [0, 1], or floats, used as they are; each is flattened. Labels are
-            (n,) whole numbers from 0, or (n, n_out) float targets. Without validation or test
+            (n,) whole numbers from 0, or (n, n_out) targets. Without validation or test
             examples, their counts are of none.
           name: what records call it.
           num_classes: the number of labels; by default one more than the largest, and with
@@ -102,26 +104,31 @@ def _checked(which: str, images, labels) -> Split:
     """The split of these arrays, labels as int32; a ValueError for what training cannot use."""
     if images.ndim < 2:
         raise ValueError(f"{which} images must be (n, ...), one row an image, not {images.shape}")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+    is_float = jnp.issubdtype(images.dtype, jnp.floating)
+    if not is_float and images.dtype != np.uint8:
         raise ValueError(f"{which} images must be uint8 (0 to 255) or floats, not {images.dtype}")
-    if len(labels) != len(images) if labels.ndim else True:
-        raise ValueError(
-            f"{which} has {len(images)} images, but labels of the shape {labels.shape}: one each, please"
-        )
-    if images.dtype != np.uint8 and not np.isfinite(images).all():
+    if is_float and not jnp.isfinite(images).all():
         raise ValueError(f"{which} images hold NaN or infinity")
-    if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1:
-        if len(labels) and labels.min() < 0:
-            raise ValueError(f"{which} labels must be 0 or more, but one is {labels.min()}")
-        return Split(images, labels.astype(np.int32))
-    if np.issubdtype(labels.dtype, np.floating) and labels.ndim == 2:
-        if not np.isfinite(labels).all():
-            raise ValueError(f"{which} targets hold NaN or infinity")
-        return Split(images, labels)
-    raise ValueError(
-        f"{which} labels must be whole numbers (n,) or float targets (n, n_out), "
-        f"not {labels.dtype} of the shape {labels.shape}"
-    )
+    if labels.ndim not in (1, 2) or len(labels) != len(images):
+        raise ValueError(
+            f"{which} labels must be (n,) whole numbers or (n, n_out) targets, one for each of the "
+            f"{len(images)} images, not of the shape {labels.shape}"
+        )
+    return Split(images, _checked_labels(which, labels) if labels.ndim == 1 else _targets(which, labels))
+
+
+def _checked_labels(which: str, labels):
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"{which} labels must be whole numbers, not {labels.dtype}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < 2**31 - 1:
+        raise ValueError(f"{which} labels must be 0 or more, not {labels.min()} to {labels.max()}")
+    return labels.astype(np.int32)
+
+
+def _targets(which: str, targets):
+    if not jnp.isfinite(targets).all():
+        raise ValueError(f"{which} targets hold NaN or infinity")
+    return targets if jnp.issubdtype(targets.dtype, jnp.floating) else targets.astype(np.float32)
 
 
 def _num_classes(splits: list[Split], given: int | None) -> int:
@@ -131,6 +138,10 @@ def _num_classes(splits: list[Split], given: int | None) -> int:
     ]
     if given is None:
         return max(most)
+    try:
+        given = operator.index(given)
+    except TypeError:
+        raise ValueError(f"num_classes must be a whole number, not {given!r}") from None
     if max(most) > given:
         raise ValueError(f"num_classes is {given}, but there is a label {max(most) - 1}")
     return given

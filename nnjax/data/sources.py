@@ -19,8 +19,16 @@ from nnjax.data.dataset import Dataset
 from nnjax.data.digits import load_digits
 from nnjax.names import choose
 
-FAMILY = ("mnist", "fashion_mnist", "kmnist")
-NAMES = (*FAMILY, "digits", "auto")
+URLS = {
+    "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "kmnist": "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+}
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+NAMES = (*URLS, "digits", "auto")
 
 # Seconds that a host may take to answer before it counts as out of reach.
 PATIENCE = 4.0
@@ -112,15 +120,15 @@ def _arrays(name: str, data_dir: Path) -> dict[str, np.ndarray]:
 
 def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     """Download and prepare with tensorflow-datasets where needed, then decode."""
+    prepared, manual = prepared_path(name, data_dir), _manual_dir(name, data_dir)
+    if not (prepared / "dataset_info.json").exists() and not manual and not _answers(name):
+        raise DatasetUnavailable(_how_to_get(name, data_dir))
+
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
-    from nnjax.data.builders import FILES, URLS, MnistFamily
+    from nnjax.data.builders import MnistFamily
 
-    manual = _manual_dir(name, data_dir, [file for files in FILES.values() for file in files])
-    prepared = prepared_path(name, data_dir)
-    if not (prepared / "dataset_info.json").exists() and not manual and not _answers(URLS[name]):
-        raise DatasetUnavailable(_how_to_get(name, data_dir, URLS[name], FILES))
     tfds.disable_progress_bar()
     try:
         builder: Any = MnistFamily(config=name, data_dir=data_dir, file_format="array_record")
@@ -130,7 +138,8 @@ def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
         told = " ".join(str(error).splitlines()[:3])
         raise ValueError(f"{told} The file is damaged: fetch it again.") from None
     except Exception as error:  # of the network, the disk or the record writer: many kinds
-        raise DatasetUnavailable(f"{name} could not be prepared in {data_dir}: {error}") from error
+        told = f"{name} could not be prepared in {data_dir}: {error}"
+        raise DatasetUnavailable(told if manual else f"{told}\n{_how_to_get(name, data_dir)}") from error
     return {
         f"{split}_{part}": array
         for split in FILES
@@ -151,23 +160,24 @@ def _decode(source, prepared: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _manual_dir(name: str, data_dir: Path, files: list[str]) -> Path | None:
+def _manual_dir(name: str, data_dir: Path) -> Path | None:
     """The folder that holds all the archives, fetched by hand; for mnist `manual/` itself will do."""
     own = manual_path(name, data_dir)
     folders = [own, own.parent] if name == "mnist" else [own]
+    files = [file for pair in FILES.values() for file in pair]
     return next((folder for folder in folders if all((folder / f).exists() for f in files)), None)
 
 
-def _answers(url: str) -> bool:
-    """Whether the host of `url` answers in time; in a thread, as looking up a name may hang."""
+def _answers(name: str) -> bool:
+    """Whether a file of the data set can be had; in a thread, as looking up a host may hang."""
     import requests
 
     answered = threading.Event()
 
     def ask():
         with contextlib.suppress(requests.RequestException):
-            requests.head(url, timeout=PATIENCE)
-            answered.set()
+            if requests.head(URLS[name] + FILES["test"][1], timeout=PATIENCE).ok:
+                answered.set()
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -175,10 +185,10 @@ def _answers(url: str) -> bool:
     return answered.is_set()
 
 
-def _how_to_get(name: str, data_dir: Path, url: str, files: dict) -> str:
-    listed = "\n".join(f"  {file}" for pair in files.values() for file in pair)
+def _how_to_get(name: str, data_dir: Path) -> str:
+    listed = "\n".join(f"  {file}" for pair in FILES.values() for file in pair)
     return (
-        f"{name} is not prepared in {data_dir}, and {url} does not answer.\n"
+        f"{name} is not prepared in {data_dir}, and cannot be had from {URLS[name]}\n"
         f"Fetch these four files there (or from a mirror) where there is a connection:\n{listed}\n"
         f"and put them into {manual_path(name, data_dir)}\n"
         "Or use the embedded data set, which needs no connection: digits."

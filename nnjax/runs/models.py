@@ -14,11 +14,12 @@ from jaxtyping import Array, Float, Num
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
+from nnjax.codes import CODES, Code
 from nnjax.data import Dataset
 from nnjax.files import write_atomically
 from nnjax.names import choose, name_of
 from nnjax.network import ACTIVATIONS, Layer, Params, check_sizes, is_dense, sizes_of
-from nnjax.objective import CODES, COSTS, Code, Dense, Objective, as_input, float_dtype
+from nnjax.objective import COSTS, Dense, Objective, as_input, float_dtype
 from nnjax.runs.records import environment
 
 
@@ -94,7 +95,11 @@ def save(
         "settings": dict(settings or {}),
         "versions": environment()["versions"],
     }
-    tensors = {f"{i}.{k}": np.asarray(v) for i, p in enumerate(params) for k, v in p._asdict().items()}
+    tensors = {
+        f"{i}.{part}": np.ascontiguousarray(value)  # safetensors would write a view's whole buffer
+        for i, layer in enumerate(params)
+        for part, value in layer._asdict().items()
+    }
     write_atomically(Path(path), safetensors.save(tensors, metadata={"nnjax": json.dumps(meta)}))
 
 
