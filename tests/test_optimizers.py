@@ -23,12 +23,14 @@ def test_every_variant_learns_and_another_rate_compiles_nothing(name, digits, co
             KEY,
             nnjax.init(KEY, (64, 30, 10)),
             digits,
+            objective=objective,
             optimizer=FACTORIES[name],
             epochs=5,
             batch_size=100 if name == "lbfgs" else 10,
             learning_rate=rate,
         ).history
 
+    objective = nnjax.Objective(forward=lambda params, x, key: nnjax.feedforward(params, x))
     rate = RATES.get(name, {"lbfgs": 1.0, "muon": 0.02}.get(name, 3.0))
     history = train(rate)
     assert history.cost[-1] < 0.7 * history.cost[0]
