@@ -104,10 +104,12 @@ class Train:
     def _write(self, run: Run, objective: Objective, data: Dataset, settings: dict[str, Any]) -> None:
         if self.save:
             save(self.save, run.params, objective, data, settings)
+        if self.json:
+            write_record(self.json, {"settings": settings, "history": asdict(run.history)} | environment())
+        # Only now, with all in files: where a pipe's reader has left, printing ends the command.
+        if self.save:
             console.print(f"model in {self.save}: nnjax evaluate {self.save}")
         if self.json:
-            record = {"settings": settings, "history": asdict(run.history)} | environment()
-            write_record(self.json, record)
             console.print(f"record in {self.json}")
 
     def _objective(self) -> Objective:
