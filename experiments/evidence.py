@@ -43,6 +43,9 @@ def commit() -> str:
 
 def write(name: str, folder: Path, record: dict[str, Any], figure: Any) -> None:
     """Write the record as JSON, and its figure as PNG and SVG, into `folder`."""
+    import matplotlib
+
+    matplotlib.rcParams["svg.hashsalt"] = name  # the same record, the same file
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder / f"{name}.json", record)
     for kind in ("png", "svg"):
