@@ -76,7 +76,8 @@ class Train:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
         self._check_paths()
 
-        data = load(self.dataset, self.data_dir)
+        with console.status(f"loading {self.dataset}"):
+            data = load(self.dataset, self.data_dir)
         sizes = (data.train.images.shape[1], *self.hidden, objective.code.outputs(data.num_classes))
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
         params = init(init_key, sizes, initial_weights)
@@ -275,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = tyro.cli(Command, args=arguments, prog="nnjax", description=__doc__)
     errors = Console(stderr=True)
-    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False)
+    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
     _use_compilation_cache()
     try:
         return command.run()

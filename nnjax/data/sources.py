@@ -188,7 +188,7 @@ def _answers(name: str) -> bool:
 def _how_to_get(name: str, data_dir: Path) -> str:
     listed = "\n".join(f"  {file}" for pair in FILES.values() for file in pair)
     return (
-        f"{name} is not prepared in {data_dir}, and cannot be had from {URLS[name]}\n"
+        f"{name} is not prepared in {data_dir}, and cannot be had from {URLS[name]} .\n"
         f"Fetch these four files there (or from a mirror) where there is a connection:\n{listed}\n"
         f"and put them into {manual_path(name, data_dir)}\n"
         "Or use the embedded data set, which needs no connection: digits."
