@@ -77,7 +77,7 @@ def start_line(record: dict[str, Any]) -> str:
 
 
 def _machine(record: dict[str, Any]) -> str:
-    return f"{record['cores']} cores ({', '.join(record['devices'])}), jax {record['versions']['jax']}"
+    return f"{record['cores']} cores of {record['processor']}, jax {record['versions']['jax']}"
 
 
 def written(text: str) -> str:

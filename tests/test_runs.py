@@ -125,6 +125,7 @@ def test_records_are_json_that_any_reader_takes(tmp_path):
     assert read["c"] == [1, 2.0]
     assert read["versions"]["jax"] == jax.__version__
     assert read["devices"]
+    assert read["processor"]
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(path, digits, monkeypatch):
