@@ -76,8 +76,8 @@ class Train:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
         self._check_paths()
 
-        with console.status(f"loading {self.dataset}"):
-            data = load(self.dataset, self.data_dir)
+        console.print(f"loading {self.dataset}")
+        data = load(self.dataset, self.data_dir)
         sizes = (data.train.images.shape[1], *self.hidden, objective.code.outputs(data.num_classes))
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
         params = init(init_key, sizes, initial_weights)
@@ -186,7 +186,7 @@ console = _Console(highlight=False, soft_wrap=True)
 
 
 class _Display:
-    """Progress on a terminal as a bar, elsewhere as a line an epoch."""
+    """A line an epoch, and on a terminal a bar below them."""
 
     def __init__(self, epochs: int, data: Dataset):
         self._epochs, self._of = epochs, len(data.test.labels)
@@ -214,8 +214,7 @@ class _Display:
         line = f"cost {history.cost[-1]:.4f}  test {history.test_correct[-1]:,} / {self._of:,}"
         rate = done / (time.perf_counter() - self._began)
         self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
-        if not console.is_terminal:
-            console.print(f"epoch {done:3} / {self._epochs}  {line}")
+        console.print(f"epoch {done:3} / {self._epochs}  {line}")
 
 
 def _fit_until_interrupted(show: Callable[[Run], None], arguments: tuple, **settings: Any) -> Run:

@@ -41,12 +41,15 @@ class History:
         return len(self.cost)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What `fit` returns, and what its callback sees after each epoch: all that was reached."""
 
     state: TrainState
     history: History
+
+    def __repr__(self) -> str:
+        return f"Run(epochs={len(self.history)}, test_correct={self.history.test_correct[-1]})"
 
     @property
     def params(self) -> Any:
@@ -97,6 +100,8 @@ def fit(
     >>> int(run.history.test_correct[-1]) > 0.9 * len(data.test.labels)
     True
     """
+    if not isinstance(key, jax.Array):
+        raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), not {key!r}")
     if not isinstance(data, Dataset):
         raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
     method = make_optimizer(optimizer, hyperparameters)

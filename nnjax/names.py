@@ -16,7 +16,7 @@ def choose(kind: str, name: str, choices: Mapping[str, T]) -> T:
     """
     if name in choices:
         return choices[name]
-    nearest = difflib.get_close_matches(str(name), choices, n=1)
+    nearest = difflib.get_close_matches(str(name).lower(), choices, n=1)
     hint = f"did you mean {nearest[0]!r}? (known: {{}})" if nearest else "choose one of {}"
     raise ValueError(f"unknown {kind} {name!r}: " + hint.format(", ".join(choices)))
 

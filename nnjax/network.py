@@ -118,7 +118,7 @@ def feedforward(
 
     Args:
       params: as `init` gives them.
-      x: one example, (n_in,); use `jax.vmap` for many.
+      x: one example, (n_in,), as floats: grey from 0 to 1, not bytes; use `jax.vmap` for many.
       activation: f of the hidden layers.
       output: f of the last layer; `identity` for costs that take z.
 

@@ -258,8 +258,9 @@ def test_the_environment_says_where_data_is_kept(monkeypatch, tmp_path):
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ValueError, match="did you mean 'mnist'"):
-        nnjax.load("minst")
+    for wrong in ("minst", "MNIST"):
+        with pytest.raises(ValueError, match="did you mean 'mnist'"):
+            nnjax.load(wrong)
 
 
 # --- the cache by itself, and idx files ---

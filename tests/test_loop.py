@@ -136,6 +136,16 @@ def test_no_split_may_go_beyond_the_output_layer(train, test, word):
         fit(data, nnjax.init(INIT, (3, 2)), batch_size=2)
 
 
+def test_a_bare_seed_is_no_key(digits):
+    with pytest.raises(ValueError, match=r"jax\.random\.key"):
+        nnjax.fit(1, nnjax.init(INIT, (64, 10)), digits, learning_rate=3.0)
+
+
+def test_a_run_prints_in_a_line(digits):
+    run = fit(digits)
+    assert repr(run) == f"Run(epochs=3, test_correct={run.history.test_correct[-1]})"
+
+
 def test_data_must_be_a_dataset(digits):
     with pytest.raises(ValueError, match="from_arrays"):
         fit((digits.train.images, digits.train.labels))

@@ -14,6 +14,7 @@ TEXT = readme.README.read_text()
 
 def test_the_examples_run_in_order(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "_answers", lambda name: False)
     blocks = re.findall(r"(?s)```python\n(.*?)```", TEXT)
     assert len(blocks[0].splitlines()) <= 15

@@ -112,7 +112,10 @@ def read_model(path: str | os.PathLike) -> Model:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            meta = json.loads((file.metadata() or {})["nnjax"])
+            metadata = file.metadata() or {}
+            if "nnjax" not in metadata:
+                raise ValueError("it does not say what its tensors mean")
+            meta = json.loads(metadata["nnjax"])
             sizes = check_sizes(meta["sizes"])
             params = tuple(_layer(file, i, n_in, n_out) for i, (n_in, n_out) in enumerate(pairwise(sizes)))
         return Model(
