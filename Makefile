@@ -17,7 +17,7 @@ check: test             ## and the slow ones
 lint: .venv/dev         ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 bench: .venv/dev        ## seconds an epoch beside peers, and of the whole command
