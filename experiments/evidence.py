@@ -1,35 +1,158 @@
-"""What every experiment shares: its flags, its record, and where both record and figure go."""
+"""What every experiment shares: its flags, its record, its claims, and where all of it goes."""
 
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tyro
+
+import nnjax
+from nnjax.files import make_folder
 from nnjax.runs import environment, write_record
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+ELSEWHERE = ROOT / "output"
+
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Flags:
     """The flags that every experiment takes."""
 
-    dataset: str = "mnist"
-    """mnist, fashion_mnist, kmnist, digits or auto."""
-    seeds: int = 20
-    """Networks trained for each setting."""
-    epochs: int = 30
-    """Epochs of each."""
-    output: Path = RESULTS
-    """The folder for record and figure; the default is the committed one."""
+    dataset: str | None = None
+    """mnist (the default), fashion_mnist, kmnist, digits or auto."""
+    seeds: int | None = None
+    """Networks trained for each setting; by default what the experiment asks for."""
+    epochs: int | None = None
+    """Epochs of each; by default what the experiment asks for."""
+    quick: bool = False
+    """The digits, two seeds and five epochs: to see that it runs, not what it shows."""
+    output: Path | None = None
+    """The folder for record and figure; by default the committed one for a full run on MNIST."""
 
 
-def new_record(flags: Flags, dataset: str) -> dict[str, Any]:
-    """The part of a record that says how it was made: settings, commit, versions, machine."""
-    settings = {k: v for k, v in asdict(flags).items() if k != "output"} | {"dataset": dataset}
-    return {"settings": settings, "commit": commit(), **environment()}
+@dataclass(frozen=True)
+class Settings:
+    """What `Flags` come to for one experiment."""
+
+    dataset: str
+    seeds: int
+    epochs: int
+    quick: bool
+
+    def load(self) -> nnjax.Dataset:
+        """The data set."""
+        return nnjax.load(self.dataset)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the chapter says, its number, ours, and whether it holds here."""
+
+    says: str
+    book: str
+    ours: str
+    holds: bool | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One question: how it is run, drawn and told.
+
+    Attributes:
+      name: of its module, its record and its figure.
+      about: the module's docstring: question, command, expectation, cost.
+      run: trains what is needed and returns the data of the record.
+      plot: draws a record; returns a matplotlib figure.
+      claims: what the chapter says beside what a record shows.
+      seeds, epochs: of the full run; 1 where there is nothing to repeat.
+      minutes: about what the full run takes on 2 cores.
+      constants: what else decides the result, as JSON can hold it: a record made with others is
+        made again.
+    """
+
+    name: str
+    about: str | None
+    run: Callable[[Settings], Record]
+    plot: Callable[[Record], Any]
+    claims: Callable[[Record], list[Claim]]
+    seeds: int = 1
+    epochs: int = 1
+    minutes: float = 1.0
+    constants: Record = field(default_factory=dict)
+
+    def settle(self, flags: Flags) -> Settings:
+        """The settings that `flags` ask of this experiment."""
+        dataset = flags.dataset or ("digits" if flags.quick else "mnist")
+        if flags.dataset == "auto":
+            dataset = nnjax.load("auto").name
+        return Settings(
+            dataset,
+            flags.seeds or (min(self.seeds, 2) if flags.quick else self.seeds),
+            flags.epochs or (min(self.epochs, 5) if flags.quick else self.epochs),
+            flags.quick,
+        )
+
+    def folder(self, flags: Flags) -> Path:
+        """Where record and figure go: full runs on MNIST into the clone's results, others apart."""
+        if flags.output:
+            return flags.output
+        full = self.settle(flags) == self.settle(Flags())
+        return RESULTS if full else ELSEWHERE / ("quick" if flags.quick else "results")
+
+    def made_of(self, settings: Settings) -> Record:
+        """The part of a record that decides all else in it, as JSON gives it back."""
+        return json.loads(json.dumps({**vars(settings), **self.constants}))
+
+    def make(self, flags: Flags) -> Record:
+        """Run, and write record and figure.
+
+        Raises:
+          ValueError: a folder that cannot be written into, before anything runs.
+        """
+        folder, settings = make_folder(self.folder(flags)), self.settle(flags)
+        began = time.perf_counter()
+        found = self.run(settings)
+        record = {
+            "experiment": self.name,
+            "settings": self.made_of(settings),
+            "commit": commit(),
+            **environment(),
+            "seconds": time.perf_counter() - began,
+            **found,
+        }
+        write_record(folder / f"{self.name}.json", record)
+        record = read(self.name, folder)
+        self.draw(record, folder)
+        return record
+
+    def draw(self, record: Record, folder: Path) -> None:
+        """Write a record's figure as PNG and SVG."""
+        import matplotlib
+        from matplotlib import pyplot
+
+        matplotlib.use("Agg")
+        style: Any = {"svg.hashsalt": self.name, "axes.spines.top": False, "axes.spines.right": False}
+        with matplotlib.rc_context(style):
+            figure = self.plot(record)
+            for kind in ("png", "svg"):
+                # The same record makes the same file.
+                meta = {"Date": None} if kind == "svg" else None
+                figure.savefig(folder / f"{self.name}.{kind}", dpi=150, metadata=meta)
+        pyplot.close(figure)
+
+    def main(self) -> None:
+        """The command line of one experiment: run, write, and print its claims."""
+        flags = tyro.cli(Flags, description=self.about)
+        for claim in self.claims(self.make(flags)):
+            print(f"{claim.says}\n  the book: {claim.book or '-'}\n  here:     {claim.ours}")
 
 
 def commit() -> str:
@@ -41,17 +164,35 @@ def commit() -> str:
     return described.stdout.strip() or "unknown"
 
 
-def write(name: str, folder: Path, record: dict[str, Any], figure: Any) -> None:
-    """Write the record as JSON, and its figure as PNG and SVG, into `folder`."""
-    import matplotlib
+def read(name: str, folder: Path = RESULTS) -> Record:
+    """The record of an earlier run.
 
-    matplotlib.rcParams["svg.hashsalt"] = name  # the same record, the same file
-    folder.mkdir(parents=True, exist_ok=True)
-    write_record(folder / f"{name}.json", record)
-    for kind in ("png", "svg"):
-        figure.savefig(folder / f"{name}.{kind}", dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: a file that is no record of this experiment.
+    """
+    path = folder / f"{name}.json"
+    try:
+        record = json.loads(path.read_text())
+        if record["experiment"] != name or not isinstance(record["settings"], dict):
+            raise ValueError("it is another's")
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{path} is no record of {name}: {error!r}") from error
+    return record
 
 
-def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
-    """The record of an earlier run."""
-    return json.loads((folder / f"{name}.json").read_text())
+def spread(values: Sequence[float] | np.ndarray, form: str = "{:.1f} %") -> str:
+    """Median, least and most of one number a seed, for people.
+
+    >>> spread([94.1, 95.2, 94.6])
+    '94.6 % (94.1 % to 95.2 %, n = 3)'
+    """
+    low, middle, high = (form.format(f(values)) for f in (np.min, np.median, np.max))
+    return f"{middle} ({low} to {high}, n = {len(values)})" if len(values) > 1 else middle
+
+
+def percent(correct: Any, of: int) -> np.ndarray:
+    """Right answers as a share of all, in percent."""
+    return 100 * np.asarray(correct, float) / of

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from nnjax.codes import Binary, binary, is_digit, one_hot
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.evaluate import answers, confusion, count_correct, outputs
+from nnjax.grid import Grid, sweep
 from nnjax.loop import History, Run, fit
 from nnjax.network import (
     Layer,
@@ -37,6 +38,7 @@ __all__ = [
     "Dataset",
     "DatasetUnavailable",
     "Dense",
+    "Grid",
     "History",
     "Layer",
     "Model",
@@ -69,5 +71,6 @@ __all__ = [
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "step",
+    "sweep",
     "tanh",
 ]

@@ -25,6 +25,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def make_folder(path: Path) -> Path:
+    """`path` as a folder that files can be put in; a ValueError, saying why, where it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write into {path}: {error.strerror}") from None
+    return path
+
+
 def check_writable(path: Path) -> None:
     """Raise a ValueError, saying why, where `write_atomically` could not put a file at `path`."""
     if path.exists() and not path.is_file():

@@ -2,7 +2,7 @@
 
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +29,15 @@ class History:
       test_correct: the same of the test images: to be reported, never chosen on.
       seconds: wall time of each epoch's training alone, compiling and evaluating apart.
       diverged_at: the first epoch after which cost or parameters are not finite, or -1.
+
+    Of a population, counts, cost and diverged_at have a network axis, the last.
     """
 
     cost: np.ndarray
     validation_correct: np.ndarray
     test_correct: np.ndarray
     seconds: np.ndarray
-    diverged_at: int
+    diverged_at: Any
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -100,13 +102,8 @@ def fit(
     >>> int(run.history.test_correct[-1]) > 0.9 * len(data.test.labels)
     True
     """
-    if not isinstance(key, jax.Array):
-        raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), not {key!r}")
-    if not isinstance(data, Dataset):
-        raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
+    epochs, batch_size = check_arguments(key, data, epochs, batch_size)
     method = make_optimizer(optimizer, hyperparameters)
-    epochs = _whole_number("epochs", epochs)
-    batch_size = _whole_number("batch_size", batch_size, most=len(data.train.labels))
     for split in (data.train, data.validation, data.test):
         if len(split.labels):
             check_fits(objective, params, *split, data.num_classes)
@@ -116,36 +113,79 @@ def fit(
     arguments = (training.images, training.labels, objective, method, batch_size)
     epoch.lower(state, *arguments).compile()  # ahead of the first epoch's clock
 
-    columns = np.zeros(epochs), np.zeros(epochs, int), np.zeros(epochs, int), np.zeros(epochs)
-    diverged_at = -1
-    for e in range(epochs):
-        began = time.perf_counter()
-        state, cost = jax.block_until_ready(epoch(state, *arguments))
-        seconds = time.perf_counter() - began
-        counts = (_count(state.params, split, objective) for split in (validation, test))
-        for column, value in zip(columns, (cost, *counts, seconds), strict=True):
-            column[e] = value
-        if diverged_at < 0 and not _all_finite((cost, state.params)):
-            diverged_at = e
-        history = History(*(column[: e + 1] for column in columns), diverged_at=diverged_at)
+    run = None
+    for state, history in descend(
+        state,
+        lambda state: epoch(state, *arguments),
+        lambda params, cost: score(params, cost, objective, validation, test),
+        epochs,
+    ):
+        run = Run(state, history)
         if callback and callback(Run(jax.tree.map(jnp.copy, state), history)):
             break
-        if stop_on_nan and diverged_at >= 0:
+        if stop_on_nan and history.diverged_at >= 0:
             break
-    return Run(state, history)
+    assert run is not None  # there was one epoch at least
+    return run
 
 
-def _count(params: Any, split: Split, objective: Objective) -> int:
-    return int(count_correct(params, *split, objective)) if len(split.labels) else 0
+def descend(
+    state: TrainState,
+    advance: Callable[[TrainState], tuple[TrainState, Any]],
+    measure: Callable[[Any, Any], tuple[Any, Any, Any]],
+    epochs: int,
+) -> Iterator[tuple[TrainState, History]]:
+    """The host's loop over epochs: the state after each, and the history up to it.
+
+    Serves one network and a population alike: what `advance` and `measure` return for each of
+    many networks, the history holds in columns with a network axis after the epoch axis.
+
+    Args:
+      state: consumed, as each state that is yielded is by the next epoch.
+      advance: the state after one epoch more, and its mean cost.
+      measure: of parameters and cost, the right answers of validation and test, and whether all
+        is finite.
+    """
+    columns, diverged_at = (), np.array(-1)
+    for e in range(epochs):
+        began = time.perf_counter()
+        state, cost = jax.block_until_ready(advance(state))
+        seconds = time.perf_counter() - began
+        *counts, finite = map(np.asarray, measure(state.params, cost))
+        values = np.asarray(cost, np.float64), *counts, np.asarray(seconds)
+        columns = columns or tuple(np.zeros((epochs, *v.shape), v.dtype) for v in values)
+        for column, value in zip(columns, values, strict=True):
+            column[e] = value
+        diverged_at = np.where((diverged_at < 0) & ~finite, e, diverged_at)
+        cost, validation_correct, test_correct, taken = (column[: e + 1] for column in columns)
+        yield state, History(cost, validation_correct, test_correct, taken, diverged_at[()])
 
 
 @jax.jit
-def _all_finite(tree: Any) -> Array:
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
+def score(
+    params: Any, cost: Array, objective: Objective, validation: Split, test: Split
+) -> tuple[Array, Array, Array]:
+    """The right answers of validation and test, and whether parameters and cost are all finite."""
+
+    def count(split):
+        return jnp.int32(count_correct(params, *split, objective) if len(split.labels) else 0)
+
+    leaves = [x for x in jax.tree.leaves((cost, params)) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
+    return count(validation), count(test), finite
 
 
-def _whole_number(name: str, value: Any, most: int | None = None) -> int:
+def check_arguments(key: Any, data: Any, epochs: Any, batch_size: Any) -> tuple[int, int]:
+    """Epochs and batch size as ints; a ValueError where any of what `fit` and `sweep` share is wrong."""
+    if not isinstance(key, jax.Array):
+        raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), not {key!r}")
+    if not isinstance(data, Dataset):
+        raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
+    return whole_number("epochs", epochs), whole_number("batch_size", batch_size, len(data.train.labels))
+
+
+def whole_number(name: str, value: Any, most: int | None = None) -> int:
+    """`value` as an int of 1 or more; a ValueError, naming it, where it is none."""
     try:
         number = operator.index(value)
     except TypeError:

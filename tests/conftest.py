@@ -8,6 +8,7 @@ import jax
 import pytest
 
 import nnjax
+from experiments.evidence import Flags
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -76,3 +77,17 @@ def compilations(caplog):
         logger.addHandler(handler)
         yield names
         logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def quick_record(tmp_path_factory):
+    """The record of an experiment's quick run; each is run once for all tests."""
+    folder, records = tmp_path_factory.mktemp("quick"), {}
+
+    def made(experiment):
+        if experiment.name not in records:
+            records[experiment.name] = experiment.make(Flags(quick=True, output=folder))
+            assert (folder / f"{experiment.name}.svg").read_text().startswith("<?xml")
+        return records[experiment.name]
+
+    return made

@@ -1,29 +1,85 @@
-"""Every experiment runs end to end, and its record says what it should."""
+"""What every experiment shares: flags, records, claims, and the folders they go to."""
 
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from experiments import evidence, first_network
+from experiments import evidence
+from experiments.evidence import Claim, Experiment, Flags
 
 
-def test_first_network_leaves_a_whole_record_and_a_figure(tmp_path):
-    flags = evidence.Flags(dataset="digits", seeds=2, epochs=8, output=tmp_path)
-    record = first_network.run(flags)
-    evidence.write("first_network", tmp_path, record, first_network.plot(record))
-    read = evidence.read("first_network", tmp_path)
-    assert read["settings"] == {"dataset": "digits", "seeds": 2, "epochs": 8}
-    assert {"versions", "devices", "cores", "commit"} <= set(read)
-    right = {(r["hidden"], r["learning_rate"]): np.array(r["test_correct"]) for r in read["runs"]}
-    assert {counts.shape for counts in right.values()} == {(2, 8)}
-    assert right[30, 3.0][:, -1].min() > 0.85 * read["test_examples"]
-    assert right[30, 0.001][:, -1].max() < 0.5 * read["test_examples"]
-    with Image.open(tmp_path / "first_network.png") as picture:
-        assert picture.size[0] > 1000
-    assert (tmp_path / "first_network.svg").read_text().startswith("<?xml")
+def toy(**change):
+    def run(settings):
+        return {"values": np.arange(settings.seeds), "nothing": float("nan")}
+
+    def plot(record):
+        from matplotlib import pyplot
+
+        figure, axis = pyplot.subplots()
+        axis.plot(record["values"])
+        return figure
+
+    def claims(record):
+        return [Claim("There is a first", "0", str(record["values"][0]), holds=True)]
+
+    settings = {"seeds": 20, "epochs": 30, "constants": {"rates": (1, 2)}} | change
+    return Experiment("toy", "A toy.", run, plot, claims, **settings)
 
 
-def test_the_committed_record_is_of_many_seeds_on_mnist():
-    settings = json.loads((evidence.RESULTS / "first_network.json").read_text())["settings"]
-    assert settings == {"dataset": "mnist", "seeds": 20, "epochs": 30}
+def test_flags_settle_to_what_the_experiment_asks_for():
+    full, quick = toy().settle(Flags()), toy().settle(Flags(quick=True))
+    assert (full.dataset, full.seeds, full.epochs) == ("mnist", 20, 30)
+    assert (quick.dataset, quick.seeds, quick.epochs) == ("digits", 2, 5)
+    assert toy().settle(Flags(quick=True, seeds=7, epochs=9)).seeds == 7
+    assert toy(seeds=1, epochs=1).settle(Flags(quick=True)).epochs == 1
+
+
+def test_only_the_full_run_on_mnist_goes_to_the_committed_results():
+    assert toy().folder(Flags()) == evidence.RESULTS
+    for flags in (Flags(quick=True), Flags(dataset="digits"), Flags(seeds=3), Flags(epochs=2)):
+        assert evidence.ELSEWHERE in toy().folder(flags).parents
+
+
+def test_a_record_says_how_it_was_made_and_is_read_again(tmp_path):
+    made = toy().make(Flags(quick=True, output=tmp_path))
+    assert made == evidence.read("toy", tmp_path)
+    assert made["settings"] == {
+        "dataset": "digits", "seeds": 2, "epochs": 5, "quick": True, "rates": [1, 2]
+    }  # fmt: skip
+    assert {"versions", "devices", "cores", "commit", "seconds"} <= set(made)
+    assert made["values"] == [0, 1]
+    assert made["nothing"] is None
+    with Image.open(tmp_path / "toy.png") as picture:
+        assert picture.size[0] > 500
+
+
+def test_the_same_record_makes_the_same_figure(tmp_path):
+    record = toy().make(Flags(quick=True, output=tmp_path))
+    first = (tmp_path / "toy.svg").read_bytes()
+    toy().draw(record, tmp_path)
+    assert (tmp_path / "toy.svg").read_bytes() == first
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"experiment": "other", "settings": {}}', "null"])
+def test_a_damaged_record_is_named(tmp_path, content):
+    (tmp_path / "toy.json").write_text(content)
+    with pytest.raises(ValueError, match=r"toy\.json is no record of toy"):
+        evidence.read("toy", tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = []
+    experiment = toy()
+    object.__setattr__(experiment, "run", ran.append)
+    with pytest.raises(ValueError, match="cannot write into"):
+        experiment.make(Flags(quick=True, output=tmp_path / "file"))
+    assert not ran
+
+
+def test_spread_is_the_median_and_the_extremes():
+    assert evidence.spread([1.0, 3.0, 2.0]) == "2.0 % (1.0 % to 3.0 %, n = 3)"
+    assert evidence.spread([2225], "{:,}") == "2,225.0"
+    assert json.dumps(evidence.percent([5], 10).tolist()) == "[50.0]"

@@ -1,0 +1,289 @@
+"""`sweep`: a grid of settings and seeds, trained in as few compiled programs as its shapes allow.
+
+Keys: the sweep's key is split in two. The first, folded with the seed, draws a network's initial
+parameters, the same for every setting; the second is the key of `fit`, of all networks alike or,
+with `shared_batches=False`, folded with the seed as well. `Grid.keys` gives both again.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from nnjax import population
+from nnjax.data import Dataset
+from nnjax.files import make_folder
+from nnjax.loop import History, check_arguments, descend, score, whole_number
+from nnjax.network import gaussian, sizes_of
+from nnjax.objective import Objective
+from nnjax.optimizers import Factory
+from nnjax.plan import Cell, Chunk, bytes_of, make_cells, make_chunks
+from nnjax.runs.chunks import fingerprint, read_chunk, write_chunk
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+
+class Progress(NamedTuple):
+    """How far a sweep is: finished networks, the epoch of those in training, the share of all work."""
+
+    networks: int
+    of_networks: int
+    epoch: int
+    of_epochs: int
+    share: float
+
+
+class Keys(NamedTuple):
+    """The keys of every seed of a sweep, from the sweep's own."""
+
+    key: Array
+    shared_batches: bool
+
+    def of(self, seed: int) -> tuple[Array, Array]:
+        """The keys of a seed's initial parameters and of its training."""
+        init_key, fit_key = jax.random.split(self.key)
+        return (
+            jax.random.fold_in(init_key, seed),
+            fit_key if self.shared_batches else jax.random.fold_in(fit_key, seed),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Grid:
+    """What `sweep` returns: labelled histories, and every network's parameters.
+
+    Attributes:
+      data: an `xarray.Dataset` of `cost`, `validation_correct`, `test_correct` and `seconds`
+        (training alone, each network's share of its program's epoch), whose dimensions are the
+        axes of the grid, `seed` and `epoch`; and `diverged_at`, without `epoch`.
+    """
+
+    data: "xarray.Dataset"
+    _params: list[Any]
+    _keys: Keys
+
+    def __repr__(self) -> str:
+        return f"Grid({dict(self.data.sizes)})"
+
+    cost = property(lambda self: self.data["cost"])
+    validation_correct = property(lambda self: self.data["validation_correct"])
+    test_correct = property(lambda self: self.data["test_correct"])
+    seconds = property(lambda self: self.data["seconds"])
+    diverged_at = property(lambda self: self.data["diverged_at"])
+
+    def params(self, **labels: Any) -> Any:
+        """The final parameters of one network, named by its place on every axis.
+
+        Raises:
+          ValueError: labels that the grid has not, or that leave more than one network.
+        """
+        try:
+            found = self.data["network"].sel(labels)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"the grid has no network {labels}: its axes are {self._axes()}") from error
+        if found.size > 1:
+            missing = ", ".join(str(d) for d in found.dims if found.sizes[d] > 1)
+            raise ValueError(f"{labels} is no single network: name its {missing} too")
+        return jax.tree.map(jnp.asarray, self._params[found.item()])
+
+    def keys(self, seed: int) -> tuple[Array, Array]:
+        """The keys of `init` and of `fit` with which one network can be trained again alone."""
+        return self._keys.of(seed)
+
+    def rows(self) -> "pandas.DataFrame":
+        """The histories as tidy rows: a pandas DataFrame, a row for each network and epoch."""
+        return self.data.drop_vars("network").to_dataframe().reset_index()
+
+    def _axes(self) -> dict[str, list]:
+        return {str(d): self.data[d].values.tolist() for d in self.data["network"].dims}
+
+
+def sweep(
+    key: Array,
+    data: Dataset,
+    *,
+    hidden: Any = None,
+    seeds: int = 1,
+    init: Any = None,
+    initial_weights: Any = gaussian,
+    objective: Any = Objective(),
+    optimizer: Factory | optax.GradientTransformation = optax.sgd,
+    epochs: int = 30,
+    batch_size: int = 10,
+    shared_batches: bool = True,
+    at_once: int | None = None,
+    checkpoint: str | PathLike | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    **hyperparameters: Any,
+) -> Grid:
+    """Train every combination of settings, with every seed, and label what comes of it.
+
+    `hidden`, `init`, `initial_weights`, `objective` and each hyper-parameter of `optimizer` take
+    one value, or a sequence of values, or a mapping from labels to values: those become an axis.
+
+    Args:
+      key: a `jax.random.key`.
+      data: as for `fit`.
+      hidden: neurons of the hidden layer, (30, 100) for two widths; several layers as a tuple of
+        their own, [(30,), (30, 20)]. 30 where neither it nor `init` is given.
+      seeds: how many networks each setting has; seed s draws the same initial parameters
+        whatever the setting.
+      init: instead of `hidden`, draws the parameters of a model of your own from a key.
+      initial_weights: how dense networks are drawn: `gaussian`, `scaled` or your own.
+      objective, optimizer, epochs, batch_size: as for `fit`.
+      shared_batches: whether all networks see the same mini-batches, so that settings are
+        compared on common random numbers, and faster; or each seed's draws its own.
+      at_once: networks in one compiled program, at most; by default what suits the machine.
+      checkpoint: a folder that keeps what is finished, so that a sweep which was stopped goes on
+        from there when it is started again with the same arguments.
+      callback: called with the `Progress` after each epoch.
+      **hyperparameters: those of `optimizer`; numbers are swept inside one program, other values
+        each get a program.
+
+    Returns:
+      A `Grid`: `grid.test_correct.sel(learning_rate=3.0).mean("seed")` and the like.
+
+    Raises:
+      ValueError: before anything is trained, where an argument is wrong: it says which and why.
+
+    >>> import nnjax
+    >>> grid = sweep(jax.random.key(0), nnjax.load("digits"), hidden=(10, 30), seeds=2, epochs=20,
+    ...              learning_rate=(0.01, 3.0))
+    >>> grid
+    Grid({'hidden': 2, 'learning_rate': 2, 'seed': 2, 'epoch': 20})
+    >>> bool((grid.test_correct.isel(epoch=-1).sel(learning_rate=3.0) > 200).all())
+    True
+    """
+    epochs, batch_size = check_arguments(key, data, epochs, batch_size)
+    seeds = whole_number("seeds", seeds)
+    at_once = None if at_once is None else whole_number("at_once", at_once)
+    settings = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
+    axes, cells = make_cells(data, settings, optimizer, hyperparameters)
+    folder = None if checkpoint is None else make_folder(Path(checkpoint))
+    chunks = list(make_chunks(cells, seeds, data, shared_batches, at_once))
+    trainer = _Trainer(cells, Keys(key, shared_batches), data, epochs, batch_size, folder)
+
+    work = [len(c.networks) * bytes_of(cells[c.networks[0][0]].shapes) for c in chunks]
+    histories, params = [], {}
+    for i, chunk in enumerate(chunks):
+        so_far = Progress(len(params), len(cells) * seeds, 0, epochs, sum(work[:i]) / sum(work))
+        report = partial(_report, callback, so_far, work[i] / sum(work))
+        history, final = trainer.train(chunk, report)
+        histories.append(history)
+        params |= zip(chunk.networks, final, strict=True)
+    everything = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
+    return Grid(_labelled(axes, seeds, chunks, histories), everything, trainer.keys)
+
+
+def _report(callback: Callable[[Progress], None] | None, so_far: Progress, weight: float, epoch: int) -> None:
+    if callback:
+        callback(so_far._replace(epoch=epoch, share=so_far.share + weight * epoch / so_far.of_epochs))
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains one chunk of a sweep after another."""
+
+    cells: list[Cell]
+    keys: Keys
+    data: Dataset
+    epochs: int
+    batch_size: int
+    folder: Path | None
+
+    def train(self, chunk: Chunk, report: Callable[[int], None]) -> tuple[History, list[Any]]:
+        """The history of a chunk's networks, and the final parameters of each at its own sizes."""
+        cells = [self.cells[cell] for cell, _ in chunk.networks]
+        init_keys, fit_keys = zip(*(self.keys.of(seed) for _, seed in chunk.networks), strict=True)
+        params = [cell.draw(key) for cell, key in zip(cells, init_keys, strict=True)]
+        objectives = population.stack([cell.objective for cell in cells])
+        optimizers = population.stack([cell.optimizer for cell in cells])
+        if chunk.padded:
+            masks = [population.mask(sizes_of(p), chunk.padded) for p in params]
+            optimizers = population.Masked(optimizers, population.stack(masks))
+            params = [population.pad(p, chunk.padded) for p in params]
+        fit_key = fit_keys[0] if self.keys.shared_batches else jnp.stack(fit_keys)
+        states = population.start(fit_key, population.stack(params), optimizers)
+
+        history, final = self._descend(states, objectives, optimizers, report)
+        finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(len(cells))]
+        if chunk.padded:
+            own = (sizes_of(cell.shapes) for cell in cells)
+            finals = [population.crop(p, sizes) for p, sizes in zip(finals, own, strict=True)]
+        return history, finals
+
+    def _descend(self, states, objectives, optimizers, report) -> tuple[History, Any]:
+        """All epochs of a population, or what was kept of them when the sweep was stopped."""
+        training, validation, test = jax.device_put((self.data.train, self.data.validation, self.data.test))
+        arguments = *training, objectives, optimizers, self.batch_size
+        lowered = population.epoch.lower(states, *arguments)
+        name = ""
+        if self.folder:
+            made_of = states, objectives, optimizers, self.data.train, self.data.validation, self.data.test
+            name = fingerprint(lowered.as_text(), self.epochs, made_of)
+            if kept := read_chunk(self.folder, name):
+                report(self.epochs)
+                structure = jax.tree.structure(states.params)
+                leaves = [kept.pop(str(i)) for i in range(structure.num_leaves)]
+                return History(**kept), jax.tree.unflatten(structure, leaves)
+        lowered.compile()  # ahead of the first epoch's clock
+        epochs = descend(
+            states,
+            lambda states: population.epoch(states, *arguments),
+            lambda params, cost: _score_all(params, cost, objectives, validation, test),
+            self.epochs,
+        )
+        for states, history in epochs:  # noqa: B007
+            report(len(history))
+        final = jax.device_get(states.params)
+        if self.folder:
+            leaves = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(final))}
+            write_chunk(self.folder, name, vars(history) | leaves)
+        return history, final
+
+
+_score_all = jax.jit(jax.vmap(score, in_axes=(0, 0, 0, None, None)))
+
+
+def _labelled(
+    axes: dict[str, dict], seeds: int, chunks: list[Chunk], histories: list[History]
+) -> "xarray.Dataset":
+    """The histories of all chunks as arrays with named axes."""
+    import xarray
+
+    coords = {name: _labels(axis) for name, axis in axes.items()} | {"seed": np.arange(seeds)}
+    shape = tuple(map(len, coords.values()))
+    count, epochs = math.prod(shape), len(histories[0])
+    counts = ("validation_correct", "test_correct")
+    columns = {name: np.zeros((count, epochs)) for name in ("cost", "seconds")}
+    columns |= {name: np.zeros((count, epochs), int) for name in counts}
+    diverged_at = np.zeros(count, int)
+    for chunk, history in zip(chunks, histories, strict=True):
+        networks = [cell * seeds + seed for cell, seed in chunk.networks]
+        for name in ("cost", *counts):
+            columns[name][networks] = getattr(history, name).T
+        columns["seconds"][networks] = history.seconds / len(networks)
+        diverged_at[networks] = history.diverged_at
+    by_epoch = {name: ((*coords, "epoch"), c.reshape(*shape, epochs)) for name, c in columns.items()}
+    by_network = {
+        "diverged_at": (tuple(coords), diverged_at.reshape(shape)),
+        "network": (tuple(coords), np.arange(count).reshape(shape)),
+    }
+    return xarray.Dataset(by_epoch | by_network, coords | {"epoch": np.arange(epochs)})
+
+
+def _labels(axis: dict) -> np.ndarray:
+    """The labels of an axis as coordinates: numbers as numbers, a mixture as objects."""
+    labels = list(axis)
+    return np.array(labels, object if len({isinstance(label, str) for label in labels}) > 1 else None)
