@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test check lint bench
+.PHONY: train test check lint bench reproduce
 .DELETE_ON_ERROR:
 
 train: .venv/run        ## train the book's network: MNIST where it can be had, else the digits
@@ -22,7 +22,11 @@ lint: .venv/dev         ## style, types, layers
 
 bench: .venv/dev        ## seconds an epoch beside peers, and of the whole command
 	$(BIN)/python -m benchmarks.epoch
+	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.start
+
+reproduce: .venv/experiments ## every experiment of the chapter, and the report; hours, or ARGS=--quick
+	$(BIN)/python -m experiments $(ARGS)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -31,6 +35,10 @@ bench: .venv/dev        ## seconds an epoch beside peers, and of the whole comma
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
+.venv/experiments: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[experiments]"
+	touch $@ .venv/run
+
 .venv/dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	touch $@ .venv/run
+	touch $@ .venv/run .venv/experiments

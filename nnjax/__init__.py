@@ -27,7 +27,7 @@ from nnjax.objective import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
-from nnjax.optimizers import momentum, nesterov
+from nnjax.optimizers import gauss_newton, momentum, nesterov
 from nnjax.runs import Model, read_model, save
 from nnjax.train import TrainState
 
@@ -53,6 +53,7 @@ __all__ = [
     "count_correct",
     "feedforward",
     "fit",
+    "gauss_newton",
     "gaussian",
     "identity",
     "init",

@@ -25,6 +25,26 @@ def nesterov(learning_rate: float, momentum: float = 0.9) -> optax.GradientTrans
     return optax.sgd(learning_rate, momentum, nesterov=True)
 
 
+def gauss_newton(
+    learning_rate: float = 1.0, damping: float = 0.1, iterations: int = 5
+) -> optax.GradientTransformationExtraArgs:
+    """w → w − η (G + λ)⁻¹ ∇C, by a few conjugate gradients: curvature without its matrix.
+
+    G is the Gauss-Newton matrix of the mini-batch, known only by its products with vectors, which
+    training passes as `curvature`; λ is the damping. Wants mini-batches of hundreds (Martens,
+    *Deep learning via Hessian-free optimization*, 2010).
+    """
+
+    def update(updates, state, params=None, *, curvature, **extra):
+        def damped(v):
+            return jax.tree.map(lambda gv, v: gv + damping * v, curvature(v), v)
+
+        direction, _ = jax.scipy.sparse.linalg.cg(damped, updates, maxiter=iterations)
+        return jax.tree.map(lambda d: -learning_rate * d, direction), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)  # pyright: ignore[reportArgumentType]
+
+
 class Variant(NamedTuple):
     """An optimizer's factory and a learning rate that suits the book's network on MNIST."""
 
@@ -72,7 +92,7 @@ class Optimizer:
     def apply(
         self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
     ) -> tuple[Any, optax.OptState]:
-        """Parameters and optimizer state after one step; `extra` is for line searches."""
+        """Parameters and optimizer state after one step; `extra` is for line searches and curvature."""
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
             return optax.apply_updates(params, updates), opt_state

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from nnjax.objective import Objective, mean_cost
+from nnjax.objective import Objective, gauss_newton_product, mean_cost
 from nnjax.optimizers import Optimizer
 
 
@@ -59,11 +59,15 @@ def step(
       The new parameters and optimizer state, and the mini-batch's cost before the step.
     """
 
-    def cost_of(params):
+    # optax's line searches insist that value_fn takes what is passed beside it.
+    def cost_of(params, curvature=None):
         return mean_cost(params, objective, images, labels, key)
 
     cost, grads = jax.value_and_grad(cost_of)(params)
-    params, opt_state = optimizer.apply(grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of)
+    params, opt_state = optimizer.apply(
+        grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of,
+        curvature=lambda v: gauss_newton_product(params, v, objective, images, labels, key),
+    )  # fmt: skip
     return params, opt_state, cost
 
 

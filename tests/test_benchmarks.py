@@ -10,7 +10,8 @@ import pytest
 
 import nnjax
 import reference
-from benchmarks import peers
+from benchmarks import peers, population
+from benchmarks.turns import compare
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,30 @@ def test_the_committed_records_keep_what_the_project_promises():
     assert start["peak_megabytes"] <= 1000
     right = [peer["test_correct"] for peer in epoch["peers"]]
     assert min(right) > 9300
+
+
+def test_a_population_takes_part_as_sweep_trains_it(data):
+    made = population.Population(3, data)
+    seconds = [made() for _ in range(30)]
+    assert min(seconds) > 0
+    assert made.correct() > 30
+
+
+def test_peers_take_turns_and_are_held_against_the_first():
+    class Peer:
+        def __init__(self, name, seconds):
+            self.name, self.seconds = name, iter(seconds)
+
+        def __call__(self):
+            turns.append(self.name)
+            return next(self.seconds)
+
+        def correct(self):
+            return 7
+
+    turns = []
+    peers = {"ours": Peer("ours", [9.0, 1.0, 2.0, 3.0]), "other": Peer("other", [9.0, 2.0, 8.0, 6.0])}
+    record = compare(peers, 3, "mnist")
+    assert turns == ["ours", "other"] * 4
+    assert [p["median"] for p in record["peers"]] == [2.0, 6.0]
+    assert [p["ratio"] for p in record["peers"]] == [1.0, 0.5]

@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import nnjax
 import reference
-from nnjax.objective import Objective, check_fits, mean_cost
+from nnjax.objective import Dense, Objective, check_fits, gauss_newton_product, mean_cost
 
 KEY = jax.random.key(0)
 
@@ -217,3 +218,23 @@ def test_a_cost_with_a_traced_number_serves_training_and_evaluation():
 def test_is_digit_wants_a_label(digit):
     with pytest.raises(ValueError, match="is_digit"):
         nnjax.is_digit(digit)
+
+
+@pytest.mark.parametrize("cost", [nnjax.quadratic, nnjax.softmax_cross_entropy])
+def test_the_gauss_newton_product_is_that_of_the_matrix_formed(x64, cost):
+    """JᵀHJ as matrices, for a network small enough to form them."""
+    params = nnjax.init(jax.random.key(0), (4, 3, 3))
+    flat, unflatten = jax.flatten_util.ravel_pytree(params)
+    images, labels = jax.random.uniform(jax.random.key(1), (5, 4)), jnp.array([0, 1, 2, 0, 1])
+    objective = Objective(forward=Dense(output=nnjax.identity), cost=cost)
+
+    def outputs(flat):
+        return jax.vmap(lambda x: objective.forward(unflatten(flat), x))(images).ravel()
+
+    def cost_of(outputs):
+        return jnp.mean(jax.vmap(cost)(outputs.reshape(5, 3), jnp.eye(3)[labels]))
+
+    j, h = jax.jacobian(outputs)(flat), jax.hessian(cost_of)(outputs(flat))
+    v = jax.random.normal(jax.random.key(2), flat.shape)
+    product = gauss_newton_product(params, unflatten(v), objective, images, labels, jax.random.key(3))
+    np.testing.assert_allclose(jax.flatten_util.ravel_pytree(product)[0], j.T @ h @ j @ v, atol=1e-12)

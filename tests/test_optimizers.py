@@ -5,6 +5,7 @@ import optax
 import pytest
 
 import nnjax
+from nnjax import train
 from nnjax.optimizers import OPTIMIZERS, make_optimizer
 
 KEY = jax.random.key(0)
@@ -12,6 +13,7 @@ RATES = {name: variant.learning_rate for name, variant in OPTIMIZERS.items()}
 FACTORIES = {name: variant.factory for name, variant in OPTIMIZERS.items()} | {
     "lbfgs": optax.lbfgs,
     "muon": optax.contrib.muon,
+    "gauss_newton": nnjax.gauss_newton,
     "schedule": lambda learning_rate: optax.sgd(optax.cosine_decay_schedule(3.0, 5000)),
 }
 
@@ -26,12 +28,12 @@ def test_every_variant_learns_and_another_rate_compiles_nothing(name, digits, co
             objective=objective,
             optimizer=FACTORIES[name],
             epochs=5,
-            batch_size=100 if name == "lbfgs" else 10,
+            batch_size=100 if name in ("lbfgs", "gauss_newton") else 10,
             learning_rate=rate,
         ).history
 
     objective = nnjax.Objective(forward=lambda params, x, key: nnjax.feedforward(params, x))
-    rate = RATES.get(name, {"lbfgs": 1.0, "muon": 0.02}.get(name, 3.0))
+    rate = RATES.get(name, {"lbfgs": 1.0, "gauss_newton": 1.0, "muon": 0.02}.get(name, 3.0))
     history = train(rate)
     assert history.cost[-1] < 0.7 * history.cost[0]
     assert compilations
@@ -89,3 +91,16 @@ def test_numbers_are_leaves_and_the_rest_is_static():
 def test_wrong_hyperparameters_are_told(factory, given, word):
     with pytest.raises(ValueError, match=word):
         make_optimizer(factory, given)
+
+
+def test_gauss_newton_solves_a_linear_least_squares_problem_in_one_step(x64):
+    """For outputs linear in the parameters G is the Hessian: the normal equations' solution."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 5)), rng.normal(size=(40, 2))
+    objective = nnjax.Objective(forward=lambda params, x, key: params @ x)
+    optimizer = make_optimizer(nnjax.gauss_newton, {"damping": 1e-12, "iterations": 50})
+    params = jnp.zeros((2, 5))
+    found, _, _ = train.step(
+        params, optimizer.init(params), jnp.asarray(x), jnp.asarray(y), KEY, objective, optimizer
+    )
+    np.testing.assert_allclose(found, np.linalg.lstsq(x, y)[0].T, atol=1e-6)

@@ -1,0 +1,62 @@
+"""Seconds an epoch and network when many networks train in one program, beside one at a time.
+
+    python -m benchmarks.population                 # about 3 minutes on 2 quiet cores
+    python -m benchmarks.population --rounds 3 --output /tmp/population.json
+
+Training only, as `sweep` does it, with mini-batches that all networks share.
+"""
+
+import time
+from typing import Any
+
+import jax
+import optax
+
+import nnjax
+from benchmarks import peers
+from benchmarks.turns import Flags, compare, main
+from nnjax import population
+from nnjax.objective import Objective
+from nnjax.optimizers import make_optimizer
+
+SIZES = (32, 8, 1)
+
+
+class Population:
+    """Many networks, one epoch a call; returns its seconds for each of them."""
+
+    def __init__(self, networks: int, data: nnjax.Dataset):
+        self.networks = networks
+        params = [nnjax.init(key, peers.SIZES) for key in jax.random.split(jax.random.key(0), networks)]
+        optimizers = [make_optimizer(optax.sgd, {"learning_rate": peers.ETA})] * networks
+        self.optimizers = population.stack(optimizers)
+        self.objectives = population.stack([Objective()] * networks)
+        self.states = population.start(jax.random.key(1), population.stack(params), self.optimizers)
+        self.training, self.test = jax.device_put((data.train, data.test))
+
+    def __call__(self) -> float:
+        began = time.perf_counter()
+        self.states, _ = jax.block_until_ready(
+            population.epoch(self.states, *self.training, self.objectives, self.optimizers, peers.M)
+        )
+        return (time.perf_counter() - began) / self.networks
+
+    def correct(self) -> int:
+        """The right test images of the first network."""
+        return int(nnjax.count_correct(jax.tree.map(lambda x: x[0], self.states.params), *self.test))
+
+
+def run(flags: Flags) -> dict[str, Any]:
+    """Time every peer's epochs in turn."""
+    data = nnjax.load(flags.dataset)
+    made: dict[str, Any] = {f"{n} networks in one program": Population(n, data) for n in SIZES}
+    made |= {
+        "nnjax `fit`": peers.Fit(0, data),
+        "NumPy by mini-batches": peers.NumpyBatches(0, data),
+        "NumPy by mini-batches, float32": peers.NumpySingle(0, data),
+    }
+    return compare(made, flags.rounds, data.name)
+
+
+if __name__ == "__main__":
+    main(run, "population", __doc__)

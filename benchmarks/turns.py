@@ -1,0 +1,75 @@
+"""What benchmarks share: peers take turns, and the first of them is held against each other."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.evidence import commit
+from nnjax.runs import environment, write_record
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags of a benchmark."""
+
+    rounds: int = 7
+    """Epochs counted for each peer, after one that is not."""
+    dataset: str = "mnist"
+    """A 28x28 data set."""
+    output: Path | None = None
+    """Where the record goes; by default where the committed one is."""
+
+
+def compare(peers: Mapping[str, Any], rounds: int, dataset: str) -> dict[str, Any]:
+    """Time an epoch of every peer in turn, `rounds` times, after one that compiles.
+
+    A machine that drifts drifts for all: the ratio, the first peer's time in each other's, is
+    taken round by round, and its median told.
+    """
+    first = {}
+    for name, peer in peers.items():
+        began = time.perf_counter()
+        peer()
+        first[name] = time.perf_counter() - began
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name, peer in peers.items():
+            seconds[name].append(peer())
+
+    ours = next(iter(seconds.values()))
+    return {
+        "rounds": rounds,
+        "dataset": dataset,
+        "commit": commit(),
+        **environment(),
+        "peers": [
+            {
+                "name": name,
+                "median": statistics.median(taken),
+                "seconds": taken,
+                "ratio": statistics.median(a / b for a, b in zip(ours, taken, strict=True)),
+                "first": first[name],
+                "test_correct": peers[name].correct(),
+            }
+            for name, taken in seconds.items()
+        ],
+    }
+
+
+def main(run: Any, name: str, about: str | None) -> None:
+    """The command line of a benchmark: run, print the table, write the record."""
+    flags = tyro.cli(Flags, description=about)
+    record = run(flags)
+    print(f"{'':31} {'s/epoch':>8} {'ratio':>7} {'first':>7} {'right':>6}")
+    for p in record["peers"]:
+        print(f"{p['name']:31} {p['median']:8.3f} {p['ratio']:7.2f} {p['first']:7.1f} {p['test_correct']:6}")
+    path = flags.output or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_record(path, record)

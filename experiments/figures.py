@@ -1,0 +1,33 @@
+"""What several figures draw alike: a number by seed along an axis, as a median and its spread."""
+
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+# Told apart in grey too: by dashes and marks as well as by colour.
+STYLES = [
+    {"color": color, "linestyle": dashes, "marker": mark}
+    for color, dashes, mark in zip(
+        cycle(["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"]),
+        cycle(["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]),
+        "os^Dv<>PX*ph8d",
+        strict=False,
+    )
+]
+
+
+def band(axis: Any, x: Any, values: Any, **style: Any) -> None:
+    """The median over seeds of `values`, (seeds, len(x)), as a line in a band from least to most."""
+    values = np.asarray(values, float)
+    (line,) = axis.plot(x, np.median(values, axis=0), markersize=4, linewidth=1.4, **style)
+    axis.fill_between(
+        x, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0
+    )
+
+
+def dots(axis: Any, x: Any, values: Any) -> None:
+    """Every seed of `values`, (seeds, len(x)), as a dot, and a line through the medians."""
+    values = np.asarray(values, float)
+    axis.plot(x, values.T, ".", color="0.6", markersize=5, label=["each seed"] + [None] * (len(values) - 1))
+    axis.plot(x, np.median(values, axis=0), "-o", color="black", markersize=4, linewidth=1.4, label="median")
