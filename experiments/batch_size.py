@@ -6,7 +6,7 @@ which the best is chosen on validation images; told by epochs and by seconds.
 Expected: at equal epochs small mini-batches win, for they take more steps; large ones are
 cheaper an epoch, and batch descent takes so few steps that it has hardly begun.
 
-    python -m experiments.batch_size                # about 8 minutes on 2 cores
+    python -m experiments.batch_size                # about 6 minutes on 2 cores
     python -m experiments.batch_size --quick        # seconds, on the embedded digits
 """
 
@@ -83,7 +83,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "batch_size", __doc__, run, plot, claims, seeds=5, epochs=30, minutes=8,
+    "batch_size", __doc__, run, plot, claims, seeds=5, epochs=20, minutes=6,
     constants={"batch_sizes": BATCH_SIZES, "learning_rates": RATES, "hidden": HIDDEN, "key": KEY},
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import tyro
 
 import nnjax
 from nnjax.files import make_folder
+from nnjax.loop import whole_number
 from nnjax.runs import environment, write_record
 
 ROOT = Path(__file__).parents[1]
@@ -89,14 +91,14 @@ class Experiment:
     constants: Record = field(default_factory=dict)
 
     def settle(self, flags: Flags) -> Settings:
-        """The settings that `flags` ask of this experiment."""
+        """The settings that `flags` ask of this experiment; a ValueError where they ask for none."""
         dataset = flags.dataset or ("digits" if flags.quick else "mnist")
         if flags.dataset == "auto":
             dataset = nnjax.load("auto").name
         return Settings(
             dataset,
-            flags.seeds or (min(self.seeds, 2) if flags.quick else self.seeds),
-            flags.epochs or (min(self.epochs, 5) if flags.quick else self.epochs),
+            _count("seeds", flags.seeds, min(self.seeds, 2) if flags.quick else self.seeds),
+            _count("epochs", flags.epochs, min(self.epochs, 5) if flags.quick else self.epochs),
             flags.quick,
         )
 
@@ -151,8 +153,16 @@ class Experiment:
     def main(self) -> None:
         """The command line of one experiment: run, write, and print its claims."""
         flags = tyro.cli(Flags, description=self.about)
-        for claim in self.claims(self.make(flags)):
+        try:
+            record = self.make(flags)
+        except (ValueError, OSError) as error:
+            sys.exit(f"{self.name}: error: {error}")
+        for claim in self.claims(record):
             print(f"{claim.says}\n  the book: {claim.book or '-'}\n  here:     {claim.ours}")
+
+
+def _count(name: str, given: int | None, usual: int) -> int:
+    return usual if given is None else whole_number(name, given)
 
 
 def commit() -> str:

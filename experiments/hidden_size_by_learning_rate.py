@@ -5,7 +5,7 @@ The full grid, hidden size by η, five seeds a cell, one call of `nnjax.sweep`.
 Expected: a ridge of good rates around 1 to 10 whatever the width; wide networks lose to stuck
 output neurons what they gain in size, and are hurt earlier by a high rate.
 
-    python -m experiments.hidden_size_by_learning_rate             # about 12 minutes on 2 cores
+    python -m experiments.hidden_size_by_learning_rate             # about 6 minutes on 2 cores
     python -m experiments.hidden_size_by_learning_rate --quick     # seconds, on the digits
 """
 
@@ -87,7 +87,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "hidden_size_by_learning_rate", __doc__, run, plot, claims, seeds=5, epochs=30, minutes=12,
+    "hidden_size_by_learning_rate", __doc__, run, plot, claims, seeds=5, epochs=15, minutes=6,
     constants={"hidden": HIDDEN, "learning_rate": RATES, "batch_size": BATCH_SIZE, "key": KEY},
 )  # fmt: skip
 

@@ -1,8 +1,7 @@
-"""The `nnjax` command: train, evaluate, data."""
+"""The `nnjax` command: train, evaluate, baselines, data."""
 
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,6 @@ import numpy as np
 import platformdirs
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from tyro.conf import Positional, subcommand
 
@@ -26,12 +24,11 @@ from nnjax.evaluate import confusion, count_correct
 from nnjax.files import check_writable
 from nnjax.loop import Run, fit
 from nnjax.names import choose
-from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, identity, init, sigmoid
+from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, Params, identity, init, sigmoid, sizes_of
 from nnjax.objective import COSTS, Dense, Objective, check_fits, quadratic
 from nnjax.optimizers import OPTIMIZERS
-from nnjax.runs import environment, read_model, save, write_record
-
-INTERRUPTED = 130  # the shell's 128 + SIGINT
+from nnjax.runs import Model, environment, read_model, save, write_record
+from nnjax.terminal import INTERRUPTED, Display, console, share, summarise
 
 
 @dataclass
@@ -68,33 +65,40 @@ class Train:
     """Write settings, history and environment to this file."""
 
     def run(self) -> int:
-        objective = self._objective()
-        variant = choose("optimizer", self.optimizer, OPTIMIZERS)
-        initial_weights = choose("initial weights", self.initial_weights, INITIAL_WEIGHTS)
-        rate = variant.learning_rate if self.learning_rate is None else self.learning_rate
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        settings = self._settings()
         self._check_paths()
-
         console.print(f"loading {self.dataset}")
         data = load(self.dataset, self.data_dir)
-        sizes = (data.train.images.shape[1], *self.hidden, objective.code.outputs(data.num_classes))
+        run = self.fit(data)
+        told = {k: v for k, v in asdict(self).items() if k not in ("save", "json", "data_dir")}
+        told |= {"dataset": data.name, "learning_rate": settings["learning_rate"]}
+        self._write(run, settings["objective"], data, told)
+        return summarise(run, data, self.epochs)
+
+    def fit(self, data: Dataset) -> Run:
+        """Train on `data`, showing how it goes, until done or interrupted."""
+        settings = self._settings()
+        n_out = settings["objective"].code.outputs(data.num_classes)
+        sizes = (data.train.images.shape[1], *self.hidden, n_out)
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
-        params = init(init_key, sizes, initial_weights)
+        params = init(init_key, sizes, choose("initial weights", self.initial_weights, INITIAL_WEIGHTS))
         console.print(f"{data.name}: training {list(sizes)} on {len(data.train.labels):,} images")
-        with _Display(self.epochs, data) as display:
-            run = _fit_until_interrupted(
-                display.show,
-                (fit_key, params, data),
-                objective=objective,
-                optimizer=variant.factory,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=rate,
-            )
-        settings = {k: v for k, v in asdict(self).items() if k not in ("save", "json", "data_dir")}
-        self._write(run, objective, data, settings | {"dataset": data.name, "learning_rate": rate})
-        return _summarise(run, data, self.epochs)
+        with Display(self.epochs, data) as display:
+            return _fit_until_interrupted(display.show, (fit_key, params, data), **settings)
+
+    def _settings(self) -> dict[str, Any]:
+        """What `nnjax.fit` is to be called with; a ValueError where a name or the seed is wrong."""
+        variant = choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("initial weights", self.initial_weights, INITIAL_WEIGHTS)
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        return {
+            "objective": self._objective(),
+            "optimizer": variant.factory,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": variant.learning_rate if self.learning_rate is None else self.learning_rate,
+        }
 
     def _check_paths(self) -> None:
         for path in filter(None, (self.save, self.json)):
@@ -133,18 +137,66 @@ class Evaluate:
 
     def run(self) -> int:
         model = read_model(self.model)
-        if not self.dataset and model.dataset not in NAMES:
-            raise ValueError(f"the model was trained on {model.dataset!r}: say --dataset with one of {NAMES}")
-        data = load(self.dataset or model.dataset, self.data_dir)
-        check_fits(model.objective, model.params, *data.train, data.num_classes)
+        data = _data_for(model, self.dataset, self.data_dir)
         for which, split in (("validation", data.validation), ("test", data.test)):
             right = int(count_correct(model.params, *split, model.objective))
-            console.print(f"{data.name} {which}: {_share(right, len(split.labels))}")
+            console.print(f"{data.name} {which}: {share(right, len(split.labels))}")
         matrix = np.asarray(confusion(model.params, *data.test, model.objective))
         table = Table("truth", *map(str, range(len(matrix))), title="test: answers by truth")
         for truth, row in enumerate(matrix):
             table.add_row(str(truth), *map(str, row))
         console.print(table)
+        return 0
+
+
+@dataclass
+class Baselines:
+    """Count what can be read without a network, beside what a network reads."""
+
+    dataset: str | None = None
+    """Where to take the images from; by default the model's data set, without a model auto."""
+    data_dir: Path | None = None
+    """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    model: Path | None = None
+    """A model file to compare with; by default the chapter's network is trained for it first."""
+    epochs: int = 30
+    """How long that network is trained."""
+    seed: int = 0
+    """Draws that network, and the random guesses."""
+    svm: bool = False
+    """Fit support vector machines too: on MNIST they take minutes."""
+
+    def run(self) -> int:
+        if self.model:
+            model = read_model(self.model)
+            data = _data_for(model, self.dataset, self.data_dir)
+            if model.code.answers(model.sizes[-1]) < data.num_classes:
+                raise ValueError(f"{self.model} answers {model.code}: it does not say which label it is")
+            return self._compare(model.params, model.objective, data)
+        data = load(self.dataset or "auto", self.data_dir)
+        run = Train(epochs=self.epochs, seed=self.seed).fit(data)
+        return summarise(run, data, self.epochs) or self._compare(run.params, Objective(), data)
+
+    def _compare(self, params: Params, objective: Objective, data: Dataset) -> int:
+        from nnjax import baselines  # not above: it imports scikit-learn, which takes a second
+
+        methods: dict[str, Any] = {
+            "random guess": baselines.random_guess(self.seed),
+            "average darkness": baselines.average_darkness(),
+        }
+        if self.svm:
+            console.print("fitting support vector machines: on MNIST they take minutes")
+            methods |= {f"SVM, gamma={gamma}": baselines.svm(gamma) for gamma in ("auto", "scale")}
+        scores = baselines.score(methods.values(), data.train, data.test, jobs=2 if self.svm else 1)
+        right = {name: score.correct for name, score in zip(methods, scores, strict=True)}
+        right[f"network {list(sizes_of(params))}"] = int(count_correct(params, *data.test, objective))
+        of = len(data.test.labels)
+        table = Table("method", "right", "share", title=f"{data.name}: {of:,} test images")
+        for name, correct in right.items():
+            table.add_row(name, f"{correct:,}", f"{correct / of:.2%}")
+        console.print(table)
+        if not self.svm:
+            console.print("support vector machines are left out, since they take minutes: --svm fits them")
         return 0
 
 
@@ -174,49 +226,6 @@ class Data:
         return 0
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """The reader of a pipe has left: say no more, and end as Ctrl-C does."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise KeyboardInterrupt
-
-
-console = _Console(highlight=False, soft_wrap=True)
-
-
-class _Display:
-    """A line an epoch, and on a terminal a bar below them."""
-
-    def __init__(self, epochs: int, data: Dataset):
-        self._epochs, self._of = epochs, len(data.test.labels)
-        self._began = time.perf_counter()
-        self._bar = Progress(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("compiling", total=epochs)
-
-    def __enter__(self):
-        self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self._bar.__exit__(*error)
-
-    def show(self, run: Run) -> None:
-        done, history = len(run.history), run.history
-        line = f"cost {history.cost[-1]:.4f}  test {history.test_correct[-1]:,} / {self._of:,}"
-        rate = done / (time.perf_counter() - self._began)
-        self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
-        console.print(f"epoch {done:3} / {self._epochs}  {line}")
-
-
 def _fit_until_interrupted(show: Callable[[Run], None], arguments: tuple, **settings: Any) -> Run:
     """What `fit` returns, or after Ctrl-C the whole epochs that it reached, where there are any."""
     reached: list[Run] = []
@@ -233,22 +242,13 @@ def _fit_until_interrupted(show: Callable[[Run], None], arguments: tuple, **sett
         return reached[0]
 
 
-def _share(right: int, of: int) -> str:
-    return f"{right:,} of {of:,} right ({right / of:.2%})"
-
-
-def _summarise(run: Run, data: Dataset, epochs: int) -> int:
-    """Say what was reached, and return the exit code."""
-    history = run.history
-    console.print(f"validation: {_share(history.validation_correct[-1], len(data.validation.labels))}")
-    console.print(f"test: {_share(history.test_correct[-1], len(data.test.labels))}")
-    console.print(f"{len(history)} epochs in {history.seconds.sum():.1f} s of training")
-    if history.diverged_at >= 0:
-        console.print(f"diverged in epoch {history.diverged_at + 1}: a smaller learning rate usually helps")
-    if len(history) < epochs:
-        console.print(f"interrupted after {len(history)} of {epochs} epochs")
-        return INTERRUPTED
-    return 0
+def _data_for(model: Model, dataset: str | None, data_dir: Path | None) -> Dataset:
+    """The named data set, else the model's own; a ValueError where the model cannot read it."""
+    if not dataset and model.dataset not in NAMES:
+        raise ValueError(f"the model was trained on {model.dataset!r}: say --dataset with one of {NAMES}")
+    data = load(dataset or model.dataset, data_dir)
+    check_fits(model.objective, model.params, *data.train, data.num_classes)
+    return data
 
 
 def _use_compilation_cache() -> None:
@@ -263,6 +263,7 @@ def _use_compilation_cache() -> None:
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Baselines, subcommand("baselines")]
     | Annotated[Data, subcommand("data")]
 )
 
@@ -287,5 +288,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"nnjax: error: this machine cannot do that: {told}", markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        errors.print("nnjax: interrupted, nothing was trained")
+        errors.print("nnjax: interrupted" + ", nothing was trained" * isinstance(command, Train))
         return INTERRUPTED

@@ -210,11 +210,10 @@ def endless(tmp_path):
         cache=str(tmp_path),
     )  # fmt: skip
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        arguments, env=environment, stdout=pipe, stderr=pipe, text=True,
-        # A shell's background job ignores Ctrl-C, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
+    # A shell's background job ignores Ctrl-C, and what it starts would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         for line in process.stdout:
             if line.startswith("epoch   3"):
                 break

@@ -1,0 +1,41 @@
+"""The experiments in the chapter's order, found by name; and which of them are done."""
+
+from importlib import import_module
+
+from experiments.evidence import Experiment, Flags, Record, read
+
+NAMES = (
+    "perceptron_decision",
+    "smoothness",
+    "valley",
+    "first_network",
+    "hidden_size",
+    "learning_rate",
+    "hidden_size_by_learning_rate",
+    "batch_size",
+    "initial_weights",
+    "output_code",
+    "hidden_features",
+    "gradient_descent_variants",
+    "depth",
+    "baselines",
+)
+
+
+def find(name: str) -> Experiment:
+    """The experiment of the module called `name`, imported only now."""
+    return import_module(f"experiments.{name}").EXPERIMENT
+
+
+def done(experiment: Experiment, flags: Flags) -> Record | None:
+    """The record of an earlier run with the same settings; None where there is none.
+
+    Raises:
+      ValueError: a damaged record.
+    """
+    try:
+        record = read(experiment.name, experiment.folder(flags))
+    except FileNotFoundError:
+        return None
+    same = record["settings"] == experiment.made_of(experiment.settle(flags))
+    return record if same else None

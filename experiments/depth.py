@@ -1,0 +1,189 @@
+"""Why are deep networks hard to train, and what mends it?
+
+Networks of 1 to 10 hidden layers of 30 neurons, three ways: as the chapter has them (sigmoid
+neurons, weights from N(0, 1), quadratic cost, SGD at η = 3); the same with weights from
+N(0, 1/n_in); and mended (rectified linear neurons, He's weights, softmax and cross-entropy, Adam at
+an η chosen on validation). Before training, the gradient of the cost by the biases of each layer
+says how fast that layer would learn.
+
+Expected: with sigmoid neurons the gradient shrinks from layer to layer towards the input, most with
+small weights, as σ′ is at most 1/4, and depth costs accuracy. Mended, by all four changes at once,
+it keeps its size and ten layers train almost as one. No more is expected of layers of 30 neurons.
+
+    python -m experiments.depth             # about 7 minutes on 2 cores
+    python -m experiments.depth --quick     # seconds, on the embedded digits
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import nnjax
+from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
+from experiments.figures import STYLES, band
+from nnjax.objective import mean_cost
+
+DEPTHS = (1, 2, 3, 5, 7, 10)
+QUICK_DEPTHS = (1, 3)
+WIDTH = 30
+BATCH_SIZE = 10
+LOOKED_AT = 1000  # training images
+KEY = 4
+
+
+def he(key: jax.Array, n_in: int, n_out: int) -> nnjax.Layer:
+    """Weights from N(0, 2/n_in), biases 0: a rectified layer keeps the size of what passes it.
+
+    He, Zhang, Ren, Sun: Delving Deep into Rectifiers (2015), https://arxiv.org/abs/1502.01852.
+    """
+    return nnjax.Layer(jax.random.normal(key, (n_out, n_in)) * (2 / n_in) ** 0.5, jnp.zeros(n_out))
+
+
+# What `sweep` is given for each: of several η, validation chooses one for each depth.
+WAYS = {
+    "sigmoid, N(0, 1)": {"initial_weights": nnjax.gaussian, "learning_rate": (3.0,)},
+    "sigmoid, N(0, 1/n_in)": {"initial_weights": nnjax.scaled, "learning_rate": (3.0,)},
+    "mended": {
+        "initial_weights": he,
+        "objective": nnjax.Objective(nnjax.Dense(nnjax.relu, nnjax.identity), nnjax.softmax_cross_entropy),
+        "optimizer": optax.adam,
+        "learning_rate": (0.0003, 0.001, 0.003),
+    },
+}
+
+
+def run(settings: Settings) -> Record:
+    """Measure gradients before training, then train every way at every depth.
+
+    Each of `runs` holds counts at its chosen η, (seed, epoch), and `gradients`, (seed, layer), the
+    output layer last.
+    """
+    data = settings.load()
+    layers = [(WIDTH,) * depth for depth in (QUICK_DEPTHS if settings.quick else DEPTHS)]
+    looked_at = jax.tree.map(lambda a: jnp.asarray(a[:LOOKED_AT]), data.train)
+    runs = []
+    for name, way in WAYS.items():
+        grid = nnjax.sweep(
+            jax.random.key(KEY), data, hidden=layers, seeds=settings.seeds, epochs=settings.epochs,
+            batch_size=BATCH_SIZE, **way,
+        )  # fmt: skip
+        for i, hidden in enumerate(layers):
+            validation, test = (c.isel(hidden=i) for c in (grid.validation_correct, grid.test_correct))
+            chosen = validation.isel(epoch=-1).mean("seed").idxmax("learning_rate").item()
+            sizes = (data.train.images.shape[1], *hidden, data.num_classes)
+            keys = [grid.keys(seed)[0] for seed in range(settings.seeds)]
+            fresh = [nnjax.init(key, sizes, way["initial_weights"]) for key in keys]
+            objective = way.get("objective", nnjax.Objective())
+            runs.append(
+                {
+                    "way": name,
+                    "depth": len(hidden),
+                    "learning_rate": chosen,
+                    "test_correct": test.sel(learning_rate=chosen).values,
+                    "validation_correct": validation.sel(learning_rate=chosen).values,
+                    "gradients": [gradient_sizes(params, objective, *looked_at) for params in fresh],
+                }
+            )
+    return {"test_examples": len(data.test.labels), "runs": runs}
+
+
+@jax.jit
+def gradient_sizes(
+    params: nnjax.Params, objective: nnjax.Objective, images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """‖∂C/∂b‖ of each layer, the first hidden one first."""
+    grads = jax.grad(mean_cost)(params, objective, images, labels, jax.random.key(0))
+    return jnp.stack([jnp.linalg.norm(layer.b) for layer in grads])
+
+
+def _median(record: Record, way: str, depth: int) -> np.ndarray:
+    """The size of each layer's gradient before training: the median of the seeds."""
+    (r,) = (r for r in record["runs"] if (r["way"], r["depth"]) == (way, depth))
+    return np.median(r["gradients"], axis=0)
+
+
+def _final(record: Record, way: str) -> dict[int, np.ndarray]:
+    """By depth, each seed's test images right in the end, in percent."""
+    return {
+        r["depth"]: percent(r["test_correct"], record["test_examples"])[:, -1]
+        for r in record["runs"]
+        if r["way"] == way
+    }
+
+
+def plot(record: Record) -> Any:
+    """Left, the gradient's size by layer before training; right, what is learnt at each depth."""
+    from matplotlib import pyplot
+
+    figure, (sizes, learnt) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for way, style in zip(WAYS, STYLES, strict=False):
+        final = _final(record, way)
+        depths = list(final)
+        for depth in sorted({depths[len(depths) // 2], depths[-1]}):
+            norms = _median(record, way, depth)
+            sizes.plot(np.arange(1, len(norms) + 1), norms, markersize=4, **style)
+        band(learnt, depths, np.transpose(list(final.values())), label=way, **style)
+    sizes.set_yscale("log")
+    sizes.set_xticks(range(1, depths[-1] + 2))
+    learnt.set_xticks(depths)
+    sizes.set(xlabel="layer, from the input (the last is the output)", ylabel="‖∂C/∂b‖ before training")
+    learnt.set(xlabel="hidden layers", ylabel="test images right (%)", ylim=(0, 100))
+    epochs = record["settings"]["epochs"]
+    sizes.set_title("two depths of each; median of the seeds", fontsize=10)
+    learnt.set_title(f"after {epochs} epochs: median and spread of the seeds", fontsize=10)
+    figure.legend(*learnt.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(f"{record['settings']['dataset']}, {record['settings']['seeds']} seeds each", fontsize=11)
+    return figure
+
+
+def claims(record: Record) -> list[Claim]:
+    """What depth does to the gradient and to what is learnt, and whether the mending mends it."""
+    final = {way: _final(record, way) for way in WAYS}
+    shallow, deep = min(final["mended"]), max(final["mended"])
+    told = []
+    for way in WAYS:
+        norms = _median(record, way, deep)
+        ratio = norms[0] / norms[-2]
+        says = "do not learn slower" if way == "mended" else "learn slower"
+        told.append(
+            Claim(
+                f"{way}: before training, early layers {says} than late ones",
+                "",
+                f"with {deep} hidden layers the gradient of the first is {ratio:.2g} times that of the last",
+                bool(ratio > 0.5) if way == "mended" else bool(ratio < 0.1),
+            )
+        )
+    many = [depth for depth in final["mended"] if depth >= 5] or [deep]
+    told += [
+        Claim(
+            f"Networks of 5 to 10 hidden layers can be trained ({way})",
+            "",
+            "; ".join(f"{depth} layers: {spread(final[way][depth])}" for depth in many),
+            bool(min(np.median(final[way][depth]) for depth in many) > 90),
+        )
+        for way in WAYS
+    ]
+    gain = {depth: f - final["mended"][shallow] for depth, f in final["mended"].items()}
+    deeper = (r for r in record["runs"] if r["way"] == "mended" and r["depth"] > shallow)
+    best = max(deeper, key=lambda r: np.mean(r["validation_correct"], axis=0)[-1])["depth"]
+    ours = (
+        f"mended, against one layer: {best}, best on validation, by {spread(gain[best], '{:+.2f}')} points; "
+    )
+    ours += f"{deep} by {spread(gain[deep], '{:+.2f}')}"
+    return [*told, Claim("Deep networks do better than shallow ones", "", ours, bool(gain[best].min() > 0))]
+
+
+EXPERIMENT = Experiment(
+    "depth", __doc__, run, plot, claims, seeds=5, epochs=10, minutes=7,
+    constants={
+        "depths": DEPTHS, "quick_depths": QUICK_DEPTHS, "width": WIDTH, "batch_size": BATCH_SIZE,
+        "learning_rates": {name: way["learning_rate"] for name, way in WAYS.items()},
+        "looked_at": LOOKED_AT, "key": KEY,
+    },
+)  # fmt: skip
+
+if __name__ == "__main__":
+    EXPERIMENT.main()

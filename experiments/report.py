@@ -1,0 +1,120 @@
+"""The report: what the records show, as one page."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from experiments import catalog, evidence
+from experiments.evidence import Experiment, Flags, Record
+from experiments.progress import duration
+from nnjax.files import make_folder, write_atomically
+from nnjax.report.page import Figure, Row, Section, page
+
+TITLE = "The chapter, measured"
+INTRO = """
+What the first chapter of Michael Nielsen's "Neural Networks and Deep Learning" says of a network that learns
+to read handwritten digits, beside what was measured here: as a rule the median over several seeds, in
+brackets the least and the most, and n, the number of seeds.
+"""
+QUICK = """
+This is a quick run on small data: it shows that every experiment runs, not whether the chapter is right. Its
+numbers are not to be held against the book's.
+"""
+
+
+def write(experiments: Mapping[str, Experiment], failures: Mapping[str, str], flags: Flags) -> Path:
+    """Write the report of all records that were made with `flags`; return its path.
+
+    Args:
+      experiments: those that can be imported, by name.
+      failures: why an experiment has nothing to show, by name.
+      flags: of the run.
+
+    Raises:
+      OSError, ValueError: a folder that cannot be written into.
+    """
+    path = make_folder(place(experiments.values(), flags)) / "index.html"
+    sections, records = [], {}
+    for name in catalog.NAMES:
+        section = Section(_title(name), missing=failures.get(name, "there is no record with these settings"))
+        try:
+            if name not in failures and (record := catalog.done(experiments[name], flags)):
+                section, records[name] = _section(experiments[name], record, flags), record
+        except Exception as error:  # such as a record without what the claims need
+            section = Section(_title(name), missing=f"{type(error).__name__}: {error}")
+        sections.append(section)
+    intro = "\n\n".join(filter(None, (INTRO, QUICK if flags.quick else "", _where_the_time_went(records))))
+    write_atomically(path, page(TITLE, intro, sections).encode())
+    return path
+
+
+def place(experiments: Iterable[Experiment], flags: Flags) -> Path:
+    """The report's folder: the clone's `report` for a full run, else one beside the records."""
+    apart = {experiment.folder(flags) for experiment in experiments} - {evidence.RESULTS}
+    return (apart.pop() if apart else evidence.ROOT) / "report"
+
+
+def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:
+    question, _, text = inspect.cleandoc(experiment.about or "").partition("\n")
+    # The docstring's commands give way to the one that made this record.
+    blocks = [block for block in text.split("\n\n") if "python -m experiments." not in block]
+    return Section(
+        title=_title(experiment.name),
+        question=question,
+        text="\n\n".join(blocks),
+        command=_command(experiment, flags),
+        rows=[Row(**vars(claim)) for claim in experiment.claims(record)],
+        figure=_figure(experiment, question, flags),
+        note=_note(record),
+    )
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _figure(experiment: Experiment, question: str, flags: Flags) -> Figure:
+    """The experiment's figure, as PNG or SVG: whichever is smaller."""
+    folder = experiment.folder(flags)
+    files = {kind: (folder / f"{experiment.name}.{kind[:3]}").read_bytes() for kind in ("svg+xml", "png")}
+    kind = min(files, key=lambda kind: len(files[kind]))
+    alt = f"{_title(experiment.name)}: {question} The table above holds the figure's main numbers."
+    return Figure(files[kind], kind, alt)
+
+
+def _command(experiment: Experiment, flags: Flags) -> str:
+    settings, usual = experiment.settle(flags), experiment.settle(Flags(quick=flags.quick))
+    changed = [
+        f"--{name} {getattr(settings, name)}"
+        for name in ("dataset", "seeds", "epochs")
+        if getattr(settings, name) != getattr(usual, name)
+    ]
+    quick = ["--quick"] if flags.quick else []
+    return " ".join([f"python -m experiments.{experiment.name}", *quick, *changed])
+
+
+def _note(record: Record) -> str:
+    s = record["settings"]
+    counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]
+    devices = sorted(set(record["devices"]) - {"cpu"})
+    trains = s["seeds"] * s["epochs"] > 1
+    parts = [
+        *([s["dataset"]] if trains else []),
+        *counts,
+        duration(record["seconds"]),
+        f"{record['cores']} cores of {record['processor']}",
+        *devices,
+        f"jax {record['versions']['jax']}",
+        f"commit {record['commit']}",
+    ]
+    return " · ".join(parts)
+
+
+def _where_the_time_went(records: Mapping[str, Record]) -> str:
+    """How long the runs took together, and the longest of them."""
+    seconds = {_title(name): record["seconds"] for name, record in records.items()}
+    if not seconds:
+        return ""
+    longest = sorted(seconds, key=lambda title: -seconds[title])[:3]
+    told = ", ".join(f"{title} {duration(seconds[title])}" for title in longest)
+    return f"The runs behind this page took {duration(sum(seconds.values()))} together; the longest: {told}."

@@ -1,0 +1,79 @@
+from copy import deepcopy
+
+import jax
+import numpy as np
+import pytest
+
+import nnjax
+import reference
+from experiments.depth import EXPERIMENT, QUICK_DEPTHS, WAYS, gradient_sizes, he
+
+
+@pytest.fixture
+def record(quick_record):
+    return deepcopy(quick_record(EXPERIMENT))
+
+
+def test_gradients_are_those_of_backpropagation(digits):
+    images, labels = (part[:50] for part in digits.train)
+    params = nnjax.init(jax.random.key(3), (64, 12, 11, 10))
+    x, y = images.astype(float) / 255, np.eye(10)[labels]
+    grads = reference.backprop(reference.as_numpy(params), x, y)
+    sizes = gradient_sizes(params, nnjax.Objective(), images, labels)
+    np.testing.assert_allclose(sizes, [np.linalg.norm(b) for _, b in grads], rtol=1e-4)
+
+
+def test_the_output_gradient_of_the_mended_network_is_softmax_less_target(digits):
+    images, labels = (part[:50] for part in digits.train)
+    params = nnjax.init(jax.random.key(3), (64, 12, 10), he)
+    a = np.maximum(images / 255 @ np.array(params[0].w).T, 0)
+    z = np.exp(a @ np.array(params[1].w).T)
+    p = z / z.sum(axis=1, keepdims=True)
+    *_, last = gradient_sizes(params, WAYS["mended"]["objective"], images, labels)
+    assert float(last) == pytest.approx(np.linalg.norm(np.mean(p - np.eye(10)[labels], axis=0)), rel=1e-4)
+
+
+def test_he_keeps_the_size_of_what_passes_a_rectified_layer():
+    layer = he(jax.random.key(0), 300, 20_000)
+    x = np.random.default_rng(0).normal(size=300)
+    a = np.maximum(np.array(layer.w) @ x, 0)
+    assert np.mean(a**2) == pytest.approx(np.mean(x**2), rel=0.05)
+    assert not np.any(layer.b)
+
+
+def test_every_way_is_trained_at_every_depth(record):
+    assert [(r["way"], r["depth"]) for r in record["runs"]] == [(w, d) for w in WAYS for d in QUICK_DEPTHS]
+    for run in record["runs"]:
+        assert np.shape(run["test_correct"]) == (2, 5)
+        assert np.shape(run["gradients"]) == (2, run["depth"] + 1)
+        assert run["learning_rate"] in WAYS[run["way"]]["learning_rate"]
+
+
+def test_sigmoid_layers_lose_the_gradient_and_mended_ones_keep_it(record):
+    first_to_last = {
+        r["way"]: np.median([g[0] / g[-2] for g in r["gradients"]]) for r in record["runs"] if r["depth"] == 3
+    }
+    assert first_to_last["sigmoid, N(0, 1/n_in)"] < 0.1 < 0.5 < first_to_last["mended"]
+    assert min(np.min(r["test_correct"]) for r in record["runs"] if r["way"] == "mended") > 148
+
+
+def test_claims_follow_the_record(record):
+    for run in record["runs"]:
+        run["gradients"] = np.ones((2, run["depth"] + 1)).tolist()
+        run["test_correct"] = np.full((2, 5), 290 if run["way"] == "mended" else 30).tolist()
+    told = {claim.says: claim.holds for claim in EXPERIMENT.claims(record)}
+    assert [told[s] for s in told if "before training" in s] == [False, False, True]
+    assert [told[s] for s in told if "can be trained" in s] == [False, False, True]
+    assert told["Deep networks do better than shallow ones"] is False
+
+
+def test_depth_pays_only_where_every_seed_gains(record):
+    def told():
+        return EXPERIMENT.claims(record)[-1].holds
+
+    mended = {r["depth"]: r for r in record["runs"] if r["way"] == "mended"}
+    mended[1]["test_correct"] = [[0, 280], [0, 281]]
+    mended[3]["test_correct"] = [[0, 282], [0, 283]]
+    assert told() is True
+    mended[3]["test_correct"] = [[0, 290], [0, 281]]
+    assert told() is False
