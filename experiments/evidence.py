@@ -15,6 +15,7 @@ import tyro
 import nnjax
 from nnjax.files import make_folder
 from nnjax.loop import whole_number
+from nnjax.report.page import Claim
 from nnjax.runs import environment, write_record
 
 ROOT = Path(__file__).parents[1]
@@ -52,16 +53,6 @@ class Settings:
     def load(self) -> nnjax.Dataset:
         """The data set."""
         return nnjax.load(self.dataset)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Something that the chapter says, its number, ours, and whether it holds here."""
-
-    says: str
-    book: str
-    ours: str
-    holds: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from experiments import catalog, evidence
 from experiments.evidence import Experiment, Flags, Record
 from experiments.progress import duration
 from nnjax.files import make_folder, write_atomically
-from nnjax.report.page import Figure, Row, Section, page
+from nnjax.report.page import Figure, Section, page
 
 TITLE = "The chapter, measured"
 INTRO = """
@@ -63,7 +63,7 @@ def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:
         question=question,
         text="\n\n".join(blocks),
         command=_command(experiment, flags),
-        rows=[Row(**vars(claim)) for claim in experiment.claims(record)],
+        claims=experiment.claims(record),
         figure=_figure(experiment, question, flags),
         note=_note(record),
     )

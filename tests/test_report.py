@@ -10,7 +10,7 @@ import pytest
 from experiments import report
 from experiments.__main__ import main
 from experiments.evidence import Flags
-from nnjax.report.page import Figure, Row, Section, page
+from nnjax.report.page import Claim, Figure, Section, page
 from toys import install, toy
 
 VOID = {"meta", "img", "input", "link"}
@@ -49,7 +49,7 @@ def example(**change):
         "question": "Does it learn?",
         "text": "One `fit`.\n\n    w = 1\n    b = 2",
         "command": "python -m experiments.first_network",
-        "rows": [Row("It learns", "95 %", "94.6 % (n = 3)", True), Row("It flies", "", "no", False)],
+        "claims": [Claim("It learns", "95 %", "94.6 % (n = 3)", True), Claim("It flies", "", "no", False)],
         "figure": Figure(b"<svg/>", "svg+xml", "A curve"),
         "note": "mnist",
     }
@@ -58,7 +58,7 @@ def example(**change):
 
 def test_every_claim_stands_in_the_summary_and_in_its_section():
     parsed = Parsed(
-        page("Report", "Hello", [example(), example(title="Other", rows=[Row("Third", "", "3")])])
+        page("Report", "Hello", [example(), example(title="Other", claims=[Claim("Third", "", "3")])])
     )
     for words in ("It learns", "95 %", "94.6 % (n = 3)", "It flies", "Third"):
         assert parsed.words.count(words) == 2
@@ -88,7 +88,7 @@ def test_pictures_have_words():
 
 
 def test_everything_is_escaped():
-    row = Row(EVIL, EVIL, EVIL, None)
+    row = Claim(EVIL, EVIL, EVIL, None)
     section = Section(EVIL, EVIL, EVIL, EVIL, [row], Figure(b"", "png", EVIL), EVIL, EVIL)
     parsed = Parsed(page(EVIL, EVIL, [section]))
     assert not {"script", "b"} & set(parsed.tags)

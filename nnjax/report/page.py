@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Row:
-    """One claim: its words, the book's number, ours, and whether it holds (None: not judged)."""
+class Claim:
+    """Something that is said, the number that goes with it, ours, and whether it holds (None: not judged)."""
 
     says: str
     book: str
@@ -36,7 +36,7 @@ class Section:
       question: what it asks, one sentence.
       text: what more there is to say: paragraphs between blank lines, indented ones as they stand.
       command: what makes it again.
-      rows: its claims.
+      claims: what it says, beside what was found.
       figure: its picture, if there is one.
       note: how it was made, one line.
       missing: why there is nothing to show; "" where there is.
@@ -46,7 +46,7 @@ class Section:
     question: str = ""
     text: str = ""
     command: str = ""
-    rows: Sequence[Row] = ()
+    claims: Sequence[Claim] = ()
     figure: Figure | None = None
     note: str = ""
     missing: str = ""
@@ -58,7 +58,7 @@ def page(title: str, intro: str, sections: Sequence[Section]) -> str:
     It has no scripts and asks nothing of any server: styles and pictures are inside. On a narrow
     screen a figure can be ticked to be large.
 
-    >>> html = page("Report", "One claim.", [Section("Sums", rows=[Row("1 + 1 < 3", "2", "2", True)])])
+    >>> html = page("Report", "One claim.", [Section("Sums", claims=[Claim("1 + 1 < 3", "2", "2", True)])])
     >>> "<td>1 + 1 &lt; 3</td>" in html
     True
     """
@@ -95,10 +95,10 @@ def page(title: str, intro: str, sections: Sequence[Section]) -> str:
 
 def _summary(sections: Sequence[Section]) -> str:
     """All claims in one table, a group for each section."""
-    holds = [row.holds for s in sections for row in s.rows]
+    holds = [row.holds for s in sections for row in s.claims]
     groups = [
         f'<tbody>\n<tr><th colspan="4" scope="rowgroup">{_link(s)}</th></tr>\n'
-        + (f'<tr><td colspan="4">Not run: {escape(s.missing)}</td></tr>' if s.missing else _rows(s.rows))
+        + (f'<tr><td colspan="4">Not run: {escape(s.missing)}</td></tr>' if s.missing else _rows(s.claims))
         + "\n</tbody>"
         for s in sections
     ]
@@ -117,7 +117,7 @@ def _section(s: Section) -> str:
         s.question and f'<p class="question">{_inline(s.question)}</p>',
         _paragraphs(s.text),
         s.missing and f'<p class="missing"><strong>Not run.</strong> {escape(s.missing)}</p>',
-        s.rows and _table(f"<tbody>\n{_rows(s.rows)}\n</tbody>"),
+        s.claims and _table(f"<tbody>\n{_rows(s.claims)}\n</tbody>"),
         s.figure and _figure(s.figure),
         s.command and f"<pre>{escape(s.command)}</pre>",
         s.note and f'<p class="note">{escape(s.note)}</p>',
@@ -141,11 +141,11 @@ def _table(body: str) -> str:
     return f"<table>\n<thead><tr>\n{heads}\n</tr></thead>\n{body}\n</table>"
 
 
-def _rows(rows: Iterable[Row]) -> str:
+def _rows(rows: Iterable[Claim]) -> str:
     return _lines(map(_row, rows))
 
 
-def _row(row: Row) -> str:
+def _row(row: Claim) -> str:
     # A narrow screen shows a row as a block, in which every number names itself.
     kind, word = {True: ("yes", "✓ yes"), False: ("no", "✗ no"), None: ("open", "–")}[row.holds]
     book = f'<td data-label="the book">{_numbers(row.book)}</td>' if row.book else '<td class="none">–</td>'
