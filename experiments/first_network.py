@@ -2,8 +2,8 @@
 
 The four runs that the chapter has its reader type, each with twenty seeds instead of one.
 
-Expected: about 95 % with 30 hidden neurons at η = 3; with 100 the better seeds above 96 %; hardly
-anything learnt at η = 0.001, nothing at η = 100.
+Expected: about 95 % with 30 hidden neurons at η = 3; with 100 only the better seeds above 96 %, as
+output neurons get stuck; hardly anything learnt at η = 0.001, nothing at η = 100.
 
     python -m experiments.first_network             # about 8 minutes on 2 cores
     python -m experiments.first_network --quick     # seconds, on the embedded digits
@@ -71,9 +71,10 @@ def plot(record: Record) -> Any:
         if record["settings"]["dataset"] == "mnist":
             _mark_the_book(axis, epochs, r["book"])
         axis.set_title(f"{r['hidden']} hidden neurons, η = {r['learning_rate']:g}", fontsize=10)
-        axis.legend(loc="best", frameon=False, fontsize=8)
         axis.set_xlabel("epoch")
     axes[0].set_ylabel("test images right (%)")
+    told = {name: line for axis in axes for line, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(told.values(), told.keys(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"{record['settings']['dataset']}, {record['settings']['seeds']} seeds each", fontsize=11)
     return figure
 
@@ -82,7 +83,9 @@ def _mark_the_book(axis: Any, epochs: np.ndarray, book: Any) -> None:
     """Crosses where the book gives a number, a band where it gives two: "96-97 %"."""
     first, last = book
     if isinstance(last, list | tuple):
-        axis.axhspan(*(right / 100 for right in last), color="tab:orange", alpha=0.4, label="the book")
+        axis.axhspan(
+            *(right / 100 for right in last), color="tab:orange", alpha=0.4, label="the book's range"
+        )
     else:
         at = {"marker": "x", "markersize": 9, "markeredgewidth": 2.2, "linestyle": ""}
         axis.plot(epochs[[0, -1]], [first / 100, last / 100], color="tab:orange", label="the book", **at)
@@ -108,7 +111,7 @@ def claims(record: Record) -> list[Claim]:
             "96 % to 97 %",
             f"{spread(wide[1])}; {np.sum(wide[1] >= 96)} of {wide.shape[1]} seeds reach 96 %, in {stuck} an "
             "output neuron is stuck",
-            bool(np.max(wide[1]) >= 96),
+            bool(np.median(wide[1]) >= 96),
         ),
         Claim("η = 0.001 learns, but far too slowly", "9.31 % → 25.69 %",
               f"{spread(slow[0])} → {spread(slow[1])}", bool(np.median(slow[1]) < 50)),

@@ -188,7 +188,7 @@ def plot(record: Record) -> Any:
 
 
 def claims(record: Record) -> list[Claim]:
-    """A row a variant: there are no numbers in the chapter to hold them against."""
+    """A row a variant, and which do not matter: the chapter has no numbers to hold them against."""
     told = []
     for row in summary(record):
         low, high = row["interval"]
@@ -201,7 +201,12 @@ def claims(record: Record) -> list[Claim]:
             reached = f"{epochs:g} epochs, {seconds:.1f} s" if epochs else "not reached"
             ours += f"; to {target} %: {reached}"
         told.append(Claim(row["name"], "", ours))
-    return told
+    alike = [row["name"] for row in summary(record) if row["p"] is not None and row["p"] >= 0.05]
+    return [*told, Claim("What does not matter here: variants that end where SGD does", "", _listed(alike))]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 EXPERIMENT = Experiment(
