@@ -8,6 +8,7 @@ import jax
 import pytest
 
 import nnjax
+from experiments import catalog
 from experiments.evidence import Flags
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -17,7 +18,10 @@ ARCHIVES = "NNJAX_MNIST"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Slow tests run only when asked for by name of their mark: `-m slow`."""
+    """Slow tests, those of the quick chapter among them, run only when asked for: `-m slow`."""
+    for item in items:
+        if "quick_record" in item.fixturenames:
+            item.add_marker("slow")
     if config.option.markexpr:
         return
     skip = pytest.mark.skip(reason="slow: run by `make check`")
@@ -87,14 +91,12 @@ def compilations(caplog):
 
 
 @pytest.fixture(scope="session")
-def quick_record(tmp_path_factory):
-    """The record of an experiment's quick run; each is run once for all tests."""
-    folder, records = tmp_path_factory.mktemp("quick"), {}
+def quick_flags(tmp_path_factory):
+    """The flags of a quick run of experiments; what one test has made, no other makes again."""
+    return Flags(quick=True, output=tmp_path_factory.mktemp("quick"))
 
-    def made(experiment):
-        if experiment.name not in records:
-            records[experiment.name] = experiment.make(Flags(quick=True, output=folder))
-            assert (folder / f"{experiment.name}.svg").read_text().startswith("<?xml")
-        return records[experiment.name]
 
-    return made
+@pytest.fixture(scope="session")
+def quick_record(quick_flags):
+    """The record of an experiment's quick run."""
+    return lambda experiment: catalog.done(experiment, quick_flags) or experiment.make(quick_flags)

@@ -32,7 +32,7 @@ def some(sizes, n=10, seed=0):
 
 
 @given(widened())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_padded_network_computes_what_the_network_does(both):
     own, padded = both
     params = nnjax.init(jax.random.key(1), own)
@@ -44,7 +44,7 @@ def test_a_padded_network_computes_what_the_network_does(both):
 
 
 @given(widened())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_mask_is_true_exactly_where_the_network_is(both):
     own, padded = both
     ones = jax.tree.map(jnp.ones_like, nnjax.init(jax.random.key(0), own))

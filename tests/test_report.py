@@ -138,11 +138,10 @@ FRAME = """<!doctype html><script>addEventListener("message", e => document.titl
 
 
 @pytest.fixture(scope="module")
-def quick_report(tmp_path_factory):
+def quick_report(quick_flags):
     """The report of a quick run of the whole chapter."""
-    folder = tmp_path_factory.mktemp("chapter")
-    assert main(["--quick", "--output", str(folder)]) == 0
-    return folder / "report" / "index.html"
+    assert main(["--quick", "--output", str(quick_flags.output)]) == 0
+    return quick_flags.output / "report" / "index.html"
 
 
 @pytest.mark.slow

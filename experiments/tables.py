@@ -1,0 +1,153 @@
+"""Write the tables of README and guide from the committed records, so that no number is typed by hand.
+
+python -m experiments.tables
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from experiments import catalog
+from experiments.evidence import ROOT, Flags, Record
+from experiments.progress import duration
+
+BENCHMARKS = ROOT / "benchmarks" / "results"
+NOT_YET = "*not run yet*"
+
+
+def learning_table(record: Record) -> str:
+    """The chapter's runs beside the book's numbers."""
+    lines = [
+        "| network, η | the book | ours after one epoch, median | ours at the end: median (least to most) |",
+        "|---|---|---|---|",
+    ]
+    for r in record["runs"]:
+        right = np.asarray(r["test_correct"])
+        last = right[:, -1]
+        lines.append(
+            f"| [784, {r['hidden']}, 10], η = {r['learning_rate']:g} | {_book(*r['book'])} "
+            f"| {np.median(right[:, 0]):,.0f} | {np.median(last):,.0f} ({last.min():,} to {last.max():,}) |"
+        )
+    s = record["settings"]
+    wide, recall = (np.asarray(record["runs"][1][what]) for what in ("test_correct", "recall"))
+    reach, blind = wide[:, -1] >= 9600, recall.min(axis=1) < 0.5
+    lines.append("")
+    lines.append(
+        f"Test images right of {record['test_examples']:,}; {s['seeds']} seeds each, {s['epochs']} epochs, "
+        f"mini-batches of {s['batch_size']}; mean of the first row "
+        f"{np.mean(np.asarray(record['runs'][0]['test_correct'])[:, -1]):,.0f}; "
+        f"of the networks with 100 hidden neurons {np.sum(reach)} reach 9,600, and {np.sum(blind)} read at "
+        "least one digit less than half the time: its output neuron is stuck; side by side, a network of "
+        f"the first row takes {record['runs'][0]['seconds_per_epoch']:.2f} s an epoch on {_machine(record)}."
+    )
+    return "\n".join(lines)
+
+
+def _book(first: int | None, last: Any) -> str:
+    end = "{:,} to {:,}".format(*last) if isinstance(last, list) else f"{last:,}"
+    return end if first is None else f"{first:,} → {end}"
+
+
+def claims_table(record: Record) -> str:
+    """What the chapter says beside what an experiment found, and what the run took."""
+    experiment, s = catalog.find(record["experiment"]), record["settings"]
+    lines = ["| the chapter says | the book | here | holds |", "|---|---|---|---|"]
+    for claim in experiment.claims(record):
+        cells = claim.says, claim.book, claim.ours, {True: "yes", False: "no", None: "–"}[claim.holds]
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]
+    took = f"{duration(record['seconds'])} on {_machine(record)}"
+    return "\n".join(
+        [*lines, "", "; ".join([f"`python -m experiments.{experiment.name}`", *counts, took]) + "."]
+    )
+
+
+def speed_table(record: Record) -> str:
+    """Seconds an epoch, beside the peers of the same run."""
+    lines = [
+        "| one epoch, [784, 30, 10], m = 10 | seconds, median (least to most) | `fit` takes, of its time |",
+        "|---|---|---|",
+    ]
+    for peer in record["peers"]:
+        s = peer["seconds"]
+        lines.append(
+            f"| {peer['name']} | {peer['median']:.2f} ({min(s):.2f} to {max(s):.2f}) | {peer['ratio']:.2f} |"
+        )
+    lines.append("")
+    lines.append(
+        f"{record['rounds']} rounds, the peers in turn; the ratio is the median of each round's; 50,000 "
+        f"images; compiling apart (`fit`'s first epoch took {record['peers'][0]['first']:.1f} s with it); "
+        f"{_machine(record)}."
+    )
+    return "\n".join(lines)
+
+
+def start_line(record: Record) -> str:
+    """What the command costs as a whole."""
+    return (
+        f"`nnjax train` as a whole, 30 epochs and as many evaluations, takes {record['train_seconds']:.1f} s "
+        f"from shell to prompt once its caches are warm, and {record['peak_megabytes']:.0f} MB; "
+        f"`import nnjax` takes {record['import_seconds']:.2f} s more than `import jax, optax` "
+        f"(medians of {record['rounds']}; {_machine(record)})."
+    )
+
+
+def _machine(record: Record) -> str:
+    return f"{record['cores']} cores of {record['processor']}, jax {record['versions']['jax']}"
+
+
+def of_experiment(name: str, table: Callable[[Record], str]) -> str:
+    """The table of an experiment's committed record, or that none was made with its present settings."""
+    try:
+        record = catalog.done(catalog.find(name), Flags())
+    except ValueError:
+        record = None
+    return table(record) if record else NOT_YET
+
+
+def of_benchmark(name: str, table: Callable[[Record], str]) -> str:
+    """The table of a benchmark's committed record."""
+    return table(json.loads((BENCHMARKS / f"{name}.json").read_text()))
+
+
+README, GUIDE = ROOT / "README.md", ROOT / "docs" / "chapter.md"
+# The tables of each document, by the name that marks their place.
+DOCUMENTS = {
+    README: {
+        "learning": partial(of_experiment, "first_network", learning_table),
+        "speed": partial(of_benchmark, "epoch", speed_table),
+        "start": partial(of_benchmark, "start", start_line),
+    },
+    GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES},
+}
+
+
+def written(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A document with its tables made anew, each between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+      ValueError: a table that has no place, or several.
+    """
+    for name, table in tables.items():
+        text, found = re.subn(
+            rf"(?s)(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda m, made=table(): f"{m[1]}{made}\n{m[2]}",
+            text,
+        )
+        if found != 1:
+            raise ValueError(f"there are {found} places for the table {name!r}, not one")
+    return text
+
+
+def main() -> None:
+    """Rewrite the documents in place."""
+    for path, tables in DOCUMENTS.items():
+        path.write_text(written(path.read_text(), tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The guide keeps its word: its code prints what it says, its tables are those of the records."""
+
+import re
+
+import pytest
+
+from documents import links, run_python
+from experiments import catalog, evidence, tables
+from experiments.first_network import EXPERIMENT as FIRST
+from experiments.smoothness import EXPERIMENT as SMOOTHNESS
+
+TEXT = tables.GUIDE.read_text()
+
+
+def test_every_block_prints_what_stands_below_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    blocks, names = run_python(TEXT)
+    for code, printed in blocks:
+        assert len(code.splitlines()) <= 15, code
+        assert [f"#: {line}" for line in printed.splitlines()] == re.findall("(?m)^#: .*", code)
+    assert names["trained"].history.test_correct[-1] > 0.9 * len(names["data"].test.labels)
+
+
+def test_every_experiment_has_its_figure_and_its_table():
+    shown = re.findall(r"!\[[^]]{40,}\]\(\.\./experiments/results/(\w+)\.png\)", TEXT)
+    told = re.findall(r"<!-- claims (\w+) -->", TEXT)
+    assert shown == told
+    assert sorted(shown) == sorted(catalog.NAMES)
+
+
+def test_what_it_links_to_is_there_or_will_be():
+    figures = {evidence.RESULTS / f"{name}.png" for name in catalog.NAMES}
+    found = set(links(tables.GUIDE))
+    assert evidence.RESULTS in found
+    assert all(link in figures or link.exists() for link in found)
+
+
+def test_tables_are_those_of_the_records():
+    assert tables.written(TEXT, tables.DOCUMENTS[tables.GUIDE]) == TEXT
+    with pytest.raises(ValueError, match="0 places for the table 'claims depth'"):
+        tables.written(TEXT.replace("<!-- claims depth -->", ""), tables.DOCUMENTS[tables.GUIDE])
+
+
+def test_a_table_is_written_between_its_marks_and_nowhere_else():
+    made = {"a": lambda: r"| \1 | 2 |", "b": lambda: "two"}
+    text = "x\n<!-- a -->\n<!-- /a -->\ny\n<!-- b -->\nold\nold\n<!-- /b -->\nz\n"
+    once = tables.written(text, made)
+    assert once == "x\n<!-- a -->\n| \\1 | 2 |\n<!-- /a -->\ny\n<!-- b -->\ntwo\n<!-- /b -->\nz\n"
+    assert tables.written(once, made) == once
+
+
+@pytest.mark.parametrize(
+    "content", [None, "{", '{"experiment": "smoothness", "settings": {"seeds": 0}}'],
+    ids=["missing", "damaged", "stale"],
+)  # fmt: skip
+def test_without_a_record_it_is_not_run_yet(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    if content:
+        (tmp_path / "smoothness.json").write_text(content)
+    assert tables.of_experiment("smoothness", tables.claims_table) == tables.NOT_YET
+
+
+def test_with_a_record_its_table_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    record = SMOOTHNESS.make(evidence.Flags())
+    told = tables.of_experiment("smoothness", tables.claims_table)
+    assert told == tables.claims_table(record)
+    assert "| yes |" in told
+
+
+@pytest.mark.parametrize("experiment", [SMOOTHNESS, FIRST], ids=lambda e: e.name)
+def test_a_table_of_claims_has_a_row_for_each(quick_record, experiment):
+    record = quick_record(experiment)
+    head, _, *rows, empty, note = tables.claims_table(record).splitlines()
+    claims = experiment.claims(record)
+    assert len(rows) == len(claims)
+    assert (empty, note.split("; ")[0]) == ("", f"`python -m experiments.{experiment.name}`")
+    for row, claim in zip(rows, claims, strict=True):
+        cells = [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+        assert cells[:3] == [claim.says, claim.book, claim.ours]
+        assert cells[3] == {True: "yes", False: "no", None: "–"}[claim.holds]
+    assert len(re.findall(r"(?<!\\)\|", head)) == 5
+
+
+def test_the_readme_s_table_reads_the_record_of_the_chapter_s_runs(quick_record):
+    table = tables.learning_table(quick_record(FIRST))
+    assert "| [784, 30, 10], η = 3 | 9,028 → 9,485 |" in table
+    assert "2 seeds each, 5 epochs, mini-batches of 10;" in table
