@@ -6,7 +6,7 @@ others.
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import tyro
@@ -89,7 +89,7 @@ class Run:
             for name, record in records.items():
                 shown.update(task, description=name)
                 try:
-                    self._complete(self.experiments[name], record)
+                    self._complete(name, record, lambda told: shown.update(task, description=told))
                     finished.append(name)
                     console.print(f"{name}: {'done before' if record else duration(clock.running())}")
                 except KeyboardInterrupt:
@@ -113,9 +113,10 @@ class Run:
             console.print(f"{error}: run again", markup=False)
             return None
 
-    def _complete(self, experiment: Experiment, record: Record | None) -> None:
+    def _complete(self, name: str, record: Record | None, tell: Callable[[str], None]) -> None:
         """An experiment with its record, its figure and its claims, or the exception that hinders it."""
-        record = record or experiment.make(self.command)
+        experiment = self.experiments[name]
+        record = record or experiment.make(self.command, lambda told: tell(f"{name}: {told}"))
         folder = experiment.folder(self.command)
         if not all((folder / f"{experiment.name}.{kind}").exists() for kind in ("png", "svg")):
             experiment.draw(record, folder)

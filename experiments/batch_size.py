@@ -12,10 +12,8 @@ cheaper an epoch, and batch descent takes so few steps that it has hardly begun.
 
 from typing import Any
 
-import jax
 import numpy as np
 
-import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
 from experiments.figures import STYLES, band
 
@@ -31,10 +29,7 @@ def run(settings: Settings) -> Record:
     runs = []
     for given in BATCH_SIZES:
         size = len(data.train.labels) if given is None else given
-        grid = nnjax.sweep(
-            jax.random.key(KEY), data, hidden=HIDDEN, learning_rate=RATES,
-            seeds=settings.seeds, epochs=settings.epochs, batch_size=size,
-        )  # fmt: skip
+        grid = settings.sweep(KEY, data, hidden=HIDDEN, learning_rate=RATES, batch_size=size)
         by_rate = grid.validation_correct.isel(epoch=-1).median("seed")
         best = grid.data.isel(learning_rate=int(np.argmax(by_rate.values)))
         runs.append(

@@ -1,22 +1,29 @@
 """What every experiment shares: its flags, its record, its claims, and where all of it goes."""
 
+import io
 import json
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import tyro
+from rich.console import Console
 
 import nnjax
-from nnjax.files import make_folder
+from nnjax.data.sources import NAMES
+from nnjax.files import make_folder, write_atomically
 from nnjax.loop import whole_number
+from nnjax.names import choose
 from nnjax.report.page import Claim
 from nnjax.runs import environment, write_record
+from nnjax.terminal import INTERRUPTED
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -43,16 +50,29 @@ class Flags:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `Flags` come to for one experiment."""
+    """What `Flags` come to for one experiment; and how it tells where it is, where it keeps its parts."""
 
     dataset: str
     seeds: int
     epochs: int
     quick: bool
+    tell: Callable[[str], None] | None = field(default=None, compare=False)
+    keep: Path | None = field(default=None, compare=False)
 
     def load(self) -> nnjax.Dataset:
         """The data set."""
         return nnjax.load(self.dataset)
+
+    def sweep(self, key: int, data: nnjax.Dataset, seeds: int | None = None, **settings: Any) -> nnjax.Grid:
+        """`nnjax.sweep` with these epochs and, unless told otherwise, seeds; one that was stopped goes on."""
+        return nnjax.sweep(
+            jax.random.key(key), data, seeds=seeds or self.seeds, epochs=self.epochs,
+            checkpoint=self.keep, callback=self._report, **settings,
+        )  # fmt: skip
+
+    def _report(self, at: nnjax.Progress) -> None:
+        if self.tell:
+            self.tell(f"{at.networks} of {at.of_networks} networks, epoch {at.epoch} of {at.of_epochs}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,8 @@ class Experiment:
     def settle(self, flags: Flags) -> Settings:
         """The settings that `flags` ask of this experiment; a ValueError where they ask for none."""
         dataset = flags.dataset or ("digits" if flags.quick else "mnist")
-        if flags.dataset == "auto":
+        choose("data set", dataset, dict.fromkeys(NAMES))
+        if dataset == "auto":
             dataset = nnjax.load("auto").name
         return Settings(
             dataset,
@@ -102,26 +123,33 @@ class Experiment:
 
     def made_of(self, settings: Settings) -> Record:
         """The part of a record that decides all else in it, as JSON gives it back."""
-        return json.loads(json.dumps({**vars(settings), **self.constants}))
+        chosen = {name: getattr(settings, name) for name in ("dataset", "seeds", "epochs", "quick")}
+        return json.loads(json.dumps(chosen | self.constants))
 
-    def make(self, flags: Flags) -> Record:
-        """Run, and write record and figure.
+    def make(self, flags: Flags, tell: Callable[[str], None] | None = None) -> Record:
+        """Run, and write record and figure; `tell` hears how far its sweeps are.
+
+        A run that was stopped goes on from the finished chunks of its sweeps.
 
         Raises:
-          ValueError: a folder that cannot be written into, before anything runs.
+          ValueError: flags that make no sense, a folder that cannot be written into: before it runs.
         """
-        folder, settings = make_folder(self.folder(flags)), self.settle(flags)
-        began = time.perf_counter()
-        found = self.run(settings)
+        settings, folder = self.settle(flags), make_folder(self.folder(flags))
+        keep = make_folder(folder / ".unfinished" / self.name)
+        made_by, began = commit(), time.perf_counter()
+        found = self.run(replace(settings, tell=tell, keep=keep))
         record = {
             "experiment": self.name,
             "settings": self.made_of(settings),
-            "commit": commit(),
+            "commit": made_by,
             **environment(),
             "seconds": time.perf_counter() - began,
             **found,
         }
+        for kind in ("png", "svg"):  # a figure is never older than its record
+            (folder / f"{self.name}.{kind}").unlink(missing_ok=True)
         write_record(folder / f"{self.name}.json", record)
+        shutil.rmtree(keep)
         record = read(self.name, folder)
         self.draw(record, folder)
         return record
@@ -136,19 +164,32 @@ class Experiment:
         with matplotlib.rc_context(style):
             figure = self.plot(record)
             for kind in ("png", "svg"):
+                picture = io.BytesIO()
                 # The same record makes the same file.
                 meta = {"Date": None} if kind == "svg" else None
-                figure.savefig(folder / f"{self.name}.{kind}", dpi=150, metadata=meta)
+                figure.savefig(picture, format=kind, dpi=150, metadata=meta)
+                write_atomically(folder / f"{self.name}.{kind}", picture.getvalue())
         pyplot.close(figure)
+
+    def verdicts(self, record: Record) -> list[Claim]:
+        """The claims; those with a number of the book's are judged only on its data set, in full."""
+        comparable = record["settings"]["dataset"] == "mnist" and not record["settings"]["quick"]
+        return [
+            replace(claim, holds=None) if claim.book and not comparable else claim
+            for claim in self.claims(record)
+        ]
 
     def main(self) -> None:
         """The command line of one experiment: run, write, and print its claims."""
         flags = tyro.cli(Flags, description=self.about)
         try:
-            record = self.make(flags)
+            with Console().status(self.name) as status:
+                record = self.make(flags, lambda told: status.update(f"{self.name}: {told}"))
         except (ValueError, OSError) as error:
             sys.exit(f"{self.name}: error: {error}")
-        for claim in self.claims(record):
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        for claim in self.verdicts(record):
             print(f"{claim.says}\n  the book: {claim.book or '-'}\n  here:     {claim.ours}")
 
 
@@ -157,12 +198,18 @@ def _count(name: str, given: int | None, usual: int) -> int:
 
 
 def commit() -> str:
-    """The commit of this clone, marked where files differ from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return described.stdout.strip() or "unknown"
+    """The commit of this clone, marked -dirty where files other than results differ from it."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", ".", ":!*/results/*")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def read(name: str, folder: Path = RESULTS) -> Record:

@@ -11,7 +11,6 @@ output neurons get stuck; hardly anything learnt at η = 0.001, nothing at η = 
 
 from typing import Any
 
-import jax
 import numpy as np
 
 import nnjax
@@ -37,10 +36,7 @@ def run(settings: Settings) -> Record:
     data = settings.load()
     runs = []
     for hidden, learning_rate, book in RUNS:
-        grid = nnjax.sweep(
-            jax.random.key(KEY), data, hidden=hidden, learning_rate=learning_rate,
-            seeds=settings.seeds, epochs=settings.epochs, batch_size=BATCH_SIZE,
-        )  # fmt: skip
+        grid = settings.sweep(KEY, data, hidden=hidden, learning_rate=learning_rate, batch_size=BATCH_SIZE)
         matrices = [nnjax.confusion(grid.params(seed=s), *data.test) for s in range(settings.seeds)]
         runs.append(
             {
@@ -111,10 +107,11 @@ def claims(record: Record) -> list[Claim]:
             "96 % to 97 %",
             f"{spread(wide[1])}; {np.sum(wide[1] >= 96)} of {wide.shape[1]} seeds reach 96 %, in {stuck} an "
             "output neuron is stuck",
-            bool(np.median(wide[1]) >= 96),
+            bool(np.median(wide[0]) < np.median(first[0]) and np.median(wide[1]) >= 96),
         ),
         Claim("η = 0.001 learns, but far too slowly", "9.31 % → 25.69 %",
-              f"{spread(slow[0])} → {spread(slow[1])}", bool(np.median(slow[1]) < 50)),
+              f"{spread(slow[0])} → {spread(slow[1])}",
+              bool(np.median(slow[1] - slow[0]) > 5 and np.median(slow[1]) < 50)),
         Claim("η = 100 learns nothing", "8.92 %", spread(fast[1]), bool(np.median(fast[1]) < 20)),
     ]  # fmt: skip
 

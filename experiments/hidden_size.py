@@ -11,10 +11,8 @@ output neurons deep into saturation, where some stay stuck: the wider, the more.
 
 from typing import Any
 
-import jax
 import numpy as np
 
-import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
 from experiments.figures import dots
 
@@ -28,10 +26,7 @@ def run(settings: Settings) -> Record:
     """Train every width with every seed, in as few programs as padding allows."""
     data = settings.load()
     hidden = HIDDEN[:5] if settings.quick else HIDDEN
-    grid = nnjax.sweep(
-        jax.random.key(KEY), data, hidden=hidden, learning_rate=LEARNING_RATE,
-        seeds=settings.seeds, epochs=settings.epochs, batch_size=BATCH_SIZE,
-    )  # fmt: skip
+    grid = settings.sweep(KEY, data, hidden=hidden, learning_rate=LEARNING_RATE, batch_size=BATCH_SIZE)
     return {
         "hidden": hidden,
         "test_examples": len(data.test.labels),
@@ -69,7 +64,8 @@ def plot(record: Record) -> Any:
 def claims(record: Record) -> list[Claim]:
     """What the chapter says of the hidden layer's size."""
     final = dict(zip(record["hidden"], _final(record).T, strict=True))
-    best = max(final, key=lambda hidden: final[hidden].max())
+    validation = np.median(record["validation_correct"], axis=1)[:, -1]
+    best = record["hidden"][int(np.argmax(validation))]
     told = [
         Claim(
             "Thirty hidden neurons reach about 95 %",
@@ -91,7 +87,7 @@ def claims(record: Record) -> list[Claim]:
         Claim(
             "The size of the hidden layer is worth trying out",
             "",
-            f"best single network: {best} hidden neurons, {final[best].max():.1f} %",
+            f"best on validation: {best} hidden neurons, {spread(final[best])}",
         )
     )
     return told

@@ -26,7 +26,7 @@ INITIAL_WEIGHTS = {"gaussian": nnjax.gaussian, "scaled": nnjax.scaled}
 HIDDEN = (30, 100)
 LEARNING_RATE = 3.0
 BATCH_SIZE = 10
-KEY = 3
+KEY = 9
 
 LOOKED_AT = 1000  # training images
 FLAT = 0.01  # a neuron is saturated where σ'(z) is less; at z = 0 it is 0.25
@@ -40,9 +40,9 @@ def run(settings: Settings) -> Record:
     share of hidden neurons, over some training images, that are saturated at the start.
     """
     data = settings.load()
-    grid = nnjax.sweep(
-        jax.random.key(KEY), data, hidden=HIDDEN, initial_weights=INITIAL_WEIGHTS,
-        learning_rate=LEARNING_RATE, seeds=settings.seeds, epochs=settings.epochs, batch_size=BATCH_SIZE,
+    grid = settings.sweep(
+        KEY, data, hidden=HIDDEN, initial_weights=INITIAL_WEIGHTS, learning_rate=LEARNING_RATE,
+        batch_size=BATCH_SIZE,
     )  # fmt: skip
     looked_at = data.train.images[:LOOKED_AT]
     runs = []

@@ -13,7 +13,6 @@ right nine times of ten by saying no, so nines found and false alarms are counte
 
 from typing import Any
 
-import jax
 import numpy as np
 
 import nnjax
@@ -24,7 +23,7 @@ CODES = {"ten": nnjax.one_hot, "four": nnjax.binary, "one": nnjax.is_digit(9)}
 LEARNING_RATES = (1.0, 3.0, 10.0)
 HIDDEN = 30
 BATCH_SIZE = 10
-KEY = 2
+KEY = 8
 
 
 def run(settings: Settings) -> Record:
@@ -35,10 +34,9 @@ def run(settings: Settings) -> Record:
     """
     data = settings.load()
     objectives = {name: nnjax.Objective(code=code) for name, code in CODES.items()}
-    grid = nnjax.sweep(
-        jax.random.key(KEY), data, hidden=HIDDEN, objective=objectives, learning_rate=LEARNING_RATES,
-        seeds=settings.seeds, epochs=settings.epochs, batch_size=BATCH_SIZE,
-    )  # fmt: skip
+    grid = settings.sweep(
+        KEY, data, hidden=HIDDEN, objective=objectives, learning_rate=LEARNING_RATES, batch_size=BATCH_SIZE
+    )
 
     def found(name: str, rate: float, seed: int) -> tuple[float, float]:
         params = grid.params(objective=name, learning_rate=rate, seed=seed)

@@ -63,7 +63,7 @@ def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:
         question=question,
         text="\n\n".join(blocks),
         command=_command(experiment, flags),
-        claims=experiment.claims(record),
+        claims=experiment.verdicts(record),
         figure=_figure(experiment, question, flags),
         note=_note(record),
     )

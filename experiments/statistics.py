@@ -16,9 +16,9 @@ def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 
 def paired(values: Sequence[float] | np.ndarray, others: Sequence[float] | np.ndarray) -> float:
-    """The p-value that pairs, seed by seed, do not differ: signs of differences permuted, two-sided."""
+    """The p-value of pairs, seed by seed, under no difference: its signs permuted, two-sided."""
     differences = np.subtract(values, others)
-    if not differences.any():
+    if len(differences) < 2 or not differences.any():
         return 1.0
     found = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=99_999, rng=0

@@ -56,7 +56,7 @@ def claims_table(record: Record) -> str:
     """What the chapter says beside what an experiment found, and what the run took."""
     experiment, s = catalog.find(record["experiment"]), record["settings"]
     lines = ["| the chapter says | the book | here | holds |", "|---|---|---|---|"]
-    for claim in experiment.claims(record):
+    for claim in experiment.verdicts(record):
         cells = claim.says, claim.book, claim.ours, {True: "yes", False: "no", None: "–"}[claim.holds]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from nnjax.codes import Binary, binary, is_digit, one_hot
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.evaluate import answers, confusion, count_correct, outputs
-from nnjax.grid import Grid, sweep
+from nnjax.grid import Grid, Progress, sweep
 from nnjax.loop import History, Run, fit
 from nnjax.network import (
     Layer,
@@ -44,6 +44,7 @@ __all__ = [
     "Model",
     "Objective",
     "Params",
+    "Progress",
     "Run",
     "Split",
     "TrainState",

@@ -23,7 +23,7 @@ from nnjax import population
 from nnjax.data import Dataset
 from nnjax.files import make_folder
 from nnjax.loop import History, check_arguments, descend, score, whole_number
-from nnjax.network import gaussian, sizes_of
+from nnjax.network import sizes_of
 from nnjax.objective import Objective
 from nnjax.optimizers import Factory
 from nnjax.plan import Cell, Chunk, bytes_of, make_cells, make_chunks
@@ -70,6 +70,7 @@ class Grid:
     """
 
     data: "xarray.Dataset"
+    _places: "xarray.DataArray"  # of every network in _params
     _params: list[Any]
     _keys: Keys
 
@@ -89,7 +90,7 @@ class Grid:
           ValueError: labels that the grid has not, or that leave more than one network.
         """
         try:
-            found = self.data["network"].sel(labels)
+            found = self._places.sel(labels)
         except (KeyError, ValueError) as error:
             raise ValueError(f"the grid has no network {labels}: its axes are {self._axes()}") from error
         if found.size > 1:
@@ -103,10 +104,10 @@ class Grid:
 
     def rows(self) -> "pandas.DataFrame":
         """The histories as tidy rows: a pandas DataFrame, a row for each network and epoch."""
-        return self.data.drop_vars("network").to_dataframe().reset_index()
+        return self.data.to_dataframe().reset_index()
 
     def _axes(self) -> dict[str, list]:
-        return {str(d): self.data[d].values.tolist() for d in self.data["network"].dims}
+        return {str(d): self.data[d].values.tolist() for d in self._places.dims}
 
 
 def sweep(
@@ -116,7 +117,7 @@ def sweep(
     hidden: Any = None,
     seeds: int = 1,
     init: Any = None,
-    initial_weights: Any = gaussian,
+    initial_weights: Any = None,
     objective: Any = Objective(),
     optimizer: Factory | optax.GradientTransformation = optax.sgd,
     epochs: int = 30,
@@ -140,7 +141,7 @@ def sweep(
       seeds: how many networks each setting has; seed s draws the same initial parameters
         whatever the setting.
       init: instead of `hidden`, draws the parameters of a model of your own from a key.
-      initial_weights: how dense networks are drawn: `gaussian`, `scaled` or your own.
+      initial_weights: how dense networks are drawn: `gaussian` (the default), `scaled` or your own.
       objective, optimizer, epochs, batch_size: as for `fit`.
       shared_batches: whether all networks see the same mini-batches, so that settings are
         compared on common random numbers, and faster; or each seed's draws its own.
@@ -168,10 +169,14 @@ def sweep(
     epochs, batch_size = check_arguments(key, data, epochs, batch_size)
     seeds = whole_number("seeds", seeds)
     at_once = None if at_once is None else whole_number("at_once", at_once)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback must be a function of the Progress, not {callback!r}")
+    if not (checkpoint is None or isinstance(checkpoint, str | PathLike)):
+        raise ValueError(f"checkpoint must be a folder's path, not {checkpoint!r}")
     settings = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
     axes, cells = make_cells(data, settings, optimizer, hyperparameters)
     folder = None if checkpoint is None else make_folder(Path(checkpoint))
-    chunks = list(make_chunks(cells, seeds, data, shared_batches, at_once))
+    chunks = list(make_chunks(cells, seeds, data, batch_size, shared_batches, at_once))
     trainer = _Trainer(cells, Keys(key, shared_batches), data, epochs, batch_size, folder)
 
     work = [len(c.networks) * bytes_of(cells[c.networks[0][0]].shapes) for c in chunks]
@@ -183,7 +188,7 @@ def sweep(
         histories.append(history)
         params |= zip(chunk.networks, final, strict=True)
     everything = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
-    return Grid(_labelled(axes, seeds, chunks, histories), everything, trainer.keys)
+    return Grid(*_labelled(axes, seeds, chunks, histories), everything, trainer.keys)
 
 
 def _report(callback: Callable[[Progress], None] | None, so_far: Progress, weight: float, epoch: int) -> None:
@@ -231,7 +236,8 @@ class _Trainer:
         name = ""
         if self.folder:
             made_of = states, objectives, optimizers, self.data.train, self.data.validation, self.data.test
-            name = fingerprint(lowered.as_text(), self.epochs, made_of)
+            scoring = _score_all.lower(states.params, lowered.out_info[1], objectives, validation, test)
+            name = fingerprint(lowered.as_text(), scoring.as_text(), self.epochs, made_of)
             if kept := read_chunk(self.folder, name):
                 report(self.epochs)
                 structure = jax.tree.structure(states.params)
@@ -258,8 +264,8 @@ _score_all = jax.jit(jax.vmap(score, in_axes=(0, 0, 0, None, None)))
 
 def _labelled(
     axes: dict[str, dict], seeds: int, chunks: list[Chunk], histories: list[History]
-) -> "xarray.Dataset":
-    """The histories of all chunks as arrays with named axes."""
+) -> "tuple[xarray.Dataset, xarray.DataArray]":
+    """The histories of all chunks as arrays with named axes, and the place of each network among all."""
     import xarray
 
     coords = {name: _labels(axis) for name, axis in axes.items()} | {"seed": np.arange(seeds)}
@@ -276,11 +282,11 @@ def _labelled(
         columns["seconds"][networks] = history.seconds / len(networks)
         diverged_at[networks] = history.diverged_at
     by_epoch = {name: ((*coords, "epoch"), c.reshape(*shape, epochs)) for name, c in columns.items()}
-    by_network = {
-        "diverged_at": (tuple(coords), diverged_at.reshape(shape)),
-        "network": (tuple(coords), np.arange(count).reshape(shape)),
-    }
-    return xarray.Dataset(by_epoch | by_network, coords | {"epoch": np.arange(epochs)})
+    by_network = {"diverged_at": (tuple(coords), diverged_at.reshape(shape))}
+    return (
+        xarray.Dataset(by_epoch | by_network, coords | {"epoch": np.arange(epochs)}),
+        xarray.DataArray(np.arange(count).reshape(shape), coords),
+    )
 
 
 def _labels(axis: dict) -> np.ndarray:

@@ -177,7 +177,7 @@ def score(
 
 def check_arguments(key: Any, data: Any, epochs: Any, batch_size: Any) -> tuple[int, int]:
     """Epochs and batch size as ints; a ValueError where any of what `fit` and `sweep` share is wrong."""
-    if not isinstance(key, jax.Array):
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
         raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), not {key!r}")
     if not isinstance(data, Dataset):
         raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
@@ -189,7 +189,9 @@ def whole_number(name: str, value: Any, most: int | None = None) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
     if number < 1 or (most is not None and number > most):
         bounds = "1 or more" if most is None else f"from 1 to {most}, the number of training examples"
         raise ValueError(f"{name} must be {bounds}, not {number}")

@@ -76,7 +76,9 @@ def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     try:
         checked = tuple(operator.index(size) for size in sizes)
     except TypeError:
-        raise ValueError(f"sizes must be whole numbers, as in (784, 30, 10), not {sizes!r}") from None
+        checked = None
+    if checked is None or any(isinstance(size, bool) for size in sizes):
+        raise ValueError(f"sizes must be whole numbers, as in (784, 30, 10), not {sizes!r}")
     if len(checked) < 2:
         raise ValueError(f"sizes needs an input and an output layer at least, not {checked!r}")
     if not 1 <= min(checked) <= max(checked) < 2**31:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nnjax.data import Dataset
-from nnjax.network import check_sizes, init, is_dense, sizes_of
+from nnjax.network import check_sizes, gaussian, init, is_dense, sizes_of
 from nnjax.objective import Dense, Objective, check_fits
 from nnjax.optimizers import Optimizer, make_optimizer
 from nnjax.population import sees_padding
@@ -21,10 +21,13 @@ from nnjax.population import sees_padding
 # Numbers that a group of widths may hold, padding included, for each that its networks have.
 WASTE = 1.25
 
-# Bytes of training state in one program: on a CPU what its caches hold (measured: twice as many
-# networks took twice as long each), elsewhere a part of the memory that any accelerator has.
-AT_ONCE = {"cpu": 6 * 2**20}
-AT_ONCE_ELSEWHERE = 2**29
+# Bytes in one program: what training keeps should fit a CPU's caches (measured: with twice as much
+# a network took twice as long), and all together a part of the memory that any machine has.
+CACHE = 6 * 2**20
+MEMORY = 2**30
+
+# What stands beside the axes in a grid's data, and so can be no axis.
+RESERVED = ("seed", "epoch", "cost", "validation_correct", "test_correct", "seconds", "diverged_at")
 
 Sizes = tuple[int, ...]
 
@@ -50,8 +53,13 @@ class Cell(NamedTuple):
         return *trees, *fixed, *numbers, *(x.dtype for x in leaves)
 
     def state_bytes(self) -> int:
-        """The memory of what training changes of one network: parameters and optimizer state."""
+        """The memory of what training keeps of one network: parameters and optimizer state."""
         return bytes_of((self.shapes, jax.eval_shape(self.optimizer.init, self.shapes)))
+
+    def step_bytes(self, batch_size: int) -> int:
+        """About the memory of a step of one network: four numbers for each example and unit."""
+        leaves = jax.tree.leaves(self.shapes)
+        return batch_size * sum(4 * x.dtype.itemsize * x.shape[0] for x in leaves if x.ndim)
 
 
 class Chunk(NamedTuple):
@@ -68,11 +76,11 @@ def axis(name: str, given: Any) -> dict[Any, Any] | None:
     {30: 30, '30-20': (30, 20)}
     """
     if isinstance(given, Mapping):
-        labelled = dict(given)
+        labelled = {_label(name, label): value for label, value in given.items()}
     elif isinstance(given, list | tuple | range) or (
         isinstance(given, np.ndarray | jax.Array) and given.ndim == 1
     ):
-        values = given.tolist() if isinstance(given, np.ndarray | jax.Array) else given
+        values = list(map(_plain, np.asarray(given))) if hasattr(given, "dtype") else given
         labels = [_label(name, value) for value in values]
         labelled = dict(zip(labels, values, strict=True))
         if len(labelled) < len(labels):
@@ -84,10 +92,15 @@ def axis(name: str, given: Any) -> dict[Any, Any] | None:
     return labelled
 
 
+def _plain(value: np.generic) -> Any:
+    """A number of an array as Python has it: float32 means 0.3 where it holds 0.30000001."""
+    return float(str(value)) if value.dtype.kind == "f" else value.item()
+
+
 def _label(name: str, value: Any) -> Any:
     """What an axis calls a value: numbers and strings themselves, layers 30-20, functions their name."""
     if isinstance(value, tuple | list):
-        return "-".join(map(str, value))
+        return value[0] if len(value) == 1 else "-".join(map(str, value))
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
     if isinstance(value, str | int | float | np.generic):
@@ -100,6 +113,9 @@ def make_cells(
 ) -> tuple[dict[str, dict], list[Cell]]:
     """The axes of a grid, and its cells, the last axis running fastest; each cell checked."""
     given = settings | hyperparameters
+    for name in hyperparameters:
+        if name in RESERVED:
+            raise ValueError(f"sweep cannot vary a hyper-parameter called {name}: wrap the optimizer")
     axes = {name: labelled for name, value in given.items() if (labelled := axis(name, value)) is not None}
     cells = []
     for labels in itertools.product(*axes.values()):
@@ -112,10 +128,18 @@ def make_cells(
 def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, initial_weights) -> Cell:
     if not isinstance(objective, Objective):
         raise ValueError(f"objective must be an Objective, not {objective!r}")
-    if init is not None and hidden is not None:
-        raise ValueError("hidden is for the built-in dense network: with an init of your own, leave it out")
-    draw = init or _dense(data, objective, 30 if hidden is None else hidden, initial_weights)
-    shapes = jax.eval_shape(draw, jax.random.key(0))
+    if init is not None and (hidden is not None or initial_weights is not None):
+        raise ValueError(
+            "hidden and initial_weights are for dense networks: with an init of your own, leave them out"
+        )
+    for name, function in (("init", init), ("initial_weights", initial_weights)):
+        if not (function is None or callable(function)):
+            raise ValueError(f"{name} must be a function, such as nnjax.scaled, not {function!r}")
+    draw = init or _dense(data, objective, 30 if hidden is None else hidden, initial_weights or gaussian)
+    try:
+        shapes = jax.eval_shape(draw, jax.random.key(0))
+    except TypeError as error:
+        raise ValueError(f"init must draw parameters from a key: {error}") from error
     for split in (data.train, data.validation, data.test):
         if len(split.labels):
             check_fits(objective, shapes, *split, data.num_classes)
@@ -132,14 +156,23 @@ def _dense(data: Dataset, objective: Objective, hidden, initial_weights) -> Call
 
 
 def make_chunks(
-    cells: Sequence[Cell], seeds: int, data: Dataset, shared_batches: bool, at_once: int | None
+    cells: Sequence[Cell],
+    seeds: int,
+    data: Dataset,
+    batch_size: int,
+    shared_batches: bool,
+    at_once: int | None,
 ) -> Iterator[Chunk]:
-    """All networks of the cells, program by program and as many at once as memory allows."""
+    """All networks of the cells, program by program and as many at once as caches and memory allow."""
+    own_batches = 0 if shared_batches else bytes_of(data.train)
     for members, padded in _groups(cells, data):
         networks = [(cell, seed) for cell in members for seed in range(seeds)]
-        each = max(cells[i].state_bytes() for i in members)
-        own_batches = 0 if shared_batches else bytes_of(data.train)
-        for some in cut(networks, each + own_batches, at_once):
+        kept = own_batches + max(cells[i].state_bytes() for i in members)
+        used = kept + max(cells[i].step_bytes(batch_size) for i in members)
+        fit = MEMORY // used
+        if jax.default_backend() == "cpu":
+            fit = min(fit, CACHE // kept)
+        for some in cut(networks, at_once or max(1, fit)):
             yield Chunk(some, padded)
 
 
@@ -156,8 +189,8 @@ def _groups(cells: Sequence[Cell], data: Dataset) -> Iterator[tuple[list[int], S
         for i in members:
             by_sizes[sizes_of(cells[i].shapes)].append(i)
         for group in group_widths(by_sizes):
-            narrowest = cells[by_sizes[group[-1]][0]]
-            if len(group) == 1 or _mixes_units(narrowest, widest(group), data):
+            narrowest = [cells[i] for i in by_sizes[group[-1]]]
+            if len(group) == 1 or any(_mixes_units(cell, widest(group), data) for cell in narrowest):
                 yield from ((by_sizes[sizes], None) for sizes in group)
             else:
                 yield [i for sizes in group for i in by_sizes[sizes]], widest(group)
@@ -208,14 +241,12 @@ def bytes_of(tree: Any) -> int:
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def cut(networks: Sequence, bytes_each: int, at_once: int | None) -> Iterator[Sequence]:
-    """`networks` in chunks of nearly one length, as many in each as `at_once` or memory allows.
+def cut(networks: Sequence, at_once: int) -> Iterator[Sequence]:
+    """`networks` in chunks of nearly one length, at most `at_once` in each.
 
-    >>> [list(chunk) for chunk in cut(range(7), 1, 3)]
+    >>> [list(chunk) for chunk in cut(range(7), 3)]
     [[0, 1, 2], [3, 4, 5], [6]]
     """
-    if at_once is None:
-        at_once = max(1, AT_ONCE.get(jax.default_backend(), AT_ONCE_ELSEWHERE) // bytes_each)
     length = math.ceil(len(networks) / math.ceil(len(networks) / at_once))
     for i in range(0, len(networks), length):
         yield networks[i : i + length]

@@ -1,6 +1,7 @@
 """What every experiment shares: flags, records, claims, and the folders they go to."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from experiments import evidence
 from experiments.evidence import Claim, Experiment, Flags
+from nnjax import grid
 
 
 def toy(**change):
@@ -77,6 +79,76 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="cannot write into"):
         experiment.make(Flags(quick=True, output=tmp_path / "file"))
     assert not ran
+
+
+def test_a_figure_is_never_older_than_its_record(tmp_path):
+    toy().make(Flags(quick=True, output=tmp_path))
+    experiment = toy()
+    object.__setattr__(experiment, "plot", lambda record: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        experiment.make(Flags(quick=True, output=tmp_path))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["toy.json"]
+
+
+def test_a_stopped_experiment_goes_on_from_its_finished_sweeps(tmp_path, monkeypatch):
+    told, trained = [], []
+    descend = grid.descend
+    monkeypatch.setattr(grid, "descend", lambda *a: trained.append(a) or descend(*a))
+
+    def run(settings):
+        data = settings.load()
+        rates = (0.5, 3.0)
+        grids = [settings.sweep(1, data, learning_rate=r, batch_size=100) for r in rates]
+        if len(trained) == 2 and len(told) < 9:
+            raise KeyboardInterrupt
+        return {"values": np.stack([g.test_correct for g in grids]).ravel()}
+
+    experiment = toy()
+    object.__setattr__(experiment, "run", run)
+    flags = Flags(quick=True, seeds=2, epochs=4, output=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.make(flags, told.append)
+    assert told[3] == "0 of 2 networks, epoch 4 of 4"
+    assert not (tmp_path / "toy.json").exists()
+    record = experiment.make(flags, told.append)
+    assert len(trained) == 2
+    assert len(record["values"]) == 16
+    assert not list((tmp_path / ".unfinished").iterdir())
+
+
+def test_numbers_of_the_book_are_judged_on_its_data_alone():
+    def record(**settings):
+        return {"values": [0], "settings": {"dataset": "mnist", "quick": False} | settings}
+
+    assert [c.holds for c in toy().verdicts(record())] == [True]
+    assert [c.holds for c in toy().verdicts(record(dataset="digits"))] == [None]
+    assert [c.holds for c in toy().verdicts(record(quick=True))] == [None]
+
+
+def test_the_commit_is_dirty_where_code_differs_and_unknown_without_git(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "ROOT", tmp_path)
+    assert evidence.commit() == "unknown"
+    (tmp_path / "code.py").write_text("")
+    (tmp_path / "experiments" / "results").mkdir(parents=True)
+    (tmp_path / "experiments" / "results" / "a.json").write_text("1")
+    for command in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm m"):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    clean = evidence.commit()
+    assert len(clean) == 12
+    (tmp_path / "experiments" / "results" / "a.json").write_text("2")
+    assert evidence.commit() == clean
+    (tmp_path / "new.py").write_text("")
+    assert evidence.commit() == f"{clean}-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert evidence.commit() == "unknown"
+
+
+@pytest.mark.parametrize(
+    "flags", [Flags(seeds=0), Flags(epochs=-1), Flags(dataset="minst"), Flags(quick=True, seeds=0)]
+)
+def test_flags_that_make_no_sense_are_told(flags):
+    with pytest.raises(ValueError, match=r"must be 1 or more|did you mean 'mnist'"):
+        toy().settle(flags)
 
 
 def test_spread_is_the_median_and_the_extremes():

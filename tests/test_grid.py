@@ -23,7 +23,7 @@ def small(digits):
     return nnjax.Dataset.from_arrays((images[:1000], labels[:1000]), test=tuple(digits.test))
 
 
-def alone(grid, data, sizes, seed, epochs, initial_weights=nnjax.gaussian, **settings):
+def alone(grid, data, sizes, seed, epochs=1, initial_weights=nnjax.gaussian, **settings):
     """One network of a grid trained by `fit`, with the keys that the grid derives."""
     init_key, fit_key = grid.keys(seed)
     params = nnjax.init(init_key, sizes, initial_weights)
@@ -113,6 +113,21 @@ def test_widths_that_an_optimizer_would_see_padded_run_one_after_another(x64, sm
         assert distance(grid.params(hidden=hidden), run.params) < 1e-10
 
 
+def test_padding_is_tried_for_every_setting(x64, small):
+    """The first of them moves nothing, and would not show that the others mix units."""
+
+    def mean_square(rate, params):
+        return rate * jnp.mean(params[0].w ** 2)
+
+    objectives = {
+        rate: nnjax.Objective(penalty=jax.tree_util.Partial(mean_square, rate)) for rate in (0.0, 1.0)
+    }
+    settings = {"learning_rate": 0.5, "epochs": 1, "batch_size": 100}
+    grid = nnjax.sweep(KEY, small, hidden=(9, 10), objective=objectives, **settings)
+    run = alone(grid, small, (64, 9, 10), 0, objective=objectives[1.0], **settings)
+    assert distance(grid.params(hidden=9, objective=1.0), run.params) < 1e-10
+
+
 def test_one_that_diverges_is_recorded_and_harms_no_other(x64, small):
     def steep(params, x, key):
         return nnjax.feedforward(params, x, nnjax.relu, nnjax.identity)
@@ -171,6 +186,28 @@ def test_progress_counts_networks_and_epochs(small):
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
     assert shares[2] > 0.8  # the wide ones, first, are most of the work
+
+
+def test_a_chunk_scored_otherwise_is_none(small, tmp_path):
+    """Training is the same; what counts as right is not."""
+    targets = nnjax.Dataset.from_arrays(
+        (small.train.images, np.eye(10, dtype=np.float32)[small.train.labels]),
+        test=(small.test.images, np.eye(10, dtype=np.float32)[small.test.labels]),
+    )
+
+    def backwards(params, x, key):
+        return nnjax.feedforward(params, x) * (1 if key is not None else -1)
+
+    settings = {"hidden": 4, "learning_rate": 3.0, "epochs": 1}
+    for objective in (
+        nnjax.Objective(),
+        nnjax.Objective(code=nnjax.is_digit(9)),
+        nnjax.Objective(forward=lambda params, x, key: nnjax.feedforward(params, x)),
+        nnjax.Objective(forward=backwards),
+    ):
+        kept = nnjax.sweep(KEY, targets, objective=objective, checkpoint=tmp_path, **settings)
+        fresh = nnjax.sweep(KEY, targets, objective=objective, **settings)
+        np.testing.assert_array_equal(kept.test_correct, fresh.test_correct)
 
 
 class Stopped(Exception):
@@ -240,9 +277,27 @@ def test_nothing_is_taken_for_a_chunk_that_it_is_not(small, tmp_path, monkeypatc
         ({"batch_size": 1001}, "batch_size must be from 1 to 1000"),
         ({"objective": "quadratic"}, "objective must be an Objective"),
         ({"objective": [nnjax.Objective()]}, "needs a label"),
-        ({"hidden": 3, "init": lambda key: {}}, "leave it out"),
+        ({"hidden": 3, "init": lambda key: {}}, "leave them out"),
         ({"init": lambda key: {}}, "params holds no numbers"),
         ({"key": 0}, "key must be a jax.random.key"),
+        ({"key": jax.random.PRNGKey(0)}, "key must be a jax.random.key"),
+        ({"key": jax.random.split(KEY, 3)}, "key must be a jax.random.key"),
+        ({"hidden": (4, (4,))}, "hidden repeats a value"),
+        ({"hidden": True}, "sizes must be whole numbers"),
+        ({"seeds": True}, "seeds must be a whole number"),
+        ({"objective": {None: nnjax.Objective()}}, "needs a label"),
+        ({"optimizer": lambda learning_rate, seed: optax.sgd(learning_rate), "seed": (1, 2)}, "called seed"),
+        ({"init": 3}, "init must be a function"),
+        (
+            {
+                "init": lambda: (),
+            },
+            "init must draw parameters from a key",
+        ),
+        ({"initial_weights": "gaussian"}, "initial_weights must be a function"),
+        ({"init": lambda key: {}, "initial_weights": nnjax.scaled}, "leave them out"),
+        ({"callback": 3}, "callback must be a function"),
+        ({"checkpoint": 3}, "checkpoint must be a folder"),
     ],
 )
 def test_bad_arguments_are_told_before_anything_trains(small, wrong, told, compilations):
@@ -255,6 +310,12 @@ def test_a_checkpoint_that_is_no_folder_is_told(small, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write into"):
         nnjax.sweep(KEY, small, learning_rate=3.0, checkpoint=tmp_path / "file")
+
+
+def test_rates_from_an_array_have_the_labels_that_one_would_type(small):
+    rates = jnp.array([0.3, 1.0])
+    grid = nnjax.sweep(KEY, small, hidden=2, learning_rate=rates, epochs=1, batch_size=500)
+    assert grid.test_correct.sel(learning_rate=0.3).shape == (1, 1)
 
 
 def test_a_network_is_named_by_all_its_labels(small):
@@ -277,8 +338,27 @@ def test_groups_waste_little_and_lose_nobody():
 
 
 def test_memory_bounds_what_runs_at_once():
-    each = plan.AT_ONCE["cpu"] // 10
-    chunks = list(plan.cut(range(25), each, None))
+    chunks = list(plan.cut(range(25), 10))
     assert [len(c) for c in chunks] == [9, 9, 7]
     assert [i for c in chunks for i in c] == list(range(25))
-    assert [len(c) for c in plan.cut(range(3), 10 * plan.AT_ONCE["cpu"], None)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "batch_size", "shared_batches", "at_once"),
+    [
+        (30, 10, True, plan.CACHE // (4 * 23860)),
+        (300, 10, True, plan.CACHE // (4 * plan.size((784, 300, 10)))),
+        # 40 units, four numbers of four bytes each, and as many for w's rows as for b.
+        (30, 50_000, True, plan.MEMORY // (4 * 23860 + 50_000 * 80 * 16)),
+        (30, 10, False, 1),
+    ],
+)
+def test_caches_and_memory_bound_what_runs_at_once(hidden, batch_size, shared_batches, at_once):
+    images = np.zeros((50_000, 784), np.uint8)
+    data = nnjax.Dataset.from_arrays((images, np.arange(50_000) % 10))
+    settings = {"objective": nnjax.Objective(), "hidden": hidden, "init": None, "initial_weights": None}
+    _, cells = plan.make_cells(data, settings, optax.sgd, {"learning_rate": 3.0})
+    chunks = list(plan.make_chunks(cells, 200, data, batch_size, shared_batches, None))
+    most = max(len(chunk.networks) for chunk in chunks)
+    assert at_once / 2 < most <= at_once
+    assert sum(len(chunk.networks) for chunk in chunks) == 200

@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from nnjax.files import write_atomically
+from nnjax.runs.records import environment
 
 
 def fingerprint(*parts: Any) -> str:
-    """A name for what `parts` make: texts, numbers and pytrees of arrays, the versions of jax and machine.
+    """A name for what `parts` make here: texts, whole numbers and pytrees of arrays, versions, machine.
 
     Parts that differ in a single bit have another name, so that nothing can be taken for what it
     is not, and what is asked for again is found again.
@@ -23,7 +24,7 @@ def fingerprint(*parts: Any) -> str:
     >>> fingerprint("program", np.zeros(2)) == fingerprint("program", np.zeros(2))
     True
     """
-    told = hashlib.sha256(f"{jax.__version__} {jax.devices()[0].device_kind}".encode())
+    told = hashlib.sha256(repr(environment()).encode())
     for leaf in jax.tree.leaves(parts):
         if isinstance(leaf, str | int):
             told.update(repr(leaf).encode())

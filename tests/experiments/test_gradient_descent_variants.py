@@ -1,7 +1,13 @@
+from types import SimpleNamespace
+
+import jax
 import numpy as np
 import pytest
+import xarray
 
-from experiments import gradient_descent_variants as variants
+import nnjax
+from experiments import gradient_descent_variants as variants_experiment
+from experiments import variants
 from experiments.gradient_descent_variants import EXPERIMENT
 
 
@@ -25,11 +31,11 @@ def test_all_variants_of_the_full_run_are_tuned_alike():
 
 def record_of(**final):
     """A record in which every seed of a variant has the given course of percentages."""
+    settings = {"tuned": "learning_rate", "chosen": 1.0, "at_the_edge": True, "seconds_per_epoch_alone": 0.5}
     runs = [
-        {"name": name, "tuned": "learning_rate", "chosen": 1.0, "seconds_per_epoch": 0.5,
-         "test_correct": np.array(course) * 10, "validation_correct": np.array(course) * 10}
+        {"name": name, "test_correct": 10 * course, "validation_correct": 10 * course, **settings}
         for name, course in final.items()
-    ]  # fmt: skip
+    ]
     return {"test_examples": 1000, "validation_examples": 1000, "runs": runs}
 
 
@@ -38,11 +44,13 @@ def test_the_summary_counts_epochs_and_tests_in_pairs():
     base = np.stack([[90.0, 95.0, 95.5]] * 20) + rng.normal(0, 0.2, (20, 3))
     rows = {
         row["name"]: row
-        for row in variants.summary(record_of(SGD=base, better=base + 0.5, same=base[::-1], never=base - 10))
+        for row in variants_experiment.summary(
+            record_of(SGD=base, better=base + 0.5, same=base[::-1], never=base - 10)
+        )
     }
     assert [rows[name]["p"] is None for name in ("SGD", "better")] == [True, False]
     assert rows["better"]["p"] < 0.001
-    assert rows["better"]["better"]
+    assert min(rows["better"]["gain"]) > 0.4
     assert rows["same"]["p"] > 0.05
     assert rows["better"]["epochs"] == {95: 2.0, 96: pytest.approx(3.0), 97: None}
     assert rows["better"]["seconds"][95] == 1.0
@@ -52,8 +60,58 @@ def test_the_summary_counts_epochs_and_tests_in_pairs():
     assert [name for name in rows if name in ("better", "never")] == ["better", "never"]
 
 
-def test_what_does_not_matter_is_said():
-    base = np.stack([[90.0, 95.0, 95.5]] * 20) + np.random.default_rng(0).normal(0, 0.2, (20, 3))
-    *rows, alike = EXPERIMENT.claims(record_of(SGD=base, better=base + 0.5, same=base[::-1]))
-    assert {row.says for row in rows} == {"better", "SGD", "same"}
-    assert alike.ours == "same"
+def test_what_matters_what_does_not_and_what_is_undecided():
+    rng = np.random.default_rng(0)
+    base = np.stack([[90.0, 95.0, 95.5]] * 20) + rng.normal(0, 0.2, (20, 3))
+    record = record_of(SGD=base, better=base + 0.5, near=base + rng.normal(0.01, 0.05, (20, 3)),
+                       wild=base + rng.normal(0, 3, (20, 3)))  # fmt: skip
+    *rows, alike, undecided = EXPERIMENT.claims(record)
+    assert {row.says for row in rows} == {"SGD", "better", "near", "wild"}
+    assert (alike.ours, undecided.ours) == ("near", "wild")
+    assert all("edge of its grid" in row.ours for row in rows)
+
+
+def test_two_seeds_decide_nothing():
+    base = np.array([[90.0], [91.0]])
+    *_, alike, undecided = EXPERIMENT.claims(record_of(SGD=base, lost=base - 80))
+    assert (alike.ours, undecided.ours) == ("none", "lost")
+
+
+def test_settings_are_chosen_on_validation_and_test_is_only_reported(digits):
+    """Of a grid whose test and validation disagree, the one best on validation is trained anew."""
+
+    class Fake:
+        seeds, epochs, asked = 2, 1, []
+
+        def sweep(self, key, data, seeds, *, learning_rate, **more):
+            self.asked.append((key, learning_rate))
+            shape = (*np.shape(learning_rate), seeds, 1)
+            counts = np.zeros(shape, int)
+            if key == variants_experiment.TUNING_KEY:
+                counts[2] = 7
+            dims = ("learning_rate", "seed", "epoch")[-counts.ndim :]
+            right, wrong = (xarray.DataArray(c, dims=dims) for c in (counts, 7 - counts))
+            keys = jax.random.split(jax.random.key(0))
+            return SimpleNamespace(validation_correct=right, test_correct=wrong, keys=lambda seed: keys)
+
+    variant = variants.VARIANTS["SGD"]
+    found = variants_experiment.measure(Fake(), digits, variant)
+    assert found["chosen"] == variant.grid[2]
+    assert Fake.asked[-1] == (variants_experiment.KEY, variant.grid[2])
+    assert not found["at_the_edge"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_every_variant_learns(digits, name):
+    variant = variants.VARIANTS[name]
+    n = len(digits.train.labels)
+    tuned = 200 if variant.tuned == "batch_size" else variants.grid_of(variant, n)[3]
+    given = variants.arguments(variant, tuned, n, epochs=3)
+    grid = nnjax.sweep(jax.random.key(0), digits, hidden=10, initial_weights=nnjax.scaled, epochs=3, **given)
+    assert (grid.cost.isel(epoch=-1) < grid.cost.isel(epoch=0)).all()
+
+
+def test_a_mini_batch_is_never_tried_twice():
+    sizes = variants.grid_of(variants.VARIANTS["L-BFGS"], 1500)
+    assert sizes == [200, 500, 1000, 1500]
