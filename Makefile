@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+PARALLEL := --numprocesses=auto --dist=loadfile
 
 .PHONY: train test check lint bench reproduce
 .DELETE_ON_ERROR:
@@ -9,10 +10,10 @@ train: .venv/run        ## train the book's network: MNIST where it can be had, 
 	$(BIN)/python -m nnjax train $(ARGS)
 
 test: .venv/dev         ## the tests that you run all day
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: test             ## and the slow ones
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 lint: .venv/dev         ## style, types, layers
 	$(BIN)/ruff check .

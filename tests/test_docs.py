@@ -72,7 +72,7 @@ def test_with_a_record_its_table_is_told(monkeypatch, tmp_path):
 def test_a_table_of_claims_has_a_row_for_each(quick_record, experiment):
     record = quick_record(experiment)
     head, _, *rows, empty, note = tables.claims_table(record).splitlines()
-    claims = experiment.claims(record)
+    claims = experiment.verdicts(record)
     assert len(rows) == len(claims)
     assert (empty, note.split("; ")[0]) == ("", f"`python -m experiments.{experiment.name}`")
     for row, claim in zip(rows, claims, strict=True):
