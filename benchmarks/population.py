@@ -49,7 +49,7 @@ class Population:
 def run(flags: Flags) -> dict[str, Any]:
     """Time every peer's epochs in turn."""
     data = nnjax.load(flags.dataset)
-    made: dict[str, Any] = {f"{n} networks in one program": Population(n, data) for n in SIZES}
+    made: dict[str, Any] = {f"{n} network{'s' * (n > 1)} in one program": Population(n, data) for n in SIZES}
     made |= {
         "nnjax `fit`": peers.Fit(0, data),
         "NumPy by mini-batches": peers.NumpyBatches(0, data),

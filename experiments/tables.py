@@ -86,6 +86,16 @@ def speed_table(record: Record) -> str:
     return "\n".join(lines)
 
 
+def population_line(record: Record) -> str:
+    """What a network costs among many, beside what it costs alone."""
+    ours, *others = record["peers"]
+    costs = ", ".join(f"{p['name']} {p['median']:.2f} s ({p['ratio']:.2f})" for p in others)
+    return (
+        f"An epoch of [784, 30, 10] costs each of {ours['name']} {ours['median']:.2f} s; and, in brackets "
+        f"what the former is of it: {costs} (medians of {record['rounds']} rounds; {_machine(record)})."
+    )
+
+
 def start_line(record: Record) -> str:
     """What the command costs as a whole."""
     return (
@@ -121,6 +131,7 @@ DOCUMENTS = {
         "learning": partial(of_experiment, "first_network", learning_table),
         "speed": partial(of_benchmark, "epoch", speed_table),
         "start": partial(of_benchmark, "start", start_line),
+        "population": partial(of_benchmark, "population", population_line),
     },
     GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES},
 }
