@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array
 
 from nnjax import population
-from nnjax.data import Dataset
+from nnjax.data import Dataset, Split
 from nnjax.files import make_folder
 from nnjax.loop import History, check_arguments, descend, score, whole_number
 from nnjax.network import sizes_of
@@ -177,7 +177,8 @@ def sweep(
     axes, cells = make_cells(data, settings, optimizer, hyperparameters)
     folder = None if checkpoint is None else make_folder(Path(checkpoint))
     chunks = list(make_chunks(cells, seeds, data, batch_size, shared_batches, at_once))
-    trainer = _Trainer(cells, Keys(key, shared_batches), data, epochs, batch_size, folder)
+    splits = jax.device_put((data.train, data.validation, data.test))
+    trainer = _Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, folder)
 
     work = [len(c.networks) * bytes_of(cells[c.networks[0][0]].shapes) for c in chunks]
     histories, params = [], {}
@@ -202,7 +203,7 @@ class _Trainer:
 
     cells: list[Cell]
     keys: Keys
-    data: Dataset
+    splits: tuple[Split, Split, Split]  # on the device, once for all chunks
     epochs: int
     batch_size: int
     folder: Path | None
@@ -230,12 +231,12 @@ class _Trainer:
 
     def _descend(self, states, objectives, optimizers, report) -> tuple[History, Any]:
         """All epochs of a population, or what was kept of them when the sweep was stopped."""
-        training, validation, test = jax.device_put((self.data.train, self.data.validation, self.data.test))
+        training, validation, test = self.splits
         arguments = *training, objectives, optimizers, self.batch_size
         lowered = population.epoch.lower(states, *arguments)
         name = ""
         if self.folder:
-            made_of = states, objectives, optimizers, self.data.train, self.data.validation, self.data.test
+            made_of = states, objectives, optimizers, self.splits
             scoring = _score_all.lower(states.params, lowered.out_info[1], objectives, validation, test)
             name = fingerprint(lowered.as_text(), scoring.as_text(), self.epochs, made_of)
             if kept := read_chunk(self.folder, name):
