@@ -6,7 +6,7 @@ come today, and with C and γ chosen on the validation images.
 Expected: a tenth by guessing, 2,225 of 10,000 by darkness, 93 to 94 % by the SVM of the book's time,
 98.5 % by the tuned one.
 
-    python -m experiments.baselines             # about 12 minutes on 2 cores, all of it SVMs
+    python -m experiments.baselines             # about 8 minutes on 2 cores, all of it SVMs
     python -m experiments.baselines --quick     # seconds, on the embedded digits
 
 Nothing but the guesses is drawn: the seeds are theirs.
@@ -127,7 +127,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "baselines", __doc__, run, plot, claims, seeds=20, minutes=12,
+    "baselines", __doc__, run, plot, claims, seeds=20, minutes=8,
     constants={"subset": SUBSET, "Cs": CS, "gammas": GAMMAS},
 )  # fmt: skip
 

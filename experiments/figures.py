@@ -31,3 +31,12 @@ def dots(axis: Any, x: Any, values: Any) -> None:
     values = np.asarray(values, float)
     axis.plot(x, values.T, ".", color="0.6", markersize=5, label=["each seed"] + [None] * (len(values) - 1))
     axis.plot(x, np.median(values, axis=0), "-o", color="black", markersize=4, linewidth=1.4, label="median")
+
+
+def plain_ticks(axis: Any) -> None:
+    """Ticks of a log axis at 1, 2 and 5 of each decade, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())

@@ -5,7 +5,7 @@ The four runs that the chapter has its reader type, each with twenty seeds inste
 Expected: about 95 % with 30 hidden neurons at η = 3; with 100 only the better seeds above 96 %, as
 output neurons get stuck; hardly anything learnt at η = 0.001, nothing at η = 100.
 
-    python -m experiments.first_network             # about 8 minutes on 2 cores
+    python -m experiments.first_network             # about 6 minutes on 2 cores
     python -m experiments.first_network --quick     # seconds, on the embedded digits
 """
 
@@ -117,7 +117,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "first_network", __doc__, run, plot, claims, seeds=20, epochs=30, minutes=8,
+    "first_network", __doc__, run, plot, claims, seeds=20, epochs=30, minutes=6,
     constants={"runs": RUNS, "batch_size": BATCH_SIZE, "key": KEY},
 )  # fmt: skip
 

@@ -46,7 +46,7 @@ VARIANTS = {
     "Lion": Variant(optax.lion, 10, _grid(0.00001, 0.01)),
     "Muon": Variant(optax.contrib.muon, 100, _grid(0.001, 1)),
     "L-BFGS": Variant(optax.lbfgs, None, (200, 500, 1000, 2000, 5000, 10_000, 25_000), "batch_size"),
-    "Gauss-Newton": Variant(nnjax.gauss_newton, 1000, _grid(0.00001, 0.01), "damping"),
+    "Gauss-Newton": Variant(nnjax.gauss_newton, 1000, _grid(0.0001, 0.1), "damping"),
 }
 
 
