@@ -1,7 +1,7 @@
 """How far a run of several experiments is, and how long the rest will take."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.progress import (
     BarColumn,
@@ -81,3 +81,19 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def where_the_time_went(seconds: Mapping[str, float]) -> str:
+    """What experiments took together, and the longest of them.
+
+    >>> where_the_time_went({"depth": 480, "valley": 3, "baselines": 500, "smoothness": 1})
+    'took 16 min together; the longest: Baselines 8 min, Depth 8 min, Valley 3 s'
+    """
+    longest = sorted(seconds, key=lambda name: -seconds[name])[:3]
+    told = ", ".join(f"{title(name)} {duration(seconds[name])}" for name in longest)
+    return f"took {duration(sum(seconds.values()))} together; the longest: {told}"
+
+
+def title(name: str) -> str:
+    """An experiment's name as a heading."""
+    return name.replace("_", " ").capitalize()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments import catalog, evidence
 from experiments.evidence import Experiment, Flags, Record
-from experiments.progress import duration
+from experiments.progress import duration, title, where_the_time_went
 from nnjax.files import make_folder, write_atomically
 from nnjax.report.page import Figure, Section, page
 
@@ -14,7 +14,8 @@ TITLE = "The chapter, measured"
 INTRO = """
 What the first chapter of Michael Nielsen's "Neural Networks and Deep Learning" says of a network that learns
 to read handwritten digits, beside what was measured here: as a rule the median over several seeds, in
-brackets the least and the most, and n, the number of seeds.
+brackets the least and the most, and n, the number of seeds. Seeds differ in their initial weights; the networks of an
+experiment share the order of the images, so that they are compared in pairs.
 """
 QUICK = """
 This is a quick run on small data: it shows that every experiment runs, not whether the chapter is right. Its
@@ -36,14 +37,16 @@ def write(experiments: Mapping[str, Experiment], failures: Mapping[str, str], fl
     path = make_folder(place(experiments.values(), flags)) / "index.html"
     sections, records = [], {}
     for name in catalog.NAMES:
-        section = Section(_title(name), missing=failures.get(name, "there is no record with these settings"))
+        section = Section(title(name), missing=failures.get(name, "there is no record with these settings"))
         try:
             if name not in failures and (record := catalog.done(experiments[name], flags)):
                 section, records[name] = _section(experiments[name], record, flags), record
         except Exception as error:  # such as a record without what the claims need
-            section = Section(_title(name), missing=f"{type(error).__name__}: {error}")
+            section = Section(title(name), missing=f"{type(error).__name__}: {error}")
         sections.append(section)
-    intro = "\n\n".join(filter(None, (INTRO, QUICK if flags.quick else "", _where_the_time_went(records))))
+    seconds = {name: record["seconds"] for name, record in records.items()}
+    took = f"The runs behind this page {where_the_time_went(seconds)}." if seconds else ""
+    intro = "\n\n".join(filter(None, (INTRO, QUICK if flags.quick else "", took)))
     write_atomically(path, page(TITLE, intro, sections).encode())
     return path
 
@@ -59,7 +62,7 @@ def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:
     # The docstring's commands give way to the one that made this record.
     blocks = [block for block in text.split("\n\n") if "python -m experiments." not in block]
     return Section(
-        title=_title(experiment.name),
+        title=title(experiment.name),
         question=question,
         text="\n\n".join(blocks),
         command=_command(experiment, flags),
@@ -69,16 +72,12 @@ def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:
     )
 
 
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
 def _figure(experiment: Experiment, question: str, flags: Flags) -> Figure:
     """The experiment's figure, as PNG or SVG: whichever is smaller."""
     folder = experiment.folder(flags)
     files = {kind: (folder / f"{experiment.name}.{kind[:3]}").read_bytes() for kind in ("svg+xml", "png")}
     kind = min(files, key=lambda kind: len(files[kind]))
-    alt = f"{_title(experiment.name)}: {question} The table above holds the figure's main numbers."
+    alt = f"{title(experiment.name)}: {question} The table above holds the figure's main numbers."
     return Figure(files[kind], kind, alt)
 
 
@@ -108,13 +107,3 @@ def _note(record: Record) -> str:
         f"commit {record['commit']}",
     ]
     return " · ".join(parts)
-
-
-def _where_the_time_went(records: Mapping[str, Record]) -> str:
-    """How long the runs took together, and the longest of them."""
-    seconds = {_title(name): record["seconds"] for name, record in records.items()}
-    if not seconds:
-        return ""
-    longest = sorted(seconds, key=lambda title: -seconds[title])[:3]
-    told = ", ".join(f"{title} {duration(seconds[title])}" for title in longest)
-    return f"The runs behind this page took {duration(sum(seconds.values()))} together; the longest: {told}."

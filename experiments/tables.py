@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments import catalog
 from experiments.evidence import ROOT, Flags, Record
-from experiments.progress import duration
+from experiments.progress import duration, where_the_time_went
 
 BENCHMARKS = ROOT / "benchmarks" / "results"
 NOT_YET = "*not run yet*"
@@ -119,6 +119,16 @@ def of_experiment(name: str, table: Callable[[Record], str]) -> str:
     return table(record) if record else NOT_YET
 
 
+def of_all() -> str:
+    """How long the committed runs took, or that some are missing."""
+    found = (catalog.done(catalog.find(name), Flags()) for name in catalog.NAMES)
+    records = [record for record in found if record]
+    if len(records) < len(catalog.NAMES):
+        return NOT_YET
+    seconds = {record["experiment"]: record["seconds"] for record in records}
+    return f"The runs behind this guide {where_the_time_went(seconds)} ({_machine(records[0])})."
+
+
 def of_benchmark(name: str, table: Callable[[Record], str]) -> str:
     """The table of a benchmark's committed record."""
     return table(json.loads((BENCHMARKS / f"{name}.json").read_text()))
@@ -133,7 +143,8 @@ DOCUMENTS = {
         "start": partial(of_benchmark, "start", start_line),
         "population": partial(of_benchmark, "population", population_line),
     },
-    GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES},
+    GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES}
+    | {"time": of_all},
 }
 
 
