@@ -144,6 +144,7 @@ def plot(record: Record) -> Any:
     tuning.set(
         xlabel="steps of the log grid, least to most", yscale="log", ylabel="validation images wrong (%)"
     )
+    curves.set_ylim(top=25)  # who stays above it all along would squeeze the others together
     for axis in (curves.yaxis, tuning.yaxis):
         plain_ticks(axis)
     figure.legend(loc="outside lower center", ncols=7, frameon=False, fontsize=9)

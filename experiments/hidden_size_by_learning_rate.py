@@ -81,7 +81,7 @@ def claims(record: Record) -> list[Claim]:
         Claim(
             "What is the best η for one width is near the best for another",
             "",
-            f"they lie within a factor of {max(rates) / min(rates):g}",
+            f"they lie within a factor of {max(rates) / min(rates):.2g}",
             max(rates) / min(rates) <= 10,
         ),
     ]
