@@ -114,13 +114,13 @@ class Run:
             return None
 
     def _complete(self, name: str, record: Record | None, tell: Callable[[str], None]) -> None:
-        """An experiment with its record, its figure and its claims, or the exception that hinders it."""
+        """An experiment with its record and its figure, or the exception that hinders it."""
         experiment = self.experiments[name]
         record = record or experiment.make(self.command, lambda told: tell(f"{name}: {told}"))
         folder = experiment.folder(self.command)
-        if not all((folder / f"{experiment.name}.{kind}").exists() for kind in ("png", "svg")):
+        figures = [folder / f"{experiment.name}.{kind}" for kind in ("png", "svg")]
+        if not all(path.exists() and path.stat().st_size for path in figures):
             experiment.draw(record, folder)
-        experiment.claims(record)
 
     def _expected(self, name: str) -> float:
         """About the seconds that an experiment takes, before any has run."""

@@ -59,7 +59,8 @@ def plot(record: Record) -> Any:
         by_rate.plot(record["learning_rates"], run["validation_by_rate"], markersize=4, **style)
     by_epoch.set(xlabel="epoch", ylabel="test images right (%)")
     by_time.set(xlabel="seconds of training, each network's share", xscale="log")
-    by_rate.set(xlabel="learning rate η", xscale="log", ylabel="validation images right, median")
+    by_rate.set(xlabel="learning rate η", xscale="log", ylabel="validation images right (count), median")
+    figure.suptitle("bands: the least and the most of the seeds, about their median", fontsize=10)
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
@@ -78,7 +79,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "batch_size", __doc__, run, plot, claims, seeds=5, epochs=20, minutes=6,
+    "batch_size", __doc__, run, plot, claims, seeds=5, epochs=20, minutes=5,
     constants={"batch_sizes": BATCH_SIZES, "learning_rates": RATES, "hidden": HIDDEN, "key": KEY},
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from experiments.evidence import Experiment, Flags, Record, read
+from experiments.evidence import Experiment, Flags, Record, made_with, read
 
 NAMES = (
     "perceptron_decision",
@@ -31,11 +31,18 @@ def done(experiment: Experiment, flags: Flags) -> Record | None:
     """The record of an earlier run with the same settings; None where there is none.
 
     Raises:
-      ValueError: a damaged record.
+      ValueError: a damaged record, of which its claims cannot be told.
     """
     try:
         record = read(experiment.name, experiment.folder(flags))
     except FileNotFoundError:
         return None
-    same = record["settings"] == experiment.made_of(experiment.settle(flags))
-    return record if same else None
+    if record["settings"] != experiment.made_of(experiment.settle(flags)):
+        return None
+    try:
+        experiment.claims(record)
+        made_with(record)
+    except Exception as error:  # whatever the missing or strange part makes of it
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the record of {experiment.name} lacks what its claims need ({told})") from error
+    return record

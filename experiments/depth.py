@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
+from experiments.evidence import Claim, Experiment, Record, Settings, at_edge, percent, spread
 from experiments.figures import STYLES, band
 from nnjax.objective import mean_cost
 
@@ -44,9 +44,11 @@ def he(key: jax.Array, n_in: int, n_out: int) -> nnjax.Layer:
 
 SIGMOID_RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
 
+CHAPTERS = "sigmoid, N(0, 1)"
+
 # What `sweep` is given for each: of five η, validation chooses one for each depth.
 WAYS = {
-    "sigmoid, N(0, 1)": {"initial_weights": nnjax.gaussian, "learning_rate": SIGMOID_RATES},
+    CHAPTERS: {"initial_weights": nnjax.gaussian, "learning_rate": SIGMOID_RATES},
     "sigmoid, N(0, 1/n_in)": {"initial_weights": nnjax.scaled, "learning_rate": SIGMOID_RATES},
     "mended": {
         "initial_weights": he,
@@ -104,6 +106,13 @@ def _median(record: Record, way: str, depth: int) -> np.ndarray:
     return np.median(r["gradients"], axis=0)
 
 
+def _chosen(record: Record, way: str, depth: int) -> str:
+    """The η that validation chose, and whether it lies at the edge of what was tried."""
+    (r,) = (r for r in record["runs"] if (r["way"], r["depth"]) == (way, depth))
+    rate = r["learning_rate"]
+    return f"η = {rate:g}{at_edge(rate, WAYS[way]['learning_rate'])}"
+
+
 def _final(record: Record, way: str) -> dict[int, np.ndarray]:
     """By depth, each seed's test images right in the end, in percent."""
     return {
@@ -124,6 +133,7 @@ def plot(record: Record) -> Any:
         for depth in sorted({depths[len(depths) // 2], depths[-1]}):
             norms = _median(record, way, depth)
             sizes.plot(np.arange(1, len(norms) + 1), norms, markersize=4, **style)
+            sizes.annotate(f"{depth} layers", (1, norms[0]), (-3, 6), textcoords="offset points", fontsize=8)
         band(learnt, depths, np.transpose(list(final.values())), label=way, **style)
     sizes.set_yscale("log")
     sizes.set_xticks(range(1, depths[-1] + 2))
@@ -153,6 +163,7 @@ def claims(record: Record) -> list[Claim]:
                 "",
                 f"with {deep} hidden layers the gradient of the first is {ratio:.2g} times that of the last",
                 bool(ratio > 0.5) if way == "mended" else bool(ratio < 0.1),
+                way == CHAPTERS,
             )
         )
     many = [depth for depth in final["mended"] if depth >= 5] or [deep]
@@ -160,7 +171,11 @@ def claims(record: Record) -> list[Claim]:
         Claim(
             f"Networks of 5 to 10 hidden layers can be trained ({way})",
             "",
-            "; ".join(f"{depth} layers: {spread(final[way][depth])}" for depth in many),
+            "; ".join(
+                f"{depth} layers, {_chosen(record, way, depth)}: {spread(right)}"
+                for depth, right in final[way].items()
+                if depth in many
+            ),
             bool(min(np.median(final[way][depth]) for depth in many) > 90),
         )
         for way in WAYS

@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 
 import nnjax
+from experiments.progress import duration
 from nnjax.data.sources import NAMES
 from nnjax.files import make_folder, write_atomically
 from nnjax.loop import whole_number
@@ -87,6 +88,7 @@ class Experiment:
       claims: what the chapter says beside what a record shows.
       seeds, epochs: of the full run; 1 where there is nothing to repeat.
       minutes: about what the full run takes on 2 cores.
+      uses: the flags that change what it does; others are ignored.
       constants: what else decides the result, as JSON can hold it: a record made with others is
         made again.
     """
@@ -99,6 +101,7 @@ class Experiment:
     seeds: int = 1
     epochs: int = 1
     minutes: float = 1.0
+    uses: tuple[str, ...] = ("dataset", "seeds", "epochs")
     constants: Record = field(default_factory=dict)
 
     def settle(self, flags: Flags) -> Settings:
@@ -107,10 +110,12 @@ class Experiment:
         choose("data set", dataset, dict.fromkeys(NAMES))
         if dataset == "auto":
             dataset = nnjax.load("auto").name
+        seeds = _count("seeds", flags.seeds, min(self.seeds, 2) if flags.quick else self.seeds)
+        epochs = _count("epochs", flags.epochs, min(self.epochs, 5) if flags.quick else self.epochs)
         return Settings(
-            dataset,
-            _count("seeds", flags.seeds, min(self.seeds, 2) if flags.quick else self.seeds),
-            _count("epochs", flags.epochs, min(self.epochs, 5) if flags.quick else self.epochs),
+            dataset if "dataset" in self.uses else "mnist",
+            seeds if "seeds" in self.uses else self.seeds,
+            epochs if "epochs" in self.uses else self.epochs,
             flags.quick,
         )
 
@@ -136,14 +141,14 @@ class Experiment:
         """
         settings, folder = self.settle(flags), make_folder(self.folder(flags))
         keep = make_folder(folder / ".unfinished" / self.name)
-        made_by, began = commit(), time.perf_counter()
-        found = self.run(replace(settings, tell=tell, keep=keep))
+        made_by, watch = commit(), Stopwatch(keep / "seconds")
+        found = self.run(replace(settings, tell=watch.seen_by(tell), keep=keep))
         record = {
             "experiment": self.name,
             "settings": self.made_of(settings),
             "commit": made_by,
             **environment(),
-            "seconds": time.perf_counter() - began,
+            "seconds": watch.seconds(),
             **found,
         }
         for kind in ("png", "svg"):  # a figure is never older than its record
@@ -193,6 +198,41 @@ class Experiment:
             print(f"{claim.says}\n  the book: {claim.book or '-'}\n  here:     {claim.ours}")
 
 
+class Stopwatch:
+    """Seconds that work has taken, those before it was stopped and started again included."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        try:
+            before = float(path.read_text())
+        except (OSError, ValueError):
+            before = 0.0
+        self._began = time.perf_counter() - before
+
+    def seconds(self) -> float:
+        """What has passed so far."""
+        return time.perf_counter() - self._began
+
+    def seen_by(self, tell: Callable[[str], None] | None) -> Callable[[str], None]:
+        """`tell`, and each time it is told the seconds are kept."""
+
+        def told(what: str) -> None:
+            self._path.write_text(str(self.seconds()))
+            if tell:
+                tell(what)
+
+        return told
+
+
+def at_edge(value: float, grid: Sequence[float]) -> str:
+    """A note where the value that was chosen of a grid is its first or last: a wider one might do better.
+
+    >>> at_edge(0.1, (0.1, 0.3, 1.0)), at_edge(0.3, (0.1, 0.3, 1.0))
+    (' (edge of its grid)', '')
+    """
+    return " (edge of its grid)" * (value in (grid[0], grid[-1]))
+
+
 def _count(name: str, given: int | None, usual: int) -> int:
     return usual if given is None else whole_number(name, given)
 
@@ -229,6 +269,21 @@ def read(name: str, folder: Path = RESULTS) -> Record:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ValueError(f"{path} is no record of {name}: {error!r}") from error
     return record
+
+
+def made_with(record: Record) -> str:
+    """On what a record was made, with how many seeds and epochs, in what time, where: one line."""
+    s = record["settings"]
+    parts = [
+        *([s["dataset"]] if s["seeds"] * s["epochs"] > 1 else []),
+        *(f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1),
+        duration(record["seconds"]),
+        f"{record['cores']} cores of {record['processor']}",
+        *sorted(set(record["devices"]) - {"cpu"}),
+        f"jax {record['versions']['jax']}",
+        f"commit {record['commit']}",
+    ]
+    return " · ".join(parts)
 
 
 def spread(values: Sequence[float] | np.ndarray, form: str = "{:.1f} %") -> str:

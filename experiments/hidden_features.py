@@ -144,16 +144,18 @@ def claims(record: Record) -> list[Claim]:
         before, after = (_all(network, when, "quarter") for when in ("before", "after"))
         digits, kept = _all(network, "after", "digits"), np.concatenate(network["kept"])
         local, few = np.mean(after > 50), np.mean((digits >= 1) & (digits <= 5))
-        for says, ours, holds in (
+        for says, ours, holds, of_the_chapter in (
             ("a hidden neuron looks at a part of the picture, such as one quarter",
              f"of what moves a neuron {spread(after, '{:.0f} %')} lies in its best quarter (before training "
-             f"{spread(before, '{:.0f} %')}); for {100 * local:.0f} % of the neurons over half", local > 0.5),
+             f"{spread(before, '{:.0f} %')}); for {100 * local:.0f} % of the neurons over half",
+             local > 0.5, True),
             ("some digits excite a hidden neuron and others do not",
-             f"{spread(digits, '{:.0f}')} digits of ten; 1 to 5 for {100 * few:.0f} % of neurons", few > 0.5),
+             f"{spread(digits, '{:.0f}')} digits of ten; 1 to 5 for {100 * few:.0f} % of neurons",
+             few > 0.5, True),
             ("pictures of weights show what was learnt, not what was drawn at first",
-             f"correlation with the initial weights {spread(kept, '{:.2f}')}", np.median(kept) < 0.5),
+             f"correlation with the initial weights {spread(kept, '{:.2f}')}", np.median(kept) < 0.5, False),
         ):  # fmt: skip
-            told.append(Claim(f"Weights at first from {name}: {says}", "", ours, bool(holds)))
+            told.append(Claim(f"Weights at first from {name}: {says}", "", ours, bool(holds), of_the_chapter))
     return told
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
+from experiments.statistics import STUCK, recall, stuck
 from nnjax.network import sizes_of
 from nnjax.objective import as_input
 
@@ -30,7 +31,6 @@ KEY = 9
 
 LOOKED_AT = 1000  # training images
 FLAT = 0.01  # a neuron is saturated where σ'(z) is less; at z = 0 it is 0.25
-STUCK = 0.5  # an output neuron is stuck where less of its digit's images are read rightly
 
 
 def run(settings: Settings) -> Record:
@@ -57,7 +57,7 @@ def run(settings: Settings) -> Record:
                 | {
                     "test_correct": grid.test_correct.sel(cell).values,
                     "validation_correct": grid.validation_correct.sel(cell).values,
-                    "recall": [np.diagonal(m) / np.sum(m, axis=1) for m in matrices],
+                    "recall": [recall(m) for m in matrices],
                     "saturated": [float(saturated(params[0], looked_at)) for params in fresh],
                 }
             )
@@ -117,22 +117,19 @@ def claims(record: Record) -> list[Claim]:
             before, after = gaussian[:, epoch], scaled[:, epoch]
             ours = f"N(0, 1): {spread(before)}; N(0, 1/n_in): {spread(after)}; more in "
             ours += f"{np.sum(after > before)} of {len(after)} seeds"
-            told.append(Claim(says, "", ours, bool(np.median(after - before) > 0)))
-    stuck = {
-        (r["hidden"], r["initial_weights"]): int(np.sum(np.min(r["recall"], axis=1) < STUCK))
-        for r in record["runs"]
-    }
-    ours = ", ".join(f"{h} hidden, {name}: {n}" for (h, name), n in stuck.items())
-    none, some = (sum(n for (_, name), n in stuck.items() if name == w) for w in ("scaled", "gaussian"))
+            told.append(Claim(says, "", ours, bool(np.median(after - before) > 0), False))
+    blind = {(r["hidden"], r["initial_weights"]): int(np.sum(stuck(r["recall"]))) for r in record["runs"]}
+    ours = ", ".join(f"{h} hidden, {name}: {n}" for (h, name), n in blind.items())
+    none, some = (sum(n for (_, name), n in blind.items() if name == w) for w in ("scaled", "gaussian"))
     says = "Output neurons that stay stuck come of the initial weights"
-    told.append(Claim(says, "", f"networks with a stuck one: {ours}", none < some))
+    told.append(Claim(says, "", f"networks with a stuck one: {ours}", none < some, False))
     shares = {
         w: 100 * np.concatenate([r["saturated"] for r in record["runs"] if r["initial_weights"] == w])
         for w in INITIAL_WEIGHTS
     }
     ours = f"N(0, 1): {spread(shares['gaussian'])}; N(0, 1/n_in): {spread(shares['scaled'])}"
     holds = bool(min(shares["gaussian"]) > 50 > 5 > max(shares["scaled"]))
-    return [*told, Claim("From N(0, 1) most hidden neurons start saturated", "", ours, holds)]
+    return [*told, Claim("From N(0, 1) most hidden neurons start saturated", "", ours, holds, False)]
 
 
 EXPERIMENT = Experiment(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
+from experiments.evidence import Claim, Experiment, Record, Settings, at_edge, percent, spread
 from experiments.statistics import interval
 
 CODES = {"ten": nnjax.one_hot, "four": nnjax.binary, "one": nnjax.is_digit(9)}
@@ -118,10 +118,12 @@ def plot(record: Record) -> Any:
 def claims(record: Record) -> list[Claim]:
     """Whether ten beat four, at the book's η and each at its own, and whether one neuron can tell a 9."""
     gain = _final(record, "ten") - _final(record, "four")
+    rates = {name: LEARNING_RATES[record["codes"][name]["chosen"]] for name in ("ten", "four")}
+    suits = ", ".join(f"{name}: {rate:g}{at_edge(rate, LEARNING_RATES)}" for name, rate in rates.items())
     told = []
     for says, row in (
         ("Ten outputs read more than four", gain[LEARNING_RATES.index(3.0)]),
-        ("... also where each has the η that suits it", gain[-1]),
+        (f"... also where each has the η that suits it ({suits})", gain[-1]),
     ):
         low, high = interval(row)
         ours = f"{row.mean():.2f} points more (95 % interval {low:.2f} to {high:.2f}, n = {len(row)})"

@@ -151,7 +151,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "perceptron_decision", __doc__, run, plot, claims, minutes=0.1,
+    "perceptron_decision", __doc__, run, plot, claims, uses=(), minutes=0.1,
     constants={"weights": WEIGHTS, "thresholds": THRESHOLDS, "sharpness": SHARPNESS},
 )  # fmt: skip
 

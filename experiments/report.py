@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from experiments import catalog, evidence
-from experiments.evidence import Experiment, Flags, Record
-from experiments.progress import duration, title, where_the_time_went
+from experiments.evidence import Experiment, Flags, Record, made_with
+from experiments.progress import title, where_the_time_went
 from nnjax.files import make_folder, write_atomically
 from nnjax.report.page import Figure, Section, page
 
@@ -23,12 +23,12 @@ numbers are not to be held against the book's.
 """
 
 
-def write(experiments: Mapping[str, Experiment], failures: Mapping[str, str], flags: Flags) -> Path:
+def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags: Flags) -> Path:
     """Write the report of all records that were made with `flags`; return its path.
 
     Args:
       experiments: those that can be imported, by name.
-      failures: why an experiment has nothing to show, by name.
+      failures: why an experiment has nothing to show, by name; what fails here is added.
       flags: of the run.
 
     Raises:
@@ -41,8 +41,9 @@ def write(experiments: Mapping[str, Experiment], failures: Mapping[str, str], fl
         try:
             if name not in failures and (record := catalog.done(experiments[name], flags)):
                 section, records[name] = _section(experiments[name], record, flags), record
-        except Exception as error:  # such as a record without what the claims need
-            section = Section(title(name), missing=f"{type(error).__name__}: {error}")
+        except Exception as error:  # one experiment's trouble does not take the page from the others
+            failures[name] = f"{type(error).__name__}: {error}"
+            section = Section(title(name), missing=failures[name])
         sections.append(section)
     seconds = {name: record["seconds"] for name, record in records.items()}
     took = f"The runs behind this page {where_the_time_went(seconds)}." if seconds else ""
@@ -68,7 +69,7 @@ def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:
         command=_command(experiment, flags),
         claims=experiment.verdicts(record),
         figure=_figure(experiment, question, flags),
-        note=_note(record),
+        note=made_with(record),
     )
 
 
@@ -90,20 +91,3 @@ def _command(experiment: Experiment, flags: Flags) -> str:
     ]
     quick = ["--quick"] if flags.quick else []
     return " ".join([f"python -m experiments.{experiment.name}", *quick, *changed])
-
-
-def _note(record: Record) -> str:
-    s = record["settings"]
-    counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]
-    devices = sorted(set(record["devices"]) - {"cpu"})
-    trains = s["seeds"] * s["epochs"] > 1
-    parts = [
-        *([s["dataset"]] if trains else []),
-        *counts,
-        duration(record["seconds"]),
-        f"{record['cores']} cores of {record['processor']}",
-        *devices,
-        f"jax {record['versions']['jax']}",
-        f"commit {record['commit']}",
-    ]
-    return " · ".join(parts)

@@ -165,7 +165,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "smoothness", __doc__, run, plot, claims, minutes=0.1,
+    "smoothness", __doc__, run, plot, claims, uses=(), minutes=0.1,
     constants={
         "x": X, "neuron": (W2, BIAS), "sweep": (FROM, TO, CHANGE), "drawn": DRAWN, "sharpness": SHARPNESS,
         "sizes": SIZES, "small": SMALL, "key": KEY,

@@ -169,7 +169,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 EXPERIMENT = Experiment(
-    "valley", __doc__, run, plot, claims, minutes=0.1,
+    "valley", __doc__, run, plot, claims, uses=(), minutes=0.1,
     constants={
         "bowl": {"a": A, "b": B, "start": BOWL_START, "steps": BOWL_STEPS, "rates": RATES, "small": SMALL},
         "curved": {"start": START, "steps": STEPS, "tried": TRIED, "variants": list(VARIANTS)},

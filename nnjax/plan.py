@@ -84,7 +84,10 @@ def axis(name: str, given: Any) -> dict[Any, Any] | None:
         labels = [_label(name, value) for value in values]
         labelled = dict(zip(labels, values, strict=True))
         if len(labelled) < len(labels):
-            raise ValueError(f"{name} repeats a value: {labels}")
+            same = next(label for label in labels if labels.count(label) > 1)
+            raise ValueError(
+                f"{name} repeats a value or a label, {same!r}: leave one out, or name both in a mapping"
+            )
     else:
         return None
     if not labelled:

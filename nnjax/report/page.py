@@ -10,12 +10,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that is said, the number that goes with it, ours, and whether it holds (None: not judged)."""
+    """Something that is said, the number that goes with it, ours, and whether it holds (None: not judged).
+
+    Either the chapter says it, or we do, and then it counts for no more than our own.
+    """
 
     says: str
     book: str
     ours: str
     holds: bool | None = None
+    of_the_chapter: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def page(title: str, intro: str, sections: Sequence[Section]) -> str:
 
 def _summary(sections: Sequence[Section]) -> str:
     """All claims in one table, a group for each section."""
-    holds = [row.holds for s in sections for row in s.claims]
+    rows = [row for s in sections for row in s.claims]
+    holds = [row.holds for row in rows if row.of_the_chapter]
     groups = [
         f'<tbody>\n<tr><th colspan="4" scope="rowgroup">{_link(s)}</th></tr>\n'
         + (f'<tr><td colspan="4">Not run: {escape(s.missing)}</td></tr>' if s.missing else _rows(s.claims))
@@ -105,7 +110,7 @@ def _summary(sections: Sequence[Section]) -> str:
     told = f"{holds.count(True)} hold here, {holds.count(False)} do not, {holds.count(None)} not judged"
     return f"""<section id="summary">
 <h2>All claims</h2>
-<p>{len(holds)} claims: {told}.</p>
+<p>{len(holds)} claims of the chapter: {told}. And {len(rows) - len(holds)} of our own.</p>
 {_table(_lines(groups))}
 </section>"""
 
@@ -135,9 +140,7 @@ def _figure(figure: Figure) -> str:
 
 
 def _table(body: str) -> str:
-    heads = _lines(
-        f'<th scope="col">{head}</th>' for head in ("the chapter says", "the book", "here", "holds")
-    )
+    heads = _lines(f'<th scope="col">{head}</th>' for head in ("claim", "the book", "here", "holds"))
     return f"<table>\n<thead><tr>\n{heads}\n</tr></thead>\n{body}\n</table>"
 
 
@@ -150,7 +153,7 @@ def _row(row: Claim) -> str:
     kind, word = {True: ("yes", "✓ yes"), False: ("no", "✗ no"), None: ("open", "–")}[row.holds]
     book = f'<td data-label="the book">{_numbers(row.book)}</td>' if row.book else '<td class="none">–</td>'
     return (
-        f"<tr><td>{_numbers(row.says)}</td>{book}"
+        f"<tr><td>{'' if row.of_the_chapter else '<em>ours:</em> '}{_numbers(row.says)}</td>{book}"
         f'<td data-label="here">{_numbers(row.ours)}</td>'
         f'<td data-label="holds" class="{kind}">{word}</td></tr>'
     )
