@@ -44,5 +44,5 @@ def done(experiment: Experiment, flags: Flags) -> Record | None:
         made_with(record)
     except Exception as error:  # whatever the missing or strange part makes of it
         told = f"{type(error).__name__}: {error}"
-        raise ValueError(f"the record of {experiment.name} lacks what its claims need ({told})") from error
+        raise ValueError(f"the record of {experiment.name} is damaged: {told}") from error
     return record

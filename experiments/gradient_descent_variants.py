@@ -156,9 +156,9 @@ def claims(record: Record) -> list[Claim]:
     """A row a variant, then what matters and what does not: all ours, as the chapter only names SGD."""
     rows = summary(record)
     others = [row for row in rows if row["p"] is not None]
-    differ = [row for row in others if row["p"] < 0.05]
-    # Both at once over all variants: p-values after Holm, intervals after Bonferroni.
+    # Both at once over all variants: intervals after Bonferroni, p-values after Holm.
     alike = [row for row in others if max(map(abs, row["wide_gain"])) < MARGIN]
+    differ = [row for row in others if row["p"] < 0.05 and row not in alike]
     unsure = [row for row in others if row not in differ and row not in alike]
     lists = (
         ("What matters: better than SGD", [row for row in differ if row["gain"][0] > 0]),

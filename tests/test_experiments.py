@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -36,6 +37,12 @@ def test_flags_settle_to_what_the_experiment_asks_for():
     assert (quick.dataset, quick.seeds, quick.epochs) == ("digits", 2, 5)
     assert toy().settle(Flags(quick=True, seeds=7, epochs=9)).seeds == 7
     assert toy(seeds=1, epochs=1).settle(Flags(quick=True)).epochs == 1
+
+
+def test_flags_that_an_experiment_does_not_use_change_nothing():
+    alone = toy(uses=())
+    assert alone.settle(Flags(dataset="digits", seeds=3, epochs=2)) == alone.settle(Flags())
+    assert toy(uses=("seeds",)).settle(Flags(dataset="digits", seeds=3)).seeds == 3
 
 
 def test_only_the_full_run_on_mnist_goes_to_the_committed_results():
@@ -91,6 +98,7 @@ def test_a_figure_is_never_older_than_its_record(tmp_path):
 
 
 def test_a_stopped_experiment_goes_on_from_its_finished_sweeps(tmp_path, monkeypatch):
+    SLOW = 1.0
     told, trained = [], []
     descend = grid.descend
     monkeypatch.setattr(grid, "descend", lambda *a: trained.append(a) or descend(*a))
@@ -100,6 +108,8 @@ def test_a_stopped_experiment_goes_on_from_its_finished_sweeps(tmp_path, monkeyp
         rates = (0.5, 3.0)
         grids = [settings.sweep(1, data, learning_rate=r, batch_size=100) for r in rates]
         if len(trained) == 2 and len(told) < 9:
+            time.sleep(SLOW)
+            settings.tell("slow")
             raise KeyboardInterrupt
         return {"values": np.stack([g.test_correct for g in grids]).ravel()}
 
@@ -113,6 +123,7 @@ def test_a_stopped_experiment_goes_on_from_its_finished_sweeps(tmp_path, monkeyp
     record = experiment.make(flags, told.append)
     assert len(trained) == 2
     assert len(record["values"]) == 16
+    assert record["seconds"] > SLOW  # what was spent before it was stopped included
     assert not list((tmp_path / ".unfinished").iterdir())
 
 

@@ -63,7 +63,14 @@ def test_every_claim_stands_in_the_summary_and_in_its_section():
     for words in ("It learns", "95 %", "94.6 % (n = 3)", "It flies", "Third"):
         assert parsed.words.count(words) == 2
     assert parsed.words.count("✓ yes") == parsed.words.count("✗ no") == 2
-    assert "3 claims: 1 hold here, 1 do not, 1 not judged." in parsed.words
+    assert "3 claims of the chapter: 1 hold here, 1 do not, 1 not judged. And 0 of our own." in parsed.words
+
+
+def test_claims_of_our_own_are_marked_and_count_apart():
+    ours = Claim("It sings", "", "la", True, of_the_chapter=False)
+    html = page("Report", "", [example(claims=[Claim("It learns", "", "yes", False), ours])])
+    assert "1 claims of the chapter: 0 hold here, 1 do not, 0 not judged. And 1 of our own." in html
+    assert html.count("<em>ours:</em> It sings") == 2
 
 
 def test_links_lead_to_sections():

@@ -45,30 +45,29 @@ def test_the_choice_is_the_best_on_validation(record):
     assert 0.9 * 297 < table.min() <= table.max() <= 297
 
 
-def test_a_network_of_other_images_is_no_reference(record):
-    assert record["network_correct"] is None
-    assert baselines._network("digits") is None
+def test_the_chapters_network_is_trained_on_the_same_images(record):
+    assert len(record["network_correct"]) == 2
+    assert all(0.4 * 296 < right <= 296 for right in record["network_correct"])
 
 
 def test_claims_about_mnist_are_open_on_other_images(record):
     told = EXPERIMENT.verdicts(record)
-    assert [c.holds for c in told if c.book] == [None] * 4
+    assert [c.holds for c in told if c.book] == [None] * 6
 
 
 def test_claims_follow_the_counts(on_mnist):
     told = EXPERIMENT.claims(on_mnist)
-    assert [c.holds for c in told] == [True] * 5
+    assert [c.holds for c in told] == [True] * 5 + [None] * 2
+    assert told[-1].ours == "not tried here: the best on this page is 9,850 of 10,000"
     assert told[0].ours == "10.00 % (10.00 % to 10.00 %, n = 20)"
     assert told[2].ours == "94.35 %"
     wrong = ([1100] * 20, [2230], [9200], [9250], [9830])
     on_mnist["methods"] = {m: {"correct": c} for m, c in zip(on_mnist["methods"], wrong, strict=True)}
-    assert [c.holds for c in EXPERIMENT.claims(on_mnist)] == [False] * 5
+    assert [c.holds for c in EXPERIMENT.claims(on_mnist)] == [False] * 5 + [None] * 2
 
 
-def test_the_network_is_drawn_where_its_record_tells(on_mnist, record, tmp_path):
-    EXPERIMENT.draw(on_mnist, tmp_path)
+def test_the_networks_median_is_drawn(on_mnist):
     assert "95.00 %" in _words(on_mnist)
-    assert not any("network" in words for words in _words(record))
 
 
 def _words(record):

@@ -21,7 +21,7 @@ def test_nines_are_recall_and_false_alarms_of_the_last_answer():
 
 def test_every_code_is_trained_at_every_rate(record):
     shapes = {name: np.shape(code["test_correct"]) for name, code in record["codes"].items()}
-    assert shapes == dict.fromkeys(("ten", "four", "one"), (3, 2, 5))
+    assert shapes == dict.fromkeys(("ten", "four", "one"), (5, 2, 5))
 
 
 def test_the_rate_is_chosen_on_validation(record):
@@ -52,6 +52,12 @@ def test_a_claim_holds_only_where_ten_are_better_than_four(record):
         assert [claim.holds for claim in EXPERIMENT.claims(record)[:2]] == [holds, holds]
 
 
+def test_a_rate_at_the_edge_is_told(record):
+    record["codes"]["ten"]["chosen"], record["codes"]["four"]["chosen"] = 0, 2
+    told = EXPERIMENT.claims(record)[1].says
+    assert "ten: 0.3 (edge of its grid), four: 3)" in told
+
+
 def test_always_no_is_no_answer(record):
-    record["codes"]["one"]["nines"] = np.zeros((3, 2, 2)).tolist()
+    record["codes"]["one"]["nines"] = np.zeros((5, 2, 2)).tolist()
     assert EXPERIMENT.claims(record)[-1].holds is False

@@ -90,14 +90,30 @@ def test_an_experiment_that_cannot_be_imported_has_failed(run, capsys):
     assert "nowhere: ModuleNotFoundError" in capsys.readouterr().out
 
 
-def test_a_record_without_what_the_claims_need_is_a_failure_and_not_a_crash(run, tmp_path, capsys):
+@pytest.mark.parametrize("part", ["values", "processor", "seconds", "commit"])
+def test_a_record_without_what_the_report_needs_is_named_and_run_again(run, tmp_path, capsys, part):
     run(toy("a"), toy("b"))
     path = tmp_path / "a.json"
-    path.write_text(path.read_text().replace('"values"', '"other"'))
-    assert run(toy("a"), toy("b")) == 1
-    assert "a: KeyError: 'values'" in capsys.readouterr().out
+    path.write_text(path.read_text().replace(f'"{part}"', '"other"'))
     assert run(toy("a"), toy("b"), arguments=["b"]) == 0
-    assert "<strong>Not run.</strong> KeyError" in (tmp_path / "report" / "index.html").read_text()
+    assert "<strong>Not run.</strong> ValueError" in (tmp_path / "report" / "index.html").read_text()
+    assert run(toy("a"), toy("b")) == 0
+    assert RAN == ["a"]
+    assert f"the record of a is damaged: KeyError: '{part}'" in capsys.readouterr().out
+    assert "Not run" not in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_an_empty_figure_is_drawn_again(run, tmp_path):
+    run(toy("a"))
+    (tmp_path / "a.svg").write_bytes(b"")
+    assert run(toy("a")) == 0
+    assert (tmp_path / "a.svg").stat().st_size > 1000
+
+
+def test_what_keeps_a_record_out_of_the_report_is_a_failure(run, monkeypatch, capsys):
+    monkeypatch.setattr(evidence.Experiment, "verdicts", lambda *_: 1 / 0)
+    assert run(toy("a")) == 1
+    assert "a: ZeroDivisionError" in capsys.readouterr().out
 
 
 def test_an_unknown_name_suggests_the_nearest(capsys):
