@@ -15,8 +15,8 @@ INTRO = """
 What the first chapter of Michael Nielsen's "Neural Networks and Deep Learning" says of a network that learns
 to read handwritten digits, beside what was measured here: as a rule the median over several seeds, in
 brackets the least and the most, and n, the number of seeds. Seeds differ in their initial weights; those
-of First network, Output code and Gradient descent variants also in the order of the images. In the other
-experiments all networks share it, so that settings are compared in pairs.
+of First network, Hidden size, Output code and Gradient descent variants also in the order of the images. In
+the other experiments all networks share it, so that settings are compared in pairs.
 """
 QUICK = """
 This is a quick run on small data: it shows that every experiment runs, not whether the chapter is right. Its
