@@ -1,6 +1,7 @@
 """nnjax: a small JAX research framework for experiments with gradient descent."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from nnjax.codes import Binary, binary, is_digit, one_hot
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
@@ -31,7 +32,19 @@ from nnjax.optimizers import gauss_newton, momentum, nesterov
 from nnjax.runs import Model, read_model, save
 from nnjax.train import TrainState
 
+if TYPE_CHECKING:
+    from nnjax.images import Reading, read_picture
+
 __version__ = version("nnjax")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Reading", "read_picture"):  # only now: they import scipy.ndimage, which takes its time
+        from nnjax import images
+
+        return getattr(images, name)
+    raise AttributeError(f"module 'nnjax' has no attribute {name!r}")
+
 
 __all__ = [
     "Binary",
@@ -45,6 +58,7 @@ __all__ = [
     "Objective",
     "Params",
     "Progress",
+    "Reading",
     "Run",
     "Split",
     "TrainState",
@@ -66,6 +80,7 @@ __all__ = [
     "outputs",
     "quadratic",
     "read_model",
+    "read_picture",
     "relu",
     "save",
     "scaled",

@@ -10,6 +10,7 @@ import pytest
 import nnjax
 from experiments import catalog
 from experiments.evidence import Flags
+from nnjax import cli
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -37,6 +38,33 @@ def _forget_programs():
     jax.clear_caches()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _users_models(tmp_path_factory):
+    """What `nnjax train` keeps goes into no user's folder, in processes of its own neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("share")))
+        yield
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs the `nnjax` command in this process and in an empty folder, and returns its exit code.
+
+    Neither the user's compilation cache nor this process's settings are touched.
+    """
+    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
+    monkeypatch.setattr(cli.warnings, "showwarning", cli.warnings.showwarning)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        try:
+            return cli.main([str(a) for a in arguments])
+        except SystemExit as left:
+            return left.code
+
+    return command
+
+
 @pytest.fixture
 def x64():
     with jax.enable_x64(True):
@@ -46,6 +74,21 @@ def x64():
 @pytest.fixture(scope="session")
 def digits():
     return nnjax.load("digits")
+
+
+@pytest.fixture(scope="session")
+def trained(digits):
+    """The parameters of a network that reads the digits."""
+    params = nnjax.init(jax.random.key(0), (64, 30, 10))
+    return nnjax.fit(jax.random.key(1), params, digits, learning_rate=3.0, epochs=40).params
+
+
+@pytest.fixture(scope="session")
+def model(trained, digits, tmp_path_factory):
+    """That network as a model file gives it."""
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    nnjax.save(path, trained, nnjax.Objective(), digits)
+    return nnjax.read_model(path)
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ def test_a_model_comes_back_as_it_was_saved(path, digits):
 
 
 def test_transposed_weights_are_saved_as_they_are(tmp_path, digits):
-    w = np.arange(128, dtype=np.float32).reshape(64, 2).T
-    nnjax.save(tmp_path / "m", (nnjax.Layer(w, np.zeros(2, np.float32)),), nnjax.Objective(), digits)
+    w = np.arange(640, dtype=np.float32).reshape(64, 10).T
+    nnjax.save(tmp_path / "m", (nnjax.Layer(w, np.zeros(10, np.float32)),), nnjax.Objective(), digits)
     np.testing.assert_array_equal(nnjax.read_model(tmp_path / "m").params[0].w, w)
 
 
@@ -56,7 +56,9 @@ def test_a_link_stays_a_link_and_devices_stay_devices(tmp_path):
 def test_what_is_no_dense_network_is_not_saved(tmp_path, digits):
     with pytest.raises(ValueError, match="only dense networks"):
         nnjax.save(tmp_path / "m", {"w": jnp.ones(3)}, nnjax.Objective(), digits)
-    odd = nnjax.Objective(nnjax.Dense(activation=jnp.sin))
+    with pytest.raises(ValueError, match="has 4 neurons"):
+        nnjax.save(tmp_path / "m", PARAMS, nnjax.Objective(), digits)
+    odd = nnjax.Objective(nnjax.Dense(activation=jnp.sin), code=nnjax.binary)
     with pytest.raises(ValueError, match="no name"):
         nnjax.save(tmp_path / "m", PARAMS, odd, digits)
     assert not list(tmp_path.iterdir())

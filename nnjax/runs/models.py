@@ -1,8 +1,9 @@
 """Model files: the parameters of a dense network as safetensors, and what they mean as metadata."""
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from nnjax.codes import CODES, Code
+from nnjax.confidence import calibrated
 from nnjax.data import Dataset
+from nnjax.evaluate import count_correct
 from nnjax.files import write_atomically
+from nnjax.form import Form, form_of
+from nnjax.likeness import Likeness, fit_likeness
 from nnjax.names import choose, name_of
 from nnjax.network import ACTIVATIONS, Layer, Params, check_sizes, is_dense, sizes_of
-from nnjax.objective import COSTS, Dense, Objective, as_input, float_dtype
+from nnjax.objective import COSTS, Dense, Objective, as_input, check_fits, float_dtype
 from nnjax.runs.records import environment
 
 
@@ -33,6 +38,10 @@ class Model:
       dataset: the name of the data it was trained on.
       image_shape: the shape of the images it reads, before they are flattened.
       num_classes: how many labels the data had.
+      form: how digits lie in its images; None where they are no images.
+      temperature: at which `confidence.probabilities` are calibrated on validation images.
+      likeness: what the images look like; None where they had no single labels.
+      validation: the share of the validation images that it answers rightly; 0 without any.
       settings: what it was trained with, as the one who saved it told.
       versions: the packages that trained it.
     """
@@ -42,6 +51,10 @@ class Model:
     dataset: str
     image_shape: tuple[int, ...]
     num_classes: int
+    form: Form | None
+    temperature: float
+    likeness: Likeness | None
+    validation: float
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
 
@@ -77,11 +90,12 @@ def save(
       settings: anything that JSON can hold, kept with the model.
 
     Raises:
-      ValueError: a model that is no dense network of this project's functions.
+      ValueError: a model that is no dense network of this project's functions, or does not fit the data.
       OSError: what the disk says; an older file is still there.
     """
     if not is_dense(params) or not isinstance(objective.forward, Dense):
         raise ValueError("only dense networks (a tuple of Layer, forward=Dense(...)) go into model files")
+    check_fits(objective, params, *data.train, data.num_classes)
     meta = {
         "format": 1,
         "sizes": sizes_of(params),
@@ -92,6 +106,9 @@ def save(
         "dataset": data.name,
         "image_shape": data.image_shape,
         "num_classes": data.num_classes,
+        "form": _form(data),
+        "validation": _share_right(params, objective, data),
+        "temperature": _temperature(params, objective, data),
         "settings": dict(settings or {}),
         "versions": environment()["versions"],
     }
@@ -100,7 +117,56 @@ def save(
         for i, layer in enumerate(params)
         for part, value in layer._asdict().items()
     }
+    if data.train.labels.ndim == 1:
+        likeness = fit_likeness(data.train, data.validation, data.num_classes)
+        tensors |= {f"likeness.{part}": np.asarray(value) for part, value in likeness._asdict().items()}
     write_atomically(Path(path), safetensors.save(tensors, metadata={"nnjax": json.dumps(meta)}))
+
+
+def _share_right(params: Params, objective: Objective, data: Dataset) -> float:
+    n = len(data.validation.labels)
+    return int(count_correct(params, *data.validation, objective)) / n if n else 0.0
+
+
+def _form(data: Dataset) -> dict[str, Any] | None:
+    height, width, *channels = *data.image_shape, 1, 1
+    if len(data.image_shape) < 2 or math.prod(channels) > 1:
+        return None
+    return form_of(np.asarray(data.train.images).reshape(-1, height, width))._asdict()
+
+
+def _checked_form(told: Mapping[str, Any], image_shape: tuple[int, ...]) -> Form:
+    height, width = (int(n) for n in told["box"])
+    if not (len(image_shape) > 1 and 0 < height <= image_shape[0] and 0 < width <= image_shape[1]):
+        raise ValueError(f"a box of {height} x {width} in images of the shape {image_shape}")
+    return Form((height, width), bool(told["stretched"]))
+
+
+def _checked_shape(shape: Sequence[int], pixels: int) -> tuple[int, ...]:
+    """An image's shape as a model file tells it; a ValueError where it holds another number of pixels."""
+    checked = tuple(int(n) for n in shape)
+    if min(checked, default=0) < 1 or math.prod(checked) != pixels:
+        raise ValueError(f"images of the shape {shape} for {pixels} inputs")
+    return checked
+
+
+def _temperature(params: Params, objective: Objective, data: Dataset) -> float:
+    """1 where validation images cannot tell: none, ready targets, a code that only says yes or no."""
+    images, labels = data.validation
+    tells = labels.ndim == 1 and objective.code.answers(params[-1].b.shape[0]) >= data.num_classes
+    if not (len(labels) and tells):
+        return 1.0
+    return calibrated(params, jnp.asarray(images), jnp.asarray(labels), objective, data.num_classes)
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a header, and the header in JSON."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+        return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+    except OSError:
+        return False
 
 
 def read_model(path: str | os.PathLike) -> Model:
@@ -117,6 +183,14 @@ def read_model(path: str | os.PathLike) -> Model:
                 raise ValueError("it does not say what its tensors mean")
             meta = json.loads(metadata["nnjax"])
             sizes = check_sizes(meta["sizes"])
+            image_shape, temperature = (
+                _checked_shape(meta["image_shape"], sizes[0]),
+                float(meta["temperature"]),
+            )
+            if not 0 < temperature < math.inf:
+                raise ValueError(f"a temperature of {temperature}")
+            form = meta["form"] and _checked_form(meta["form"], image_shape)
+            likeness = _likeness(file, int(meta["num_classes"]), sizes[0])
             params = tuple(_layer(file, i, n_in, n_out) for i, (n_in, n_out) in enumerate(pairwise(sizes)))
         return Model(
             params=params,
@@ -129,8 +203,12 @@ def read_model(path: str | os.PathLike) -> Model:
                 code=choose("output code", meta["output_code"], CODES),
             ),
             dataset=str(meta["dataset"]),
-            image_shape=tuple(meta["image_shape"]),
+            image_shape=image_shape,
             num_classes=int(meta["num_classes"]),
+            form=form,
+            temperature=temperature,
+            likeness=likeness,
+            validation=float(meta["validation"]),
             settings=dict(meta["settings"]),
             versions=dict(meta["versions"]),
         )
@@ -138,6 +216,17 @@ def read_model(path: str | os.PathLike) -> Model:
         raise FileNotFoundError(f"there is no model file {os.fspath(path)!r}") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{os.fspath(path)!r} is not a model file of nnjax: {error}") from error
+
+
+def _likeness(file: Any, labels: int, pixels: int) -> Likeness | None:
+    names = [f"likeness.{part}" for part in Likeness._fields]
+    if not set(names) <= set(file.keys()):
+        return None
+    found = Likeness(*(jnp.asarray(file.get_tensor(name)) for name in names))
+    shapes = [part.shape for part in found]
+    if shapes != [(labels, pixels), (len(found.directions), pixels), (), (), ()]:
+        raise ValueError(f"what it tells of its images has the shapes {shapes}")
+    return found
 
 
 def _layer(file: Any, i: int, n_in: int, n_out: int) -> Layer:

@@ -1,0 +1,195 @@
+"""Pictures of several digits, each with one kind of trouble: test images redrawn on a page.
+
+Every picture is a function of its random generator, so that a seed makes all of them again.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+Ink = np.ndarray  # (height, width), 0 to 1
+Page = np.ndarray  # (height, width, 3), 0 to 1
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a string of digits is written and what becomes of the page; by default plainly."""
+
+    height: tuple[float, float] = (50, 90)  # pixels of a digit's box, drawn for a string
+    uneven: float = 0.08  # by which the digits of a string differ in size
+    gap: tuple[float, float] = (0.1, 0.5)  # of the height, between neighbours' ink
+    slant: float = 0.0  # columns a row, at most
+    lines: int = 1
+    stroke: tuple[int, int] = (0, 0)  # pixels that strokes grow by, at most lost and won
+    on_ink: Callable[[np.random.Generator, Ink, float], Ink] | None = None
+    on_page: Callable[[np.random.Generator, Page, float], Page] | None = None
+    colours: Callable[[np.random.Generator], tuple[Any, Any]] = field(default=lambda rng: (0.1, 0.95))
+
+
+def draw(rng: np.random.Generator, images: np.ndarray, labels: Any, manner: Manner) -> tuple[np.ndarray, str]:
+    """A picture, (height, width, 3) uint8, of the digits in `images`, and their text."""
+    height = rng.uniform(*manner.height)
+    rows = np.array_split(np.arange(len(images)), min(manner.lines, len(images)))
+    slant = rng.uniform(-manner.slant, manner.slant)
+    strings = [_string(rng, images[row], height, slant, manner) for row in rows]
+    ink = _stacked(strings, int(rng.uniform(0.3, 0.6) * height))
+    ink = np.pad(ink, int(rng.uniform(0.3, 0.8) * height))
+    if manner.on_ink:
+        ink = manner.on_ink(rng, ink, height)
+    dark, paper = (np.broadcast_to(np.asarray(c, float), 3) for c in manner.colours(rng))
+    page = paper + ink[..., None] * (dark - paper)
+    if manner.on_page:
+        page = manner.on_page(rng, page, height)
+    text = "\n".join("".join(str(labels[i]) for i in row) for row in rows)
+    return np.round(255 * np.clip(page, 0, 1)).astype(np.uint8), text
+
+
+def _string(rng: np.random.Generator, images: np.ndarray, height: float, slant: float, manner: Manner) -> Ink:
+    """Digits side by side, their middles nearly on a line, gaps between the ink row by row."""
+    grow = int(rng.integers(manner.stroke[0], manner.stroke[1] + 1))
+    digits = [
+        _digit(image, height * (1 + rng.uniform(-manner.uneven, manner.uneven)), slant, grow)
+        for image in images
+    ]
+    tall = int(1.3 * max(len(digit) for digit in digits))
+    line = np.zeros((tall, 0))
+    for digit in digits:
+        top = int(np.clip((tall - len(digit)) / 2 + rng.normal(0, 0.03) * height, 0, tall - len(digit)))
+        placed = np.pad(digit, ((top, tall - len(digit) - top), (0, 0)))
+        line = _beside(line, placed, int(rng.uniform(*manner.gap) * height))
+    return line
+
+
+def _digit(image: np.ndarray, height: float, slant: float, grow: int) -> Ink:
+    """One image cut close and redrawn, so that the box it once was fitted in has this height."""
+    side = image.shape[0]
+    scale = height / (side * 20 / 28)
+    large = Image.fromarray(image).resize((round(side * scale),) * 2, Image.Resampling.BICUBIC)
+    ink = np.pad(np.asarray(large) / 255, ((0, 0), (side, side)))
+    shift: Any = [0, -slant * ink.shape[0] / 2]
+    ink = np.clip(ndimage.affine_transform(ink, np.array([[1, 0], [slant, 1]]), shift, order=1), 0, 1)
+    if grow:
+        change = ndimage.grey_dilation if grow > 0 else ndimage.grey_erosion
+        ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
+        for _ in range(abs(grow) - 1):
+            ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
+    rows, columns = (np.flatnonzero((ink > 0.3).any(axis=axis)) for axis in (1, 0))
+    if not rows.size:  # worn away
+        return _digit(image, height, slant, 0)
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _beside(line: Ink, digit: Ink, gap: int) -> Ink:
+    """A digit put to the right of a line: the least distance of ink in any row is `gap`."""
+    if not line.shape[1]:
+        return digit
+    inked_line, inked = line > 0.5, digit > 0.5
+    blank = np.where(inked_line.any(1), inked_line[:, ::-1].argmax(1), line.shape[1])
+    lead = np.where(inked.any(1), inked.argmax(1), digit.shape[1])
+    # A little above and below too, since ink touches across corners.
+    free = ndimage.minimum_filter1d(blank, 5) + ndimage.minimum_filter1d(lead, 5)
+    start = max(0, line.shape[1] - int(free.min()) + gap)
+    whole = np.zeros((len(line), max(line.shape[1], start + digit.shape[1])))
+    whole[:, : line.shape[1]] = line
+    whole[:, start : start + digit.shape[1]] = np.maximum(whole[:, start : start + digit.shape[1]], digit)
+    return whole
+
+
+def _stacked(strings: Sequence[Ink], gap: int) -> Ink:
+    width = max(s.shape[1] for s in strings)
+    padded = [np.pad(s, ((gap // 2, gap // 2), (0, width - s.shape[1]))) for s in strings]
+    return np.concatenate(padded)
+
+
+def _pieces(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """A blank stripe through the middle part of the line, as where a pen skips."""
+    at, thick = int(rng.uniform(0.35, 0.65) * len(ink)), max(2, int(0.04 * height))
+    slope = rng.uniform(-0.03, 0.03)
+    rows, columns = np.indices(ink.shape)
+    return np.where(np.abs(rows - at - slope * columns) <= thick / 2, 0, ink)
+
+
+def _frame(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """A frame drawn around the digits, not quite at right angles."""
+    ink = np.pad(ink, int(0.3 * height))
+    inset, thick = rng.uniform(0.05, 0.15) * height, rng.uniform(0.02, 0.06) * height
+    rows, columns = np.indices(ink.shape)
+    tilt = rng.uniform(-0.01, 0.01)
+    r, c = rows + tilt * columns, columns - tilt * rows
+    edge = np.minimum.reduce([r, ink.shape[0] - 1 - r, c, ink.shape[1] - 1 - c]) - inset
+    return np.maximum(ink, (edge >= 0) & (edge <= thick))
+
+
+def _rules(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """Ruled lines across the page, from edge to edge and nearly level, through the digits too."""
+    apart, thick = rng.uniform(0.5, 1.0) * height, max(1.0, 0.02 * height)
+    rows, columns = np.indices(ink.shape)
+    at = (rows + rng.uniform(-0.005, 0.005) * columns + rng.uniform(0, apart)) % apart
+    return np.maximum(ink, rng.uniform(0.6, 1.0) * (at <= thick))
+
+
+def _through(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """The other side of the page, mirrored, shining through."""
+    other = np.roll(ink[:, ::-1], (int(0.3 * height), int(0.4 * height)), (0, 1))
+    return np.maximum(ink, rng.uniform(0.15, 0.3) * ndimage.gaussian_filter(other, 1.5))
+
+
+def _blurred(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    return ndimage.gaussian_filter(ink, rng.uniform(0.02, 0.06) * height)
+
+
+def _light(rng: np.random.Generator, page: Page, height: float) -> Page:
+    """Light that falls off across the page to a third, in any direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = np.indices(page.shape[:2])
+    along = np.cos(angle) * rows / len(page) + np.sin(angle) * columns / page.shape[1]
+    along = (along - along.min()) / np.ptp(along)
+    return page * (1 - rng.uniform(0.4, 0.7) * along)[..., None]
+
+
+def _noise(rng: np.random.Generator, page: Page, height: float) -> Page:
+    """Grain, and specks of the size of a pen's point."""
+    page = page + rng.normal(0, rng.uniform(0.04, 0.15), page.shape[:2])[..., None]
+    specks = rng.random(page.shape[:2]) < 4 / height**2
+    size = max(1, int(0.03 * height))
+    return np.where(ndimage.binary_dilation(specks, iterations=size)[..., None], 0.2, page)
+
+
+def _jpeg(rng: np.random.Generator, page: Page, height: float) -> Page:
+    file = io.BytesIO()
+    image = Image.fromarray(np.round(255 * np.clip(page, 0, 1)).astype(np.uint8))
+    image.save(file, "JPEG", quality=int(rng.integers(8, 30)))
+    return np.asarray(Image.open(file)) / 255
+
+
+def _any_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Ink and paper, either the lighter, at least 0.35 apart in brightness."""
+    while True:
+        ink, paper = rng.random((2, 3))
+        if abs((ink - paper) @ [0.299, 0.587, 0.114]) >= 0.35:
+            return ink, paper
+
+
+PLAIN = Manner()
+TROUBLES = {
+    "none: separate digits": PLAIN,
+    "touching": replace(PLAIN, gap=(-0.02, 0.0)),
+    "in pieces": replace(PLAIN, on_ink=_pieces),
+    "slant": replace(PLAIN, slant=0.35),
+    "size": replace(PLAIN, height=(20, 250), uneven=0.25),
+    "stroke": replace(PLAIN, stroke=(-2, 4)),
+    "several lines": replace(PLAIN, lines=3),
+    "colours": replace(PLAIN, colours=_any_colours),
+    "light": replace(PLAIN, on_page=_light),
+    "noise and specks": replace(PLAIN, on_page=_noise),
+    "frame": replace(PLAIN, on_ink=_frame),
+    "ruled lines": replace(PLAIN, on_ink=_rules),
+    "shining through": replace(PLAIN, on_ink=_through),
+    "blur": replace(PLAIN, on_ink=_blurred),
+    "JPEG": replace(PLAIN, on_page=_jpeg),
+}

@@ -1,0 +1,46 @@
+"""The user's folder of trained models, and the best one in it."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from nnjax.runs.models import Model, read_model
+
+OF_DIGITS = ("mnist", "digits")  # data sets whose labels are digits; MNIST's images are the finer
+
+
+def model_folder() -> Path:
+    """Where `nnjax train` keeps what it trains: the user's data folder, which need not exist yet."""
+    return platformdirs.user_data_path("nnjax") / "models"
+
+
+def place_of(settings: Mapping[str, Any]) -> Path:
+    """The file for a model trained with `settings`: the same ones, the same file."""
+    told = json.dumps(settings, sort_keys=True, default=str)
+    layers = "-".join(map(str, settings["hidden"]))
+    return (
+        model_folder()
+        / f"{settings['dataset']}-{layers}-{hashlib.sha256(told.encode()).hexdigest()[:8]}.safetensors"
+    )
+
+
+def best_model(folder: Path) -> tuple[Path, Model] | None:
+    """The model of digits in `folder` that reads most of its validation images; MNIST's go first.
+
+    Files that are no models of digits are passed over, damaged ones with a warning.
+    """
+    found = []
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            model = read_model(path)
+        except (ValueError, OSError) as error:
+            warnings.warn(f"passed over: {error}", stacklevel=2)
+            continue
+        if model.dataset in OF_DIGITS and model.code.answers(model.sizes[-1]) == 10:
+            found.append((model.dataset == OF_DIGITS[0], model.validation, path, model))
+    return max(found, key=lambda one: one[:3])[2:] if found else None

@@ -1,0 +1,46 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nnjax
+from nnjax.confidence import calibrated, probabilities
+
+LOGISTIC = nnjax.Objective()
+SOFTMAX = nnjax.Objective(nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy)
+
+
+@pytest.mark.parametrize(("code", "n_out"), [(nnjax.one_hot, 10), (nnjax.binary, 4)])
+def test_a_label_is_as_likely_as_its_neurons_say(code, n_out):
+    """Π a^y (1−a)^(1−y), label by label, and one hypothesis more for one_hot: silence."""
+    a = np.random.default_rng(0).uniform(0.05, 0.95, n_out)
+    written = {label: np.asarray(code.encode(jnp.int32(label), n_out)) for label in range(10)}
+    likely = [np.prod([x if y else 1 - x for x, y in zip(a, written[k], strict=True)]) for k in range(10)]
+    likely.append(np.prod(1 - a) if code is nnjax.one_hot else 0.0)
+    p = probabilities(jnp.float32(a), nnjax.Objective(code=code), 10)
+    np.testing.assert_allclose(p, np.array(likely) / np.sum(likely), rtol=1e-4)
+
+
+def test_softmax_outputs_are_the_probabilities():
+    a = jax.nn.softmax(jnp.array([2.0, 0.0, 1.0]))
+    np.testing.assert_allclose(probabilities(a, SOFTMAX, 3), [*a, 0], rtol=1e-5)
+
+
+def test_silence_is_nothing_known_and_saturation_is_finite():
+    assert probabilities(jnp.full(10, 0.001), LOGISTIC, 10)[-1] > 0.98
+    for a in itertools.product((0.0, 1.0), repeat=3):
+        p = probabilities(jnp.array(a), LOGISTIC, 3)
+        assert np.isfinite(p).all()
+        assert float(p.sum()) == pytest.approx(1)
+
+
+def test_the_temperature_with_which_labels_were_drawn_is_found():
+    rng = np.random.default_rng(1)
+    z = rng.normal(0, 3, (6000, 4)).astype(np.float32)
+    network = (nnjax.Layer(jnp.eye(4), jnp.zeros(4)),)  # its outputs are σ(z)
+    p = jax.vmap(lambda a: probabilities(a, LOGISTIC, 4, 2.5))(jax.nn.sigmoid(z))
+    p = np.asarray(p)[:, :4] / np.asarray(p)[:, :4].sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(4, p=row / row.sum()) for row in p.astype(float)])
+    assert calibrated(network, z, labels, LOGISTIC, 4) == pytest.approx(2.5, rel=0.25)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from nnjax.likeness import DIRECTIONS, fit_likeness, strangeness
+
+
+@pytest.fixture(scope="module")
+def likeness(digits):
+    return fit_likeness(digits.train, digits.validation, 10)
+
+
+def test_images_not_trained_on_are_usual(likeness, digits):
+    usual = np.asarray(strangeness(likeness, *digits.validation))
+    assert usual.mean() == pytest.approx(0, abs=1e-4)
+    assert usual.std() == pytest.approx(1, rel=1e-3)
+    assert np.asarray(strangeness(likeness, *digits.test)).mean() == pytest.approx(0, abs=0.2)
+
+
+def test_the_distance_is_that_of_the_gaussian_with_its_covariance_written_out(likeness, digits):
+    images, labels = digits.test.images[:20], digits.test.labels[:20]
+    x = images / 255 - np.asarray(likeness.means, float)[labels]
+    directions = np.asarray(likeness.directions, float)
+    variances = 1 / np.sum(directions**2, axis=1)
+    unit = directions * np.sqrt(variances)[:, None]
+    rest = float(likeness.rest)
+    covariance = rest * np.eye(64) + unit.T @ np.diag(variances - rest) @ unit
+    distance = np.sqrt(np.einsum("ni,ij,nj->n", x, np.linalg.inv(covariance), x))
+    told = np.asarray(strangeness(likeness, images, labels)) * float(likeness.spread) + float(likeness.middle)
+    np.testing.assert_allclose(told, distance, rtol=1e-3)
+    assert len(directions) == DIRECTIONS
+
+
+def test_what_is_no_digit_is_strange(likeness, digits):
+    images = digits.test.images[:100].reshape(-1, 8, 8)
+    squeezed = np.concatenate([images[:50, :, ::2], images[50:, :, ::2]], axis=2).reshape(-1, 64)
+    noise = np.random.default_rng(0).integers(0, 256, (50, 64), np.uint8)
+    for strange in (squeezed, noise):
+        least = np.min([strangeness(likeness, strange, np.full(50, k)) for k in range(10)], axis=0)
+        assert np.median(least) > 2

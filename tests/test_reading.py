@@ -1,0 +1,121 @@
+"""Whole pictures to text, with a network that learnt the embedded digits."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import nnjax
+from experiments.pictures import PLAIN, TROUBLES, draw
+from nnjax.images.reading import DOUBTED
+
+
+@pytest.fixture(scope="session")
+def written(model, digits):
+    """Draws a picture of test digits that the model reads rightly one by one; returns it with its text."""
+    sure = np.asarray(nnjax.answers(model.params, digits.test.images)) == digits.test.labels
+    images, labels = digits.test.images[sure].reshape(-1, 8, 8), digits.test.labels[sure]
+
+    def write(seed, count, manner=PLAIN):
+        rng = np.random.default_rng(seed)
+        chosen = rng.integers(0, len(images), count)
+        return draw(rng, images[chosen], labels[chosen], manner)
+
+    return write
+
+
+def right(model, written, manner, pictures=25, count=4):
+    read = [nnjax.read_picture(picture, model).text == text
+            for picture, text in (written(seed, count, manner) for seed in range(pictures))]  # fmt: skip
+    return np.mean(read)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "least"),
+    [
+        ("none: separate digits", 0.7), ("several lines", 0.7), ("colours", 0.6), ("light", 0.6),
+        ("frame", 0.6), ("shining through", 0.6), ("JPEG", 0.6),
+    ],
+)  # fmt: skip
+def test_strings_of_four_digits_are_read(model, written, trouble, least):
+    assert right(model, written, TROUBLES[trouble]) >= least
+
+
+def test_a_reading_says_where_and_how_surely(model, written):
+    picture, _ = written(3, 5)
+    reading = nnjax.read_picture(picture, model)
+    assert len(reading.text) == len(reading.confidence) == len(reading.boxes) == len(reading.crops)
+    assert reading.crops.shape[1:] == (8, 8)
+    assert (reading.confidence > 0).all()
+    assert (reading.confidence <= 1).all()
+    left, top, after, below = reading.boxes.T
+    assert (np.diff(left) > 0).all()
+    assert (left >= 0).all()
+    assert (left < after).all()
+    assert (after <= picture.shape[1]).all()
+    assert (top >= 0).all()
+    assert (top < below).all()
+    assert (below <= picture.shape[0]).all()
+    doubted = (reading.confidence < DOUBTED).sum()
+    assert str(reading).count("?") == doubted
+    assert str(reading).replace("?", "") == reading.text
+
+
+def test_a_crop_is_what_the_network_answers_to(model, written):
+    reading = nnjax.read_picture(written(4, 6)[0], model)
+    answers = nnjax.answers(model.params, reading.crops.reshape(-1, 64))
+    assert "".join(map(str, answers.tolist())) == reading.text
+
+
+def test_small_and_large_pictures_are_read_alike(model, written):
+    picture, text = written(6, 4)
+    assert nnjax.read_picture(picture, model).text == text
+    large = np.kron(picture, np.ones((5, 5, 1), np.uint8))
+    reading = nnjax.read_picture(large, model)
+    assert reading.text == text
+    boxes = nnjax.read_picture(picture, model).boxes
+    np.testing.assert_allclose(reading.boxes / 5, boxes, atol=3)
+
+
+@pytest.mark.parametrize("brightness", [0, 128, 255])
+def test_nothing_is_read_on_a_blank_page(model, brightness):
+    reading = nnjax.read_picture(np.full((90, 200), brightness, np.uint8), model)
+    assert (reading.text, len(reading.boxes), str(reading)) == ("", 0, "")
+
+
+@settings(deadline=None, max_examples=60)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 60)), elements=st.integers(0, 255)))
+def test_no_picture_crashes_it(model, picture):
+    reading = nnjax.read_picture(picture, model)
+    assert len(reading.text.replace("\n", "")) == len(reading.confidence)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.random.default_rng(0).integers(0, 256, (300, 400), np.uint8),
+        np.random.default_rng(0).integers(0, 2, (200, 300), np.uint8) * 255,
+        np.zeros((1, 30_000), np.uint8),
+        np.eye(700, dtype=np.uint8) * 255,
+        np.indices((400, 400)).sum(axis=0).astype(np.uint8) % 2 * 255,
+    ],
+    ids=["noise", "black and white noise", "one row", "a diagonal", "a chessboard"],
+)
+def test_odd_pictures_end_in_a_reading(model, picture):
+    assert isinstance(nnjax.read_picture(picture, model), nnjax.Reading)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"form": None}, "no images"),
+        ({"num_classes": 26}, "does not say which digit"),
+        ({"objective": nnjax.Objective(code=nnjax.is_digit(9))}, "does not say which digit"),
+    ],
+)
+def test_models_that_read_no_digits_are_refused(model, change, told):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match=told):
+        nnjax.read_picture(np.zeros((9, 9)), replace(model, **change))
