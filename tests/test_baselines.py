@@ -11,7 +11,6 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import nnjax
-from nnjax import cli
 from nnjax.baselines import average_darkness, random_guess, score, svm, tune_svm
 from nnjax.data import Dataset, Split
 
@@ -186,16 +185,8 @@ def test_tuning_needs_validation_images(digits):
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
-    monkeypatch.setattr(cli.warnings, "showwarning", cli.warnings.showwarning)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = cli.main(["baselines", *map(str, arguments)])
-        return code, capsys.readouterr()
-
-    return run
+def command(run, capsys):
+    return lambda *arguments: (run("baselines", *arguments), capsys.readouterr())
 
 
 def rows(printed):

@@ -13,31 +13,16 @@ import jax
 import pytest
 
 import nnjax
-from nnjax import cli
+from nnjax.cli import training
 
 TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch, tmp_path):
-    """Neither the user's compilation cache nor this process's settings are touched."""
-    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
-    monkeypatch.setattr(cli.warnings, "showwarning", cli.warnings.showwarning)
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments):
-    try:
-        return cli.main([str(a) for a in arguments])
-    except SystemExit as left:
-        return left.code
 
 
 def record():
     return json.loads(Path("r.json").read_text())
 
 
-def test_train_then_evaluate(capsys, digits):
+def test_train_then_evaluate(run, capsys, digits):
     assert run("train", "--dataset", "digits", "--epochs", 20, "--save", "m.st", "--json", "r.json") == 0
     printed = capsys.readouterr().out
     saved, model = record(), nnjax.read_model("m.st")
@@ -67,13 +52,13 @@ def test_train_then_evaluate(capsys, digits):
         (["--cost", "sigmoid_cross_entropy", "--initial-weights", "scaled"], (64, 30, 10)),
     ],
 )
-def test_options_shape_the_network(options, sizes, capsys):
+def test_options_shape_the_network(run, options, sizes, capsys):
     assert run(*TRAIN, *options, "--save", "m.st") == 0
     assert nnjax.read_model("m.st").sizes == sizes
     assert run("evaluate", "m.st") == 0
 
 
-def test_the_seed_repeats(capsys):
+def test_the_seed_repeats(run, capsys):
     def cost(*options):
         assert run(*TRAIN, *options, "--json", "r.json") == 0
         return record()["history"]["cost"]
@@ -111,8 +96,8 @@ def test_the_seed_repeats(capsys):
         (["--epoch", 3], "epoch"),
     ],
 )
-def test_bad_input_is_one_clear_message_and_exit_code_2(options, words, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "fit", _only_checking(cli.fit))
+def test_bad_input_is_one_clear_message_and_exit_code_2(run, options, words, capsys, monkeypatch):
+    monkeypatch.setattr(training, "fit", _only_checking(training.fit))
     assert run(*TRAIN, *options) == 2
     told = capsys.readouterr().err
     assert words in " ".join(told.split())
@@ -129,20 +114,22 @@ def _only_checking(fit):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no model at all"])
-def test_evaluate_refuses_what_is_no_model(content, capsys):
+def test_evaluate_refuses_what_is_no_model(run, content, capsys):
     if content is not None:
         Path("m.st").write_bytes(content)
     assert run("evaluate", "m.st") == 2
     assert "model file" in capsys.readouterr().err
 
 
-def test_evaluate_refuses_a_model_for_other_images(capsys, digits):
-    nnjax.save("m.st", nnjax.init(jax.random.key(0), (63, 10)), nnjax.Objective(), digits)
+def test_evaluate_refuses_a_model_for_other_images(run, capsys, digits):
+    narrow = (digits.train.images[:, :63], digits.train.labels)
+    other = nnjax.Dataset.from_arrays(train=narrow, name="digits")
+    nnjax.save("m.st", nnjax.init(jax.random.key(0), (63, 10)), nnjax.Objective(), other)
     assert run("evaluate", "m.st") == 2
     assert "64 pixels" in capsys.readouterr().err
 
 
-def test_evaluate_asks_for_a_dataset_where_the_model_was_trained_on_ones_own(capsys, digits):
+def test_evaluate_asks_for_a_dataset_where_the_model_was_trained_on_ones_own(run, capsys, digits):
     own = nnjax.Dataset.from_arrays(digits.train, name="mine")
     nnjax.save("m.st", nnjax.init(jax.random.key(0), (64, 10)), nnjax.Objective(), own)
     assert run("evaluate", "m.st") == 2
@@ -150,7 +137,7 @@ def test_evaluate_asks_for_a_dataset_where_the_model_was_trained_on_ones_own(cap
     assert run("evaluate", "m.st", "--dataset", "digits") == 0
 
 
-def test_data_where_and_prepare(capsys, tmp_path, mnist_dir):
+def test_data_where_and_prepare(run, capsys, tmp_path, mnist_dir):
     assert run("data", "where", "mnist", "--data-dir", tmp_path) == 0
     printed = capsys.readouterr().out
     assert "prepared  no" in printed
@@ -161,7 +148,7 @@ def test_data_where_and_prepare(capsys, tmp_path, mnist_dir):
     assert "decoded   yes" in capsys.readouterr().out
 
 
-def test_auto_without_mnist_says_that_it_takes_the_digits(capsys, tmp_path, monkeypatch):
+def test_auto_without_mnist_says_that_it_takes_the_digits(run, capsys, tmp_path, monkeypatch):
     from nnjax.data import sources
 
     monkeypatch.setattr(sources, "_answers", lambda name: False)
@@ -172,7 +159,7 @@ def test_auto_without_mnist_says_that_it_takes_the_digits(capsys, tmp_path, monk
     assert record()["settings"]["dataset"] == "digits"
 
 
-def test_divergence_is_said(capsys):
+def test_divergence_is_said(run, capsys):
     options = ["--cost", "softmax_cross_entropy", "--activation", "relu", "--learning-rate", 1e30]
     assert run(*TRAIN, *options, "--json", "r.json") == 0
     assert "diverged in epoch 1:" in capsys.readouterr().out
@@ -188,14 +175,14 @@ def command(*arguments, **more):
     return [sys.executable, "-m", "nnjax", *map(str, arguments)], environment
 
 
-def test_version():
+def test_version(run):
     arguments, environment = command("--version")
     out = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == f"nnjax {nnjax.__version__}"
 
 
 @pytest.mark.parametrize("arguments", [[], ["tran"], ["train", "--no-such"], ["evaluate"]])
-def test_wrong_usage_ends_with_2(arguments):
+def test_wrong_usage_ends_with_2(run, arguments):
     arguments, environment = command(*arguments)
     out = subprocess.run(arguments, env=environment, capture_output=True, text=True)
     assert out.returncode == 2
@@ -243,17 +230,17 @@ def test_a_reader_that_leaves_ends_training_with_what_was_reached(endless):
     assert_kept()
 
 
-def test_ctrl_c_before_training_says_that_nothing_was_trained(capsys, monkeypatch):
+def test_ctrl_c_before_training_says_that_nothing_was_trained(run, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load", interrupted)
+    monkeypatch.setattr(training, "load", interrupted)
     assert run(*TRAIN, "--save", "m.st") == 130
     assert "nothing was trained" in capsys.readouterr().err
     assert not os.listdir()
 
 
-def test_a_second_start_compiles_nothing(tmp_path):
+def test_a_second_start_compiles_nothing(run, tmp_path):
     """Every compiled program of the second start comes from the cache of the first."""
     code = (
         "import sys, jax; from nnjax.cli import main; events = [];"

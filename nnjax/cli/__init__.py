@@ -1,0 +1,63 @@
+"""The `nnjax` command: train, evaluate, baselines, predict, draw, data."""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import jax
+import platformdirs
+import tyro
+from rich.console import Console
+from tyro.conf import subcommand
+
+import nnjax
+from nnjax.cli.data import Data
+from nnjax.cli.measuring import Baselines, Evaluate
+from nnjax.cli.pictures import Draw, Predict
+from nnjax.cli.training import Train
+from nnjax.terminal import INTERRUPTED
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder: a second start compiles nothing."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = platformdirs.user_cache_path("nnjax") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Baselines, subcommand("baselines")]
+    | Annotated[Predict, subcommand("predict")]
+    | Annotated[Draw, subcommand("draw")]
+    | Annotated[Data, subcommand("data")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `nnjax` command and return its exit code: 2 for what the user can mend."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"nnjax {nnjax.__version__}")
+        return 0
+    command = tyro.cli(Command, args=arguments, prog="nnjax", description=__doc__)
+    errors = Console(stderr=True)
+    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
+    _use_compilation_cache()
+    try:
+        return command.run()
+    except (ValueError, OSError) as error:
+        errors.print(f"nnjax: error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        told = str(error).partition("\n")[0]
+        errors.print(f"nnjax: error: this machine cannot do that: {told}", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("nnjax: interrupted" + ", nothing was trained" * isinstance(command, Train))
+        return INTERRUPTED

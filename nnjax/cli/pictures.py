@@ -1,0 +1,107 @@
+"""`nnjax predict` and `nnjax draw`."""
+
+import sys
+import webbrowser
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+
+import platformdirs
+from rich.console import Console
+from tyro.conf import Positional
+
+from nnjax.files import check_writable, make_folder, write_atomically
+from nnjax.runs import Model, read_model
+from nnjax.runs.folder import best_model, model_folder
+from nnjax.runs.models import is_model_file
+from nnjax.terminal import console
+
+NOTHING_READ = 3
+
+
+def model_of(path: Path | None) -> Model:
+    """The model in a file, else the best one in the user's folder; a ValueError where there is none."""
+    if path:
+        return read_model(path)
+    if found := best_model(model_folder()):
+        Console(stderr=True).print(f"model: {found[0]}", markup=False, soft_wrap=True, style="dim")
+        return found[1]
+    raise ValueError(
+        f"there is no model of digits in {model_folder()}: name a model file, or train one, in less than "
+        "a minute, by: nnjax train --hidden 100 --initial-weights scaled"
+    )
+
+
+@dataclass
+class Predict:
+    """Read the digits in pictures: one or many, in lines. Exit code 3 where nothing looks like one."""
+
+    files: Positional[tuple[Path, ...]]
+    """A model file, as `nnjax train` writes it, and pictures. Without one: the best in your model folder."""
+    json: bool = False
+    """Print text, confidences and boxes of every picture as JSON."""
+    explain: Path | None = None
+    """Write the picture with boxes, digits and confidences drawn on it to this file."""
+
+    def run(self) -> int:
+        from nnjax.images import open_picture, read_picture
+        from nnjax.images.explain import write_explained
+
+        named = is_model_file(self.files[0]) if self.files else False
+        pictures = self.files[named:]
+        if not pictures:
+            raise ValueError("name a picture to read: nnjax predict [MODEL] PICTURE...")
+        if self.explain:
+            check_writable(self.explain)
+            if len(pictures) > 1:
+                raise ValueError(f"--explain writes one picture, but {len(pictures)} are to be read")
+        model = model_of(self.files[0] if named else None)
+        told, codes = [], [0]
+        for path in pictures:
+            try:
+                grey = open_picture(path)
+            except (ValueError, OSError) as error:  # one bad picture does not keep others from being read
+                print(f"nnjax: error: {error}", file=sys.stderr)
+                codes.append(2)
+                continue
+            reading = read_picture(grey, model)
+            codes.append(0 if reading.text else NOTHING_READ)
+            told.append(
+                {"picture": str(path), "text": reading.text, "lines": str(reading).splitlines()}
+                | {"confidence": reading.confidence.tolist(), "boxes": reading.boxes.tolist()}
+            )
+            if not self.json:
+                name = f"{path}: " if len(pictures) > 1 else ""
+                for line in told[-1]["lines"]:
+                    print(name + line)
+                if not reading.text:
+                    print(f"{path}: nothing in it looks like a digit", file=sys.stderr)
+            if self.explain:
+                write_explained(self.explain, grey, reading)
+        if self.json:
+            print(dumps(told, indent=1))
+        return next(code for code in (2, NOTHING_READ, 0) if code in codes)
+
+
+@dataclass
+class Draw:
+    """Write a page on which you draw digits and watch a network read them, and open it in the browser."""
+
+    model: Positional[Path | None] = None
+    """A model file, as `nnjax train` writes it; by default the best in your model folder."""
+    output: Path | None = None
+    """The file to write; by default one in your cache folder."""
+    open: bool = True
+    """Whether to open it in the browser."""
+
+    def run(self) -> int:
+        from nnjax.draw import draw_page
+
+        if self.output:
+            check_writable(self.output)
+        path = self.output or make_folder(platformdirs.user_cache_path("nnjax")) / "draw.html"
+        write_atomically(path, draw_page(model_of(self.model)).encode())
+        console.print(f"page in {path}", markup=False)
+        if self.open and not webbrowser.open(path.resolve().as_uri()):
+            console.print("no browser could be opened: open that file in one", markup=False)
+        return 0

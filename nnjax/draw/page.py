@@ -1,0 +1,85 @@
+"""`draw_page`: a model and what reads with it, as one HTML file that asks nothing of any server."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nnjax.codes import OneHot
+from nnjax.images import cuts, marks, reading
+from nnjax.names import name_of
+from nnjax.network import ACTIVATIONS
+from nnjax.objective import sigmoid_cross_entropy, softmax_cross_entropy
+from nnjax.runs import Model
+
+_HERE = Path(__file__).parent
+_CONSTANTS = {
+    marks: ("INKED", "LEAST"),
+    cuts: ("CUT", "THROUGH", "APART", "WIDE", "WIDEST", "LOW", "ODD", "USUAL", "ASIDE", "PIECES"),
+    reading: ("DOUBTED", "NO_DIGIT", "STRANGE"),
+}
+
+
+def draw_page(model: Model) -> str:
+    """The page for a model that reads images of digits.
+
+    Scripts and styles are inside and named by their hashes in a Content-Security-Policy that
+    allows nothing else: no network, no other code. The model's numbers are data, in JSON.
+
+    Raises:
+      ValueError: a model that reads no images of digits.
+    """
+    style = (_HERE / "page.css").read_text("utf-8")
+    script = "".join((_HERE / name).read_text("utf-8") for name in ("data.js", "reading.js", "draw.js"))
+    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}"
+    constants = {name: getattr(module, name) for module, names in _CONSTANTS.items() for name in names}
+    # As it stands in a script element, data must not end it: no "<".
+    data = json.dumps({"C": constants, "model": _told(model)}).replace("<", r"\u003c")
+    page = Template((_HERE / "page.html").read_text("utf-8"))
+    return page.substitute(policy=policy, style=style, script=script, data=data)
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _told(model: Model) -> dict[str, Any]:
+    """What the page has to know of a model, as JSON holds it: arrays as float32 in base64."""
+    shape, form = reading.image_shape(model)
+    forward, cost = model.objective.forward, model.objective.cost
+    code, n_out = model.code, model.sizes[-1]
+    last: dict[Any, str] = {softmax_cross_entropy: "softmax", sigmoid_cross_entropy: "sigmoid"}
+    output = last.get(cost) or name_of("activation", forward.output, ACTIVATIONS)
+    activations = [name_of("activation", forward.activation, ACTIVATIONS)] * (len(model.params) - 1)
+    written = jax.vmap(code.encode, (0, None))(jnp.arange(model.num_classes), n_out)
+    names = range(n_out) if isinstance(code, OneHot) else [f"bit {2**i}" for i in reversed(range(n_out))]
+    return {
+        "about": f"A network {list(model.sizes)} that learnt from {model.dataset} reads what you draw.",
+        "shape": shape,
+        "form": form._asdict(),
+        "classes": model.num_classes,
+        "temperature": model.temperature,
+        "exclusive": cost is softmax_cross_entropy,
+        "silence": cost is not softmax_cross_entropy and isinstance(code, OneHot),
+        "code": np.asarray(written, int).tolist(),
+        "names": [str(name) for name in names],
+        "layers": [
+            {"w": _packed(w), "b": _packed(b), "activation": activation}
+            for (w, b), activation in zip(model.params, [*activations, output], strict=True)
+        ],
+        "likeness": model.likeness and {
+            "means": _packed(model.likeness.means),
+            "directions": _packed(model.likeness.directions),
+            **{part: float(getattr(model.likeness, part)) for part in ("rest", "middle", "spread")},
+        },
+    }  # fmt: skip
+
+
+def _packed(array: Any) -> str:
+    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
