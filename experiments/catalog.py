@@ -9,6 +9,7 @@ NAMES = (
     "smoothness",
     "valley",
     "first_network",
+    "several_digits",
     "hidden_size",
     "learning_rate",
     "hidden_size_by_learning_rate",
