@@ -18,6 +18,7 @@ import numpy as np
 
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, at_edge, percent, spread
+from experiments.figures import plain_ticks
 from experiments.statistics import interval
 
 CODES = {"ten": nnjax.one_hot, "four": nnjax.binary, "one": nnjax.is_digit(9)}
@@ -86,14 +87,14 @@ def plot(record: Record) -> Any:
     from matplotlib import pyplot
 
     figure, (reached, gained, alarms) = pyplot.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-    labels = [f"η = {rate:g}" for rate in LEARNING_RATES] + ["chosen η"]
+    labels = [f"{rate:g}" for rate in LEARNING_RATES] + ["chosen"]
     x = np.arange(len(labels))
     styles = {"ten": ("black", "o"), "four": ("tab:blue", "s"), "one": ("tab:orange", "^")}
     for (name, (colour, marker)), shift in zip(styles.items(), (-0.12, 0.12, 0), strict=True):
         style = {"linestyle": "", "marker": marker, "color": colour, "fillstyle": "none"}
         each = [name] + [None] * (record["settings"]["seeds"] - 1)
         if name != "one":
-            reached.plot(x + shift, _final(record, name), **style, label=each)
+            reached.plot(x + shift, 100 - _final(record, name), **style, label=each)
         recall, alarm = _chosen_nines(record, name)
         alarms.plot(alarm, recall, **style, label=name)
     gain = _final(record, "ten") - _final(record, "four")
@@ -104,7 +105,11 @@ def plot(record: Record) -> Any:
     for axis in (reached, gained):
         axis.set_xticks(x, labels)
         axis.margins(x=0.1)
-    reached.set_ylabel("test images right (%)")
+        axis.set_xlabel("η")
+    reached.set(ylabel="test images wrong (%)", yscale="log")
+    plain_ticks(reached.yaxis)
+    gained.set_yscale("symlog", linthresh=5)  # where η is far too large, differences are of another kind
+    gained.set_yticks([-50, -10, -5, 0, 5, 10, 50], ["-50", "-10", "-5", "0", "5", "10", "50"])
     gained.set_ylabel("ten less four outputs (percentage points)")
     alarms.set(xlabel="other digits called a 9 (%)", ylabel="nines called a 9 (%)")
     titles = "each seed", "each seed; mean, 95 % interval", '"Is it a 9?", chosen η'

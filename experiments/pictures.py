@@ -4,6 +4,7 @@ Every picture is a function of its random generator, so that a seed makes all of
 """
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -61,7 +62,7 @@ def _string(rng: np.random.Generator, images: np.ndarray, height: float, slant: 
     for digit in digits:
         top = int(np.clip((tall - len(digit)) / 2 + rng.normal(0, 0.03) * height, 0, tall - len(digit)))
         placed = np.pad(digit, ((top, tall - len(digit) - top), (0, 0)))
-        line = _beside(line, placed, int(rng.uniform(*manner.gap) * height))
+        line = _beside(line, placed, math.floor(rng.uniform(*manner.gap) * height))
     return line
 
 
@@ -85,14 +86,13 @@ def _digit(image: np.ndarray, height: float, slant: float, grow: int) -> Ink:
 
 
 def _beside(line: Ink, digit: Ink, gap: int) -> Ink:
-    """A digit put to the right of a line: the least distance of ink in any row is `gap`."""
+    """A digit put to the right of a line: from ink to ink it is `gap` in a row, or across a corner."""
     if not line.shape[1]:
         return digit
-    inked_line, inked = line > 0.5, digit > 0.5
+    inked_line, inked = line > 0.45, digit > 0.45
     blank = np.where(inked_line.any(1), inked_line[:, ::-1].argmax(1), line.shape[1])
     lead = np.where(inked.any(1), inked.argmax(1), digit.shape[1])
-    # A little above and below too, since ink touches across corners.
-    free = ndimage.minimum_filter1d(blank, 5) + ndimage.minimum_filter1d(lead, 5)
+    free = ndimage.minimum_filter1d(blank, 3) + lead
     start = max(0, line.shape[1] - int(free.min()) + gap)
     whole = np.zeros((len(line), max(line.shape[1], start + digit.shape[1])))
     whole[:, : line.shape[1]] = line

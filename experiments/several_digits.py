@@ -83,7 +83,6 @@ def read_all(model: nnjax.Model, split: nnjax.Split, pictures: int, tell: Any = 
             "digits": 0,
             "digits_right": 0,
             "strings_right": 0,
-            "lengths_right": 0,
         }
         for j in range(i, pictures, len(TROUBLES)):
             rng = np.random.default_rng((PICTURES_SEED, j))
@@ -96,7 +95,6 @@ def read_all(model: nnjax.Model, split: nnjax.Split, pictures: int, tell: Any = 
             counts["digits"] += len(chosen)
             counts["digits_right"] += max(0, len(chosen) - distance(text, truth))
             counts["strings_right"] += text == truth
-            counts["lengths_right"] += len(text) == len(truth)
         found.append({"trouble": trouble, **counts})
         if tell:
             tell(f"{i + 1} of {len(TROUBLES)} kinds of trouble")

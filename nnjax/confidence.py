@@ -35,7 +35,7 @@ def probabilities(
     >>> [f"{x:.2f}" for x in p]
     ['0.89', '0.01', '0.10']
     """
-    a = jnp.clip(a, _LEAST, 1 - _LEAST)
+    a = jnp.clip(a.astype(jnp.float32), _LEAST, 1 - _LEAST)
     if objective.cost is softmax_cross_entropy:
         scores = jnp.append(jnp.log(a[:num_classes]), -jnp.inf)
     else:

@@ -46,9 +46,10 @@ def fit_likeness(
     means = of_label.astype(np.float32) @ x / np.maximum(of_label.sum(axis=1, keepdims=True), 1)
     x = x - means[labels]
     variances, directions = np.linalg.eigh(x.T @ x / len(x))
-    r = min(DIRECTIONS, x.shape[1] - 1)
-    rest = max(float(variances[:-r].mean()), 1e-6)
-    scaled = directions[:, -r:].T / np.sqrt(np.maximum(variances[-r:, None], rest))
+    r = min(DIRECTIONS, len(variances) - 1)
+    few = len(variances) - r
+    rest = max(float(variances[:few].mean()), 1e-6)
+    scaled = directions[:, few:].T / np.sqrt(np.maximum(variances[few:, None], rest))
     found = Likeness(*map(jnp.float32, (means, scaled, rest, 0.0, 1.0)))
     far = strangeness(found, *(jnp.asarray(part) for part in (validation if len(validation[1]) else train)))
     return found._replace(middle=jnp.mean(far), spread=jnp.maximum(jnp.std(far), 1e-6))

@@ -18,6 +18,11 @@ from nnjax.cli import training
 TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(run):
+    """Also the tests that start processes of their own."""
+
+
 def record():
     return json.loads(Path("r.json").read_text())
 

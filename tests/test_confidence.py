@@ -36,6 +36,11 @@ def test_silence_is_nothing_known_and_saturation_is_finite():
         assert float(p.sum()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_finite_too(dtype):
+    assert np.isfinite(probabilities(jnp.array([1.0, 0.0, 1.0], dtype), LOGISTIC, 3)).all()
+
+
 def test_the_temperature_with_which_labels_were_drawn_is_found():
     rng = np.random.default_rng(1)
     z = rng.normal(0, 3, (6000, 4)).astype(np.float32)

@@ -255,7 +255,7 @@ def test_a_model_s_words_run_no_code(chromium, model, tmp_path):
 
 
 def test_the_page_says_what_python_says():
-    """Constants are Python's own: none is written in the scripts a second time."""
+    """The weights of costs and the thresholds are Python's own, handed over by name."""
     from nnjax.draw import page
 
     script = (page._HERE / "reading.js").read_text()

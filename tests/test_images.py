@@ -70,6 +70,14 @@ def test_what_is_transparent_is_paper_on_which_the_ink_shows(tmp_path, ink):
     np.testing.assert_array_equal(grey, open_picture(layer))
 
 
+def test_the_missing_corners_of_a_turned_page_are_paper():
+    image, pen = page()
+    pen.rectangle((100, 30, 110, 90), fill=0)
+    turned = open_picture(np.asarray(image.convert("RGBA").rotate(8, expand=True)))
+    assert turned[0, 0] == turned[-1, -1] == 1
+    assert turned.min() == 0
+
+
 def test_arrays_of_every_dtype_are_the_same_grey():
     grey = np.round(np.linspace(0, 1, 64 * 32).reshape(32, 64) * 255) / 255
     kinds = [grey, grey.astype(np.float32), (grey * 255).astype(np.uint8), (grey * 65535).astype(np.uint16)]

@@ -58,7 +58,7 @@ def test_json_tells_all(run, file, picture, capsys):
     assert run("predict", file, name, "--json") == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["picture"], told["text"]) == (name, text)
-    assert len(told["confidence"]) == len(told["boxes"]) == 4
+    assert len(told["confidence"]) == len(told["boxes"]) == len(told["doubted"]) == len(told["crops"]) == 4
 
 
 def test_a_page_without_digits_is_exit_code_3(run, file, folder, capsys):
@@ -85,6 +85,8 @@ def test_the_explanation_is_a_picture_with_boxes(run, file, picture, folder, cap
         ([], "name a picture to read"),
         (["m", "none.png"], "there is no picture 'none.png'"),
         (["m", "p.png", "p.png", "--explain", "e.png"], "--explain writes one picture, but 2"),
+        (["m", "p.png", "--explain", "p.png"], "--explain would replace p.png"),
+        (["typo.safetensors", "p.png"], "there is no model file 'typo.safetensors'"),
         (["m", "p.png", "--explain", "e.txt"], "no known kind of picture"),
         (["m", "p.png", "--explain", "none/e.png"], "No such file"),
     ],
@@ -117,6 +119,24 @@ def test_what_train_keeps_is_found_and_the_best_of_it_taken(run, picture, capsys
     out, err = capsys.readouterr()
     assert len(out.replace("?", "").strip()) == len(text)
     assert str(path) in err
+
+
+def test_what_ctrl_c_leaves_replaces_no_finished_model(run, folder, monkeypatch):
+    from nnjax.cli import training
+
+    assert run(*TRAIN) == 0
+    (finished,) = model_folder().iterdir()
+    content = finished.read_bytes()
+    show = training.Display.show
+
+    def interrupted(display, so_far):
+        show(display, so_far)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Display, "show", interrupted)
+    assert run(*TRAIN) == 130
+    assert finished.read_bytes() == content
+    assert len(list(model_folder().iterdir())) == 2
 
 
 def test_train_keeps_nothing_where_it_is_told_so(run, folder):

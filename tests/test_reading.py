@@ -35,7 +35,9 @@ def right(model, written, manner, pictures=25, count=4):
     ("trouble", "least"),
     [
         ("none: separate digits", 0.7), ("several lines", 0.7), ("colours", 0.6), ("light", 0.6),
-        ("frame", 0.6), ("shining through", 0.6), ("JPEG", 0.6),
+        ("frame", 0.6), ("shining through", 0.6), ("JPEG", 0.6), ("touching", 0.2), ("in pieces", 0.4),
+        ("slant", 0.3), ("size", 0.5), ("stroke", 0.3), ("noise and specks", 0.3), ("ruled lines", 0.2),
+        ("blur", 0.3),
     ],
 )  # fmt: skip
 def test_strings_of_four_digits_are_read(model, written, trouble, least):
@@ -104,6 +106,13 @@ def test_no_picture_crashes_it(model, picture):
 )
 def test_odd_pictures_end_in_a_reading(model, picture):
     assert isinstance(nnjax.read_picture(picture, model), nnjax.Reading)
+
+
+def test_a_confidence_that_is_no_number_is_doubted():
+    reading = nnjax.Reading(
+        "17", np.array([np.nan, 0.9]), np.zeros((2, 4), int), np.zeros((2, 8, 8), np.uint8)
+    )
+    assert str(reading) == "1?7"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,20 @@ def rewrite(path, meta=None, tensors=None):
         {"meta": {"activation": "sine"}},
         {"meta": {"output_code": "is_digit(77)"}},
         {"meta": {"image_shape": 8}},
+        {"meta": {"image_shape": [9, 9]}},
+        {"meta": {"image_shape": [float("inf"), 1]}},
+        {"meta": {"num_classes": float("inf")}},
+        {"meta": {"num_classes": 0}},
+        {"meta": {"temperature": 0}},
+        {"meta": {"temperature": 10**400}},
+        {"meta": {"validation": float("nan")}},
+        {"meta": {"form": 0}},
+        {"meta": {"form": {"box": [9, 9], "stretched": True}}},
+        {"meta": {"form": {"box": [8, 6], "stretched": False}}},
+        {"tensors": {"likeness.means": np.zeros((9, 64), np.float32)}},
+        {"tensors": {"likeness.directions": np.full((15, 64), np.nan, np.float32)}},
+        {"tensors": {"likeness.spread": np.zeros((), np.float32)}},
+        {"tensors": {"likeness.rest": np.ones((), np.int32)}},
         {"tensors": {"0.w": np.zeros((12, 65), np.float32)}},
         {"tensors": {"1.b": np.zeros(4, np.int32)}},
     ],
@@ -92,6 +106,34 @@ def test_a_model_file_that_contradicts_itself_is_refused(path, damage):
     rewrite(path, **damage)
     with pytest.raises(ValueError, match="not a model file"):
         nnjax.read_model(path)
+
+
+def test_metadata_nested_deeper_than_python_goes_is_refused(path):
+    deep = "[" * 100_000 + "]" * 100_000
+    path.write_bytes(save_tensors({"x": np.ones(3)}, metadata={"nnjax": deep}))
+    with pytest.raises(ValueError, match="not a model file"):
+        nnjax.read_model(path)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.tri(28, 12, dtype=np.uint8)[None] * np.arange(1, 9, dtype=np.uint8)[:, None, None],
+        np.zeros((8, 5, 5), np.uint8),
+        np.arange(8, dtype=np.float32).reshape(8, 1),
+        np.ones((8, 4, 4, 3), np.uint8),
+        np.ones((8, 6, 4, 1), np.uint8),
+    ],
+    ids=["narrow", "blank", "one number", "colours", "one channel"],
+)
+def test_what_is_saved_can_be_read(tmp_path, images):
+    some = images, np.arange(8) % 2
+    data = nnjax.Dataset.from_arrays(train=some, validation=some)
+    params = nnjax.init(jax.random.key(0), (data.train.images.shape[1], 2))
+    nnjax.save(tmp_path / "m", params, nnjax.Objective(), data)
+    model = nnjax.read_model(tmp_path / "m")
+    assert model.image_shape == images.shape[1:]
+    assert model.form is None or model.form.box <= images.shape[1:3]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100, b"PK\x03\x04" + bytes(60)])

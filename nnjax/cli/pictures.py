@@ -28,7 +28,7 @@ def model_of(path: Path | None) -> Model:
         return found[1]
     raise ValueError(
         f"there is no model of digits in {model_folder()}: name a model file, or train one, in less than "
-        "a minute, by: nnjax train --hidden 100 --initial-weights scaled"
+        "a minute, by: nnjax train --hidden 100 --initial-weights scaled --learning-rate 1"
     )
 
 
@@ -39,7 +39,7 @@ class Predict:
     files: Positional[tuple[Path, ...]]
     """A model file, as `nnjax train` writes it, and pictures. Without one: the best in your model folder."""
     json: bool = False
-    """Print text, confidences and boxes of every picture as JSON."""
+    """Print text, confidences, boxes and crops of every picture that could be read as JSON."""
     explain: Path | None = None
     """Write the picture with boxes, digits and confidences drawn on it to this file."""
 
@@ -47,12 +47,14 @@ class Predict:
         from nnjax.images import open_picture, read_picture
         from nnjax.images.explain import write_explained
 
-        named = is_model_file(self.files[0]) if self.files else False
+        named = bool(self.files) and (self.files[0].suffix == ".safetensors" or is_model_file(self.files[0]))
         pictures = self.files[named:]
         if not pictures:
             raise ValueError("name a picture to read: nnjax predict [MODEL] PICTURE...")
         if self.explain:
             check_writable(self.explain)
+            if self.explain.exists() and any(p.exists() and self.explain.samefile(p) for p in self.files):
+                raise ValueError(f"--explain would replace {self.explain}, which is to be read")
             if len(pictures) > 1:
                 raise ValueError(f"--explain writes one picture, but {len(pictures)} are to be read")
         model = model_of(self.files[0] if named else None)
@@ -68,7 +70,8 @@ class Predict:
             codes.append(0 if reading.text else NOTHING_READ)
             told.append(
                 {"picture": str(path), "text": reading.text, "lines": str(reading).splitlines()}
-                | {"confidence": reading.confidence.tolist(), "boxes": reading.boxes.tolist()}
+                | {"confidence": reading.confidence.tolist(), "doubted": reading.doubted.tolist()}
+                | {"boxes": reading.boxes.tolist(), "crops": reading.crops.tolist()}
             )
             if not self.json:
                 name = f"{path}: " if len(pictures) > 1 else ""

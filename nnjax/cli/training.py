@@ -64,6 +64,7 @@ class Train:
         run = self.fit(data)
         told = {k: v for k, v in asdict(self).items() if k not in ("save", "keep", "json", "data_dir")}
         told |= {"dataset": data.name, "learning_rate": settings["learning_rate"]}
+        told |= {"epochs": len(run.history)}  # fewer than asked for after Ctrl-C, and then another model
         self._write(run, settings["objective"], data, told, self.save or self._place(told))
         return summarise(run, data, self.epochs)
 

@@ -16,10 +16,10 @@ from scipy import ndimage
 from nnjax.images.marks import Box, Pixels, around, box_around
 
 # In units of ln p; lengths are in heights of the line. Chosen on pictures of validation digits.
-CUT = 0.5  # for each cut, and
-THROUGH = 3.0  # for each height of ink that it goes through
+CUT = 0.4  # for each cut, and
+THROUGH = 2.0  # for each height of ink that it goes through
 APART = 1.5  # for each height of blank between the pieces of one digit
-WIDE = 8.0  # for each height that a digit is wider than
+WIDE = 9.0  # for each height that a digit is wider than
 WIDEST = 0.95  # heights, and
 LOW = 2.0  # for each height that a digit is lower than the half
 ODD = 0.7  # for each standard deviation of strangeness, from

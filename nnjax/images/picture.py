@@ -90,7 +90,7 @@ def _unit(array: np.ndarray) -> np.ndarray:
     """Pixel values as float32 from 0 to 1."""
     if array.dtype.kind in "bu":
         most = 1 if array.dtype.kind == "b" else np.iinfo(array.dtype).max
-        return (array / most).astype(np.float32)
+        return np.divide(array, most, dtype=np.float32)
     if array.dtype.kind != "f":
         raise ValueError(f"a picture's pixels are uint8, uint16, bool or float, not {array.dtype}")
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
@@ -108,8 +108,10 @@ def _grey(array: np.ndarray) -> Grey:
     grey = colours[0] if len(colours) == 1 else np.tensordot(_LUMA, np.stack(colours), 1)
     if alpha.min() == 1:
         return grey
-    ink = np.sum(grey * alpha) / max(np.sum(alpha), 1e-9)
-    paper = np.float32(ink < 0.5)  # nothing could be seen of white ink on white
+    if alpha.mean() > 0.5:  # a page whose corners are missing
+        paper = np.float32(np.median(grey[alpha > 0.5]))
+    else:  # ink alone: of white ink nothing could be seen on white
+        paper = np.float32(np.sum(grey * alpha) < 0.5 * np.sum(alpha))
     return grey * alpha + paper * (1 - alpha)
 
 

@@ -54,7 +54,7 @@ class Reading:
     @property
     def doubted(self) -> np.ndarray:
         """Which digits are doubted: those that are read rightly with a probability below 0.8."""
-        return self.confidence < DOUBTED
+        return ~(self.confidence >= DOUBTED)
 
 
 def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Reading:

@@ -117,7 +117,7 @@ def save(
         for i, layer in enumerate(params)
         for part, value in layer._asdict().items()
     }
-    if data.train.labels.ndim == 1:
+    if meta["form"] and data.train.labels.ndim == 1:
         likeness = fit_likeness(data.train, data.validation, data.num_classes)
         tensors |= {f"likeness.{part}": np.asarray(value) for part, value in likeness._asdict().items()}
     write_atomically(Path(path), safetensors.save(tensors, metadata={"nnjax": json.dumps(meta)}))
@@ -132,14 +132,33 @@ def _form(data: Dataset) -> dict[str, Any] | None:
     height, width, *channels = *data.image_shape, 1, 1
     if len(data.image_shape) < 2 or math.prod(channels) > 1:
         return None
-    return form_of(np.asarray(data.train.images).reshape(-1, height, width))._asdict()
+    form = form_of(np.asarray(data.train.images).reshape(-1, height, width))
+    fits = 0 < form.box[0] <= height and 0 < form.box[1] <= width
+    return form._asdict() if fits else None
 
 
-def _checked_form(told: Mapping[str, Any], image_shape: tuple[int, ...]) -> Form:
-    height, width = (int(n) for n in told["box"])
-    if not (len(image_shape) > 1 and 0 < height <= image_shape[0] and 0 < width <= image_shape[1]):
+def _checked_form(told: Mapping[str, Any] | None, image_shape: tuple[int, ...]) -> Form | None:
+    if told is None:
+        return None
+    (height, width), stretched = (int(n) for n in told["box"]), bool(told["stretched"])
+    grey = len(image_shape) > 1 and math.prod(image_shape[2:]) == 1
+    if not (grey and all(0 < part <= n for part, n in zip((height, width), image_shape, strict=False))):
         raise ValueError(f"a box of {height} x {width} in images of the shape {image_shape}")
-    return Form((height, width), bool(told["stretched"]))
+    if not stretched and height != width:
+        raise ValueError(f"a box of {height} x {width} that keeps proportions")
+    return Form((height, width), stretched)
+
+
+def _checked_count(told: Any) -> int:
+    if not 1 <= (count := int(told)) < 2**31:
+        raise ValueError(f"{told} labels")
+    return count
+
+
+def _checked_share(told: Any) -> float:
+    if not 0 <= (share := float(told)) <= 1:
+        raise ValueError(f"a share of {told}")
+    return share
 
 
 def _checked_shape(shape: Sequence[int], pixels: int) -> tuple[int, ...]:
@@ -189,7 +208,7 @@ def read_model(path: str | os.PathLike) -> Model:
             )
             if not 0 < temperature < math.inf:
                 raise ValueError(f"a temperature of {temperature}")
-            form = meta["form"] and _checked_form(meta["form"], image_shape)
+            form = _checked_form(meta["form"], image_shape)
             likeness = _likeness(file, int(meta["num_classes"]), sizes[0])
             params = tuple(_layer(file, i, n_in, n_out) for i, (n_in, n_out) in enumerate(pairwise(sizes)))
         return Model(
@@ -204,17 +223,18 @@ def read_model(path: str | os.PathLike) -> Model:
             ),
             dataset=str(meta["dataset"]),
             image_shape=image_shape,
-            num_classes=int(meta["num_classes"]),
+            num_classes=_checked_count(meta["num_classes"]),
             form=form,
             temperature=temperature,
             likeness=likeness,
-            validation=float(meta["validation"]),
+            validation=_checked_share(meta["validation"]),
             settings=dict(meta["settings"]),
             versions=dict(meta["versions"]),
         )
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no model file {os.fspath(path)!r}") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, LookupError, TypeError, AttributeError, ArithmeticError, ValueError, OSError,
+            RecursionError) as error:  # fmt: skip
         raise ValueError(f"{os.fspath(path)!r} is not a model file of nnjax: {error}") from error
 
 
@@ -226,7 +246,13 @@ def _likeness(file: Any, labels: int, pixels: int) -> Likeness | None:
     shapes = [part.shape for part in found]
     if shapes != [(labels, pixels), (len(found.directions), pixels), (), (), ()]:
         raise ValueError(f"what it tells of its images has the shapes {shapes}")
+    if not all(_is_finite(part) for part in found) or found.rest <= 0 or found.spread <= 0:
+        raise ValueError("what it tells of its images are no finite floats")
     return found
+
+
+def _is_finite(array: Array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating) and bool(jnp.isfinite(array).all())
 
 
 def _layer(file: Any, i: int, n_in: int, n_out: int) -> Layer:
