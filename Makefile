@@ -26,7 +26,7 @@ bench: .venv/dev        ## seconds an epoch beside peers, and of the whole comma
 	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.start
 
-reproduce: .venv/experiments ## every experiment of the chapter, and the report; over an hour, or ARGS=--quick
+reproduce: .venv/experiments ## every experiment of the chapter, and the report; two hours, or ARGS=--quick
 	$(BIN)/python -m experiments $(ARGS)
 
 .venv/bin/python:

@@ -132,26 +132,25 @@ def plot(record: Record) -> Any:
     """Digits and strings read rightly by kind of trouble, and an example of each kind."""
     from matplotlib import pyplot
 
-    troubles = record["troubles"]
-    figure = pyplot.figure(figsize=(12, 6), layout="constrained")
-    grid = figure.add_gridspec(len(troubles), 2, width_ratios=(1, 1.4), hspace=0)
-    bars = figure.add_subplot(grid[:, 1])
-    rows = np.arange(len(troubles))
-    for shift, what, colour in ((-0.2, "digits", "0.35"), (0.2, "strings", "0.75")):
+    troubles, n = record["troubles"], len(record["troubles"])
+    figure = pyplot.figure(figsize=(11, 8), layout="constrained")
+    grid = figure.add_gridspec(n, 2, width_ratios=(0.4, 1.6), hspace=0)
+    bars, rows = figure.add_subplot(grid[:, 1]), np.arange(n)
+    for shift, what, colour, ink in ((-0.2, "digits", "0.35", "white"), (0.2, "strings", "0.8", "black")):
         shares = [_share(found, what) for found in troubles]
-        bars.barh(rows + shift, shares, 0.38, color=colour, edgecolor="black", label=f"{what} right")
+        bars.barh(rows + shift, shares, 0.4, color=colour, edgecolor="black", label=f"{what} right")
         for row, share in zip(rows, shares, strict=True):
-            bars.text(share + 1, row + shift, f"{share:.0f}", va="center", fontsize=7)
+            at = {"ha": "right", "va": "center", "fontsize": 8}
+            bars.text(share - 1, row + shift, f"{share:.1f}", color=ink, **at)
     single = percent([record["single_correct"]], record["test_examples"])[0]
     bars.axvline(single, color="black", linestyle="--", label=f"single test digits: {single:.1f} %")
     bars.set_yticks(rows, [found["trouble"] for found in troubles])
-    bars.invert_yaxis()
-    bars.set(xlim=(0, 108), xlabel="read rightly (%)")
-    bars.legend(loc="lower left", framealpha=0.9, fontsize=8)
+    bars.set(xlim=(0, 100), ylim=(n - 0.5, -0.5), xlabel="read rightly (%)")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     for i, found in enumerate(troubles):
         axis = figure.add_subplot(grid[i, 0])
         axis.imshow(np.asarray(found["example"], np.uint8), cmap="gray", vmin=0, vmax=255)
-        axis.set(xticks=[], yticks=[])
+        axis.set(xticks=[], yticks=[], anchor="E")
         axis.set_frame_on(False)
     return figure
 
