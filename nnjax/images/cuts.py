@@ -143,7 +143,8 @@ def candidates_of(atoms: Sequence[Atom], height: float) -> list[Candidate]:
 def best_reading(candidates: Sequence[Candidate], scores: Sequence[float], count: int) -> list[int]:
     """The candidates, by place, that cover all `count` atoms in order with the greatest sum of scores.
 
-    >>> whole, left, right = (Candidate(i, j, np.zeros((2, 1)), 0) for i, j in ((0, 2), (0, 1), (1, 2)))
+    >>> nowhere = np.zeros((2, 1), int), Box(0, 0, 1, 1), 0.0, 0.0
+    >>> whole, left, right = (Candidate(i, j, *nowhere) for i, j in ((0, 2), (0, 1), (1, 2)))
     >>> best_reading([whole, left, right], [-3.0, -1.0, -1.0], 2)
     [1, 2]
     """
