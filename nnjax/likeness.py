@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Num
 from nnjax.objective import as_input
 
 DIRECTIONS = 15
+_AT_ONCE = 5000  # images as floats, so that memory stays small
 
 
 class Likeness(NamedTuple):
@@ -41,11 +42,17 @@ def fit_likeness(
     num_classes: int,
 ) -> Likeness:
     """Means, directions and variances of the images of `train`; distances are scaled on `validation`."""
-    x, labels = np.asarray(as_input(jnp.asarray(train[0]), jnp.dtype(jnp.float32))), np.asarray(train[1])
-    of_label = np.arange(num_classes)[:, None] == labels
-    means = of_label.astype(np.float32) @ x / np.maximum(of_label.sum(axis=1, keepdims=True), 1)
-    x = x - means[labels]
-    variances, directions = np.linalg.eigh(x.T @ x / len(x))
+    images, labels = np.asarray(train[0]), np.asarray(train[1])
+    n, pixels = images.shape
+    counts = np.bincount(labels, minlength=num_classes)[:, None]
+    sums, squares = np.zeros((num_classes, pixels)), np.zeros((pixels, pixels))
+    for some in np.array_split(np.arange(n), -(-n // _AT_ONCE)):
+        x = np.asarray(as_input(jnp.asarray(images[some]), jnp.dtype(jnp.float32)))
+        sums += (np.arange(num_classes)[:, None] == labels[some]).astype(np.float32) @ x
+        squares += x.T @ x
+    means = sums / np.maximum(counts, 1)
+    within = (squares - (counts * means).T @ means) / n  # of each image about its label's mean
+    variances, directions = np.linalg.eigh(within)
     r = min(DIRECTIONS, len(variances) - 1)
     few = len(variances) - r
     rest = max(float(variances[:few].mean()), 1e-6)

@@ -145,10 +145,11 @@ def stroke(browser, *points):
     chain.release().perform()
 
 
-def draw_710(browser):
-    stroke(browser, (0.1, 0.25), (0.2, 0.25), (0.25, 0.25), (0.2, 0.5), (0.16, 0.8))
-    stroke(browser, (0.4, 0.2), (0.4, 0.5), (0.4, 0.82))
-    circle = [(0.65 + 0.07 * np.cos(t), 0.5 - 0.28 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 14)]
+def draw_720(browser):
+    """Three digits, too far apart to be pieces of one."""
+    stroke(browser, (0.04, 0.25), (0.12, 0.25), (0.17, 0.25), (0.12, 0.5), (0.08, 0.8))
+    stroke(browser, (0.42, 0.35), (0.45, 0.2), (0.5, 0.2), (0.52, 0.35), (0.43, 0.8), (0.53, 0.8))
+    circle = [(0.88 + 0.07 * np.cos(t), 0.5 - 0.28 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 14)]
     stroke(browser, *circle)
 
 
@@ -172,11 +173,11 @@ def agree(browser, model):
 
 @pytest.mark.slow
 def test_strokes_are_read_as_python_reads_the_picture(browser, model):
-    draw_710(browser)
+    draw_720(browser)
     text = agree(browser, model)
     assert len(text) == 3
     assert f"I read {text}: 3 digits." in find(browser, "told").text
-    stroke(browser, (0.3, 0.5), (0.55, 0.5))  # joins the second and third
+    stroke(browser, (0.5, 0.5), (0.82, 0.5))  # joins the second and third
     agree(browser, model)
 
 
@@ -184,7 +185,7 @@ def test_strokes_are_read_as_python_reads_the_picture(browser, model):
 def test_examples_of_all_digits_are_read_as_python_reads_them(browser, model):
     for _ in range(2):
         find(browser, "example").click()
-        assert len(agree(browser, model)) >= 5  # a bar is a strange 1 among the 8x8 digits
+        assert len(agree(browser, model)) > 3  # among the 8x8 digits a bar is a strange 1
     for digit in "37869":
         find(browser, "clear").click()
         find(browser, "pad").send_keys(digit)
@@ -196,14 +197,14 @@ def test_undo_clear_and_keys(browser):
     from selenium.webdriver.common.keys import Keys
 
     count = "return [strokes.length, lines.flat().length]"
-    draw_710(browser)
+    draw_720(browser)
     assert browser.execute_script(count) == [3, 3]
     find(browser, "undo").click()
     assert browser.execute_script(count) == [2, 2]
     find(browser, "pad").send_keys(Keys.CONTROL, "z")
     assert browser.execute_script(count) == [1, 1]
     find(browser, "pad").send_keys("0")
-    assert browser.execute_script(count)[1] == 2
+    assert browser.execute_script(count)[0] == 2
     find(browser, "pad").send_keys(Keys.ESCAPE)
     assert browser.execute_script(count) == [0, 0]
     assert find(browser, "told").text == "Nothing is drawn yet."

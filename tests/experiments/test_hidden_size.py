@@ -9,7 +9,7 @@ def test_more_neurons_read_more_digits_and_cost_more(quick_record):
     right = np.array(record["test_correct"])
     assert right.shape == (5, 2, 5)
     assert right[-1, :, -1].mean() > right[0, :, -1].mean()
-    assert np.all(np.array(record["seconds_per_epoch"]) > 0)
+    assert np.all(np.array(record["seconds_per_epoch_alone"]) > 0)
 
 
 def test_the_claim_of_thirty_neurons_is_judged_by_the_record(quick_record):
