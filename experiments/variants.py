@@ -10,7 +10,7 @@ import optax
 import nnjax
 
 BASE = "SGD"
-QUICK = (BASE, "SGD, cosine schedule", "L-BFGS", "Gauss-Newton")  # a way each of being tuned and timed
+QUICK = (BASE, "SGD, cosine schedule", "Gauss-Newton")
 
 
 @dataclass(frozen=True)
