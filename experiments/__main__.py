@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 import nnjax
 from experiments import catalog, report
-from experiments.evidence import Experiment, Flags, Record
+from experiments.evidence import Experiment, Flags, Record, check_can_draw
 from experiments.progress import Clock, bar, duration
 from nnjax.data.sources import NAMES as DATA_SETS
 from nnjax.files import make_folder
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _checked(command: Command) -> Command:
     """The command with its names in the chapter's order; a ValueError where it asks what cannot be."""
+    check_can_draw()
     for name in command.names:
         choose("experiment", name, dict.fromkeys(catalog.NAMES))
     if command.dataset:

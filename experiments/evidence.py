@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ class Experiment:
         Raises:
           ValueError: flags that make no sense, a folder that cannot be written into: before it runs.
         """
+        check_can_draw()
         settings, folder = self.settle(flags), make_folder(self.folder(flags))
         keep = make_folder(folder / ".unfinished" / self.name)
         made_by, watch = commit(), Stopwatch(keep / "seconds")
@@ -196,6 +198,12 @@ class Experiment:
             sys.exit(INTERRUPTED)
         for claim in self.verdicts(record):
             print(f"{claim.says}\n  the book: {claim.book or '-'}\n  here:     {claim.ours}")
+
+
+def check_can_draw() -> None:
+    """Raise a ValueError, before anything is trained, where there is nothing to draw figures with."""
+    if not find_spec("matplotlib"):
+        raise ValueError('figures need matplotlib: .venv/bin/pip install -e ".[experiments]"')
 
 
 class Stopwatch:

@@ -116,6 +116,13 @@ def test_what_keeps_a_record_out_of_the_report_is_a_failure(run, monkeypatch, ca
     assert "a: ZeroDivisionError" in capsys.readouterr().out
 
 
+def test_without_matplotlib_it_says_so_before_anything_runs(run, monkeypatch, capsys):
+    monkeypatch.setattr(evidence, "find_spec", lambda name: None)
+    assert run(toy("a")) == 2
+    assert RAN == []
+    assert 'pip install -e ".[experiments]"' in capsys.readouterr().err
+
+
 def test_an_unknown_name_suggests_the_nearest(capsys):
     assert main(["depht"]) == 2
     assert "did you mean 'depth'?" in capsys.readouterr().err
