@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from rich.console import Console
 
 import nnjax
 from experiments.progress import duration
+from experiments.timing import Stopwatch
 from nnjax.data.sources import NAMES
 from nnjax.files import make_folder, write_atomically
 from nnjax.loop import whole_number
@@ -204,32 +204,6 @@ def check_can_draw() -> None:
     """Raise a ValueError, before anything is trained, where there is nothing to draw figures with."""
     if not find_spec("matplotlib"):
         raise ValueError('figures need matplotlib: .venv/bin/pip install -e ".[experiments]"')
-
-
-class Stopwatch:
-    """Seconds that work has taken, those before it was stopped and started again included."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        try:
-            before = float(path.read_text())
-        except (OSError, ValueError):
-            before = 0.0
-        self._began = time.perf_counter() - before
-
-    def seconds(self) -> float:
-        """What has passed so far."""
-        return time.perf_counter() - self._began
-
-    def seen_by(self, tell: Callable[[str], None] | None) -> Callable[[str], None]:
-        """`tell`, and each time it is told the seconds are kept."""
-
-        def told(what: str) -> None:
-            self._path.write_text(str(self.seconds()))
-            if tell:
-                tell(what)
-
-        return told
 
 
 def at_edge(value: float, grid: Sequence[float]) -> str:
