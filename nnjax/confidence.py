@@ -6,6 +6,7 @@ that it is nothing the network knows, all outputs silent. With softmax the outpu
 probabilities of the labels as they stand.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,12 +17,13 @@ from nnjax.codes import OneHot
 from nnjax.evaluate import outputs
 from nnjax.objective import Objective, softmax_cross_entropy
 
-_LEAST = 1e-6  # of an activation, so that its logarithm is finite
-_TEMPERATURES = jnp.geomspace(0.25, 16.0, 97)
+LEAST_A = 1e-6  # of an activation, so that its logarithm is finite
+MOVED = 1 / 28  # of an image's side
+TEMPERATURES = 0.25, 16.0, 97  # from, to, how many
 
 
 def probabilities(
-    a: Float[Array, " n_out"], objective: Objective, num_classes: int, temperature: float | Array = 1.0
+    a: Float[Array, " n_out"], objective: Objective, num_classes: int
 ) -> Float[Array, " num_classes+1"]:
     """The probability of each label, and last of none of them, for one output of `outputs`.
 
@@ -29,13 +31,12 @@ def probabilities(
       a: the output activations of one image.
       objective: its code says what labels look like, its cost whether outputs exclude each other.
       num_classes: how many labels there are.
-      temperature: what the log-likelihoods are divided by; over 1 for a network that is too sure.
 
     >>> p = probabilities(jnp.array([0.9, 0.1]), Objective(), 2)
     >>> [f"{x:.2f}" for x in p]
     ['0.89', '0.01', '0.10']
     """
-    a = jnp.clip(a.astype(jnp.float32), _LEAST, 1 - _LEAST)
+    a = jnp.clip(a.astype(jnp.float32), LEAST_A, 1 - LEAST_A)
     if objective.cost is softmax_cross_entropy:
         scores = jnp.append(jnp.log(a[:num_classes]), -jnp.inf)
     else:
@@ -43,23 +44,60 @@ def probabilities(
         said, silent = jnp.log(a), jnp.log1p(-a)
         none = jnp.sum(silent) if isinstance(objective.code, OneHot) else -jnp.inf
         scores = jnp.append(y @ said + (1 - y) @ silent, none)
-    return jax.nn.softmax(scores / temperature)
+    return jax.nn.softmax(scores)
 
 
+def positions(images: Num[Array, "n pixels"], image_shape: tuple[int, ...]) -> Num[Array, "k n pixels"]:
+    """The images as they are, and moved a little up, down, left and right: 1/28 of their side.
+
+    Where that is less than half a pixel, and where inputs are no images, as they are alone.
+    """
+    if len(image_shape) < 2:
+        return images[None]
+    steps = [round(MOVED * length) for length in image_shape[:2]]
+    grids = images.reshape(-1, *image_shape)
+    moves = [(0, 0), *((sign * step, axis) for axis, step in enumerate(steps, 1) for sign in (1, -1) if step)]
+    return jnp.stack([jnp.roll(grids, by, axis).reshape(images.shape) for by, axis in moves])
+
+
+@partial(jax.jit, static_argnames=("num_classes", "image_shape"))
+def mean_probabilities(
+    params: Any, images: Num[Array, "n pixels"], objective: Objective, num_classes: int,
+    image_shape: tuple[int, ...], temperature: float | Array = 1.0,
+) -> Float[Array, "n num_classes+1"]:  # fmt: skip
+    """`probabilities` of every image, the mean over its `positions`.
+
+    What a network knows, it knows a pixel aside too; of what it never saw it is often sure by chance.
+    Logarithms of the mean are divided by the temperature, over 1 for a network that is too sure.
+    """
+    return _mean(_outputs(params, images, objective, image_shape), objective, num_classes, temperature)
+
+
+def _outputs(params, images, objective, image_shape) -> Float[Array, "k n n_out"]:
+    return jax.lax.map(lambda some: outputs(params, some, objective), positions(images, image_shape))
+
+
+def _mean(a: Float[Array, "k n n_out"], objective, num_classes, temperature):
+    p = jax.vmap(jax.vmap(lambda a: probabilities(a, objective, num_classes)))(a)
+    return jax.nn.softmax(jnp.log(jnp.mean(p, axis=0)) / temperature)
+
+
+@partial(jax.jit, static_argnames=("num_classes", "image_shape"))
 def calibrated(
     params: Any, images: Num[Array, "n pixels"], labels: Int[Array, " n"], objective: Objective,
-    num_classes: int,
-) -> float:  # fmt: skip
-    """The temperature at which `probabilities` are most likely to be right about these images.
+    num_classes: int, image_shape: tuple[int, ...],
+) -> Float[Array, ""]:  # fmt: skip
+    """The temperature at which `mean_probabilities` are most likely to be right about these images.
 
     That is, the mean of −ln p of the right label is least. With images that were not trained on
     an answer of probability p is then right about that often (Guo, Pleiss, Sun, Weinberger,
     *On Calibration of Modern Neural Networks*, 2017). Tried are 97 values from 1/4 to 16.
     """
-    a = outputs(params, images, objective)
+    a = _outputs(params, images, objective, image_shape)
 
     def surprise(temperature):
-        p = jax.vmap(lambda a: probabilities(a, objective, num_classes, temperature))(a)
-        return -jnp.mean(jnp.log(jnp.maximum(p[jnp.arange(len(a)), labels], _LEAST)))
+        p = _mean(a, objective, num_classes, temperature)
+        return -jnp.mean(jnp.log(jnp.maximum(p[jnp.arange(len(labels)), labels], LEAST_A)))
 
-    return float(_TEMPERATURES[jnp.argmin(jax.lax.map(surprise, _TEMPERATURES))])
+    temperatures = jnp.geomspace(*TEMPERATURES)
+    return temperatures[jnp.argmin(jax.lax.map(surprise, temperatures))]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnjax
-from nnjax.confidence import calibrated, probabilities
+from nnjax.confidence import calibrated, mean_probabilities, positions, probabilities
 
 LOGISTIC = nnjax.Objective()
 SOFTMAX = nnjax.Objective(nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy)
@@ -45,7 +45,29 @@ def test_the_temperature_with_which_labels_were_drawn_is_found():
     rng = np.random.default_rng(1)
     z = rng.normal(0, 3, (6000, 4)).astype(np.float32)
     network = (nnjax.Layer(jnp.eye(4), jnp.zeros(4)),)  # its outputs are σ(z)
-    p = jax.vmap(lambda a: probabilities(a, LOGISTIC, 4, 2.5))(jax.nn.sigmoid(z))
+    p = jax.vmap(lambda a: probabilities(a, LOGISTIC, 4))(jax.nn.sigmoid(z)) ** (1 / 2.5)
     p = np.asarray(p)[:, :4] / np.asarray(p)[:, :4].sum(axis=1, keepdims=True)
     labels = np.array([rng.choice(4, p=row / row.sum()) for row in p.astype(float)])
-    assert calibrated(network, z, labels, LOGISTIC, 4) == pytest.approx(2.5, rel=0.25)
+    assert float(calibrated(network, z, labels, LOGISTIC, 4, (4,))) == pytest.approx(2.5, rel=0.25)
+
+
+def test_images_are_looked_at_from_five_positions():
+    image = np.zeros((1, 784), np.uint8)
+    image[0, 14 * 28 + 14] = 255
+    at = [divmod(int(np.argmax(moved)), 28) for moved in positions(jnp.asarray(image), (28, 28))]
+    assert sorted(at) == [(13, 14), (14, 13), (14, 14), (14, 15), (15, 14)]
+    assert len(positions(jnp.zeros((1, 64), jnp.uint8), (8, 8))) == 1
+    assert len(positions(jnp.zeros((1, 4)), (4,))) == 1
+
+
+def test_the_mean_over_positions_is_that_of_the_probabilities():
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.integers(0, 256, (3, 784)), jnp.uint8)
+    params = nnjax.init(jax.random.key(0), (784, 10))
+    each = [
+        [probabilities(a, LOGISTIC, 10) for a in nnjax.evaluate.outputs(params, moved, LOGISTIC)]
+        for moved in positions(images, (28, 28))
+    ]
+    mean = mean_probabilities(params, images, LOGISTIC, 10, (28, 28), 2.0)
+    cooler = np.mean(each, axis=0) ** (1 / 2)
+    np.testing.assert_allclose(mean, cooler / cooler.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)

@@ -16,6 +16,7 @@ from PIL import Image
 
 import nnjax
 from nnjax.draw import draw_page
+from nnjax.form import Form, bring_to_form
 
 EVIL = '</script><script>document.title = "evil"</script><!--'
 
@@ -121,10 +122,14 @@ def browser(request, chromium, model, tmp_path):
     width, height = SIZES[request.param]
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": request.param == "phone"}
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    (tmp_path / "draw.html").write_text(draw_page(model))
-    chromium.get((tmp_path / "draw.html").as_uri())
+    show(chromium, model, tmp_path)
     yield chromium
     assert [entry["message"] for entry in chromium.get_log("browser")] == []
+
+
+def show(browser, model, folder):
+    (folder / "draw.html").write_text(draw_page(model))
+    browser.get((folder / "draw.html").as_uri())
 
 
 def find(browser, name):
@@ -179,6 +184,31 @@ def test_strokes_are_read_as_python_reads_the_picture(browser, model):
     assert f"I read {text}: 3 digits." in find(browser, "told").text
     stroke(browser, (0.5, 0.5), (0.82, 0.5))  # joins the second and third
     agree(browser, model)
+
+
+@pytest.mark.slow
+def test_a_network_of_28x28_images_that_keep_proportions_reads_the_same(browser, digits, tmp_path):
+    """As MNIST's: the 8x8 digits, brought to its form."""
+    form = Form((20, 20), False)
+
+    def redrawn(split):
+        images = split.images.reshape(-1, 8, 8) / 255
+        # Stretched to one width as they are, they would all have one again.
+        wide = np.random.default_rng(0).integers(4, 12, len(images))
+        images = [np.repeat(x, 8, axis=0).repeat(n, axis=1) for x, n in zip(images, wide, strict=True)]
+        return np.array([bring_to_form(x, (28, 28), form) for x in images]), split.labels
+
+    data = nnjax.Dataset.from_arrays(redrawn(digits.train), redrawn(digits.validation), redrawn(digits.test))
+    params = nnjax.init(jax.random.key(0), (784, 30, 10), nnjax.scaled)
+    params = nnjax.fit(jax.random.key(1), params, data, learning_rate=1.0, epochs=10).params
+    nnjax.save(tmp_path / "m.safetensors", params, nnjax.Objective(), data)
+    model = nnjax.read_model(tmp_path / "m.safetensors")
+    assert model.form == form
+    show(browser, model, tmp_path)
+    draw_720(browser)
+    agree(browser, model)
+    stroke(browser, (0.5, 0.5), (0.82, 0.5))
+    assert agree(browser, model)
 
 
 @pytest.mark.slow
@@ -259,7 +289,7 @@ def test_the_page_says_what_python_says():
     """The weights of costs and the thresholds are Python's own, handed over by name."""
     from nnjax.draw import page
 
-    script = (page._HERE / "reading.js").read_text()
+    script = "".join((page._HERE / name).read_text() for name in ("seams.js", "reading.js"))
     for names in page._CONSTANTS.values():
         for name in names:
             if name != "DOUBTED":

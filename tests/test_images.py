@@ -1,10 +1,8 @@
-"""From a picture to crops, piece by piece: grey, ink, marks, cuts, form."""
-
-import itertools
+"""From a picture to crops, piece by piece: grey, ink, marks, form."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
@@ -12,9 +10,8 @@ from scipy import ndimage
 import nnjax
 from nnjax.form import Form, bring_to_form, form_of
 from nnjax.images import open_picture
-from nnjax.images.cuts import Candidate, atoms_of, best_reading, candidate_cuts
 from nnjax.images.ink import find_ink
-from nnjax.images.marks import Box, box_around, find_lines
+from nnjax.images.marks import box_around, find_lines
 from nnjax.images.reading import cut_out
 
 MNIST = Form((20, 20), False)
@@ -226,56 +223,6 @@ def test_digits_that_a_blank_stripe_parts_are_one_line():
         pen.rectangle((x, 20, x + 40, 58), fill=0)
         pen.rectangle((x, 62, x + 40, 100), fill=0)
     assert [len(line) for line in boxes(image)] == [6]
-
-
-# Cuts
-
-
-def test_two_discs_that_touch_are_cut_at_the_neck():
-    rows, columns = np.indices((60, 110))
-    discs = np.hypot(rows - 30, columns - 30) < 26, np.hypot(rows - 30, columns - 80) < 26
-    mark = np.stack(np.nonzero(discs[0] | discs[1]))
-    seams, through = candidate_cuts(mark, 52)
-    neck = np.argmin(through)
-    assert through[neck] < 20
-    # A seam is the first column to the right of the cut, row by row.
-    left = np.array([np.arange(110) < seam for seam in seams[neck]])
-    cut_rows = slice(mark[0].min(), mark[0].max() + 1)
-    assert np.mean(left[:, :][discs[0][cut_rows]]) > 0.98
-    assert np.mean(left[:, :][discs[1][cut_rows]]) < 0.02
-
-
-def test_atoms_hold_all_the_ink_and_none_of_it_twice():
-    rng = np.random.default_rng(0)
-    blob = ndimage.gaussian_filter(rng.normal(size=(60, 200)), 4) > 0.01
-    labels, count = ndimage.label(blob, np.ones((3, 3)))
-    marks = [np.stack(np.nonzero(labels == i)) for i in range(1, count + 1)]
-    atoms = atoms_of(marks, 40)
-    assert len(atoms) > count
-    pixels = sorted(map(tuple, np.concatenate([atom.pixels.T for atom in atoms])))
-    assert pixels == sorted(zip(*np.nonzero(blob), strict=True))
-
-
-@settings(deadline=None)
-@given(st.integers(1, 5), st.randoms(use_true_random=False))
-def test_the_best_reading_is_the_best_of_all(count, random):
-    runs = [
-        (i, j) for i, j in itertools.combinations(range(count + 1), 2) if random.random() < 0.8 or j == i + 1
-    ]
-    candidates = [Candidate(i, j, np.zeros((2, 1), int), Box(0, 0, 1, 1), 0, 0) for i, j in runs]
-    scores = [random.uniform(-9, 0) for _ in runs]
-
-    def readings(at):
-        if at == count:
-            yield []
-        for k, (i, j) in enumerate(runs):
-            if i == at:
-                yield from ([k, *rest] for rest in readings(j))
-
-    best = max(sum(scores[k] for k in reading) for reading in readings(0))
-    found = best_reading(candidates, scores, count)
-    assert sum(scores[k] for k in found) == pytest.approx(best)
-    assert [runs[k][0] for k in found] == [0, *(runs[k][1] for k in found[:-1])]
 
 
 # Form

@@ -78,6 +78,23 @@ def test_the_explanation_is_a_picture_with_boxes(run, file, picture, folder, cap
         assert (grey > 100).mean() > 0.005  # boxes and words have colour, the page has none
 
 
+def test_the_explanation_keeps_the_colours(run, file, picture, folder):
+    with Image.open(picture[0]) as image:
+        dark = np.asarray(image.convert("L")) < 128
+    Image.fromarray(np.where(dark[..., None], (160, 0, 0), (255, 250, 205)).astype(np.uint8)).save("red.png")
+    assert run("predict", file, "red.png", "--explain", "e.png") == 0
+    with Image.open("e.png") as explained:
+        assert np.mean((np.asarray(explained) == (255, 250, 205)).all(axis=-1)) > 0.3
+
+
+def test_the_model_may_be_named_anywhere_but_only_one(run, file, picture, capsys):
+    name, text = picture
+    assert run("predict", name, file) == 0
+    assert capsys.readouterr().out.replace("?", "").strip() == text
+    assert run("predict", name, file, file) == 2
+    assert "one model reads, but 2 are named" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -151,6 +168,21 @@ def test_a_folder_that_cannot_be_written_is_a_warning(run, folder, capsys):
         warnings.simplefilter("always")
         assert run(*TRAIN, "--epochs", "1") == 0
     assert "the model is not kept: cannot write into" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_while_it_is_kept_is_a_warning_too(run, folder, monkeypatch, capsys):
+    from nnjax.cli import training
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "save", full)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run(*TRAIN, "--epochs", "1", "--json", "r.json") == 0
+    assert "the model is not kept: [Errno 28]" in capsys.readouterr().err
+    assert (folder / "r.json").exists()
+    assert run(*TRAIN, "--epochs", "1", "--save", "m.st") == 2
 
 
 def test_models_of_mnist_go_first_and_what_is_no_model_of_digits_is_passed_over(folder, trained, digits):

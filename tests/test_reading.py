@@ -108,6 +108,20 @@ def test_odd_pictures_end_in_a_reading(model, picture):
     assert isinstance(nnjax.read_picture(picture, model), nnjax.Reading)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("spread", [10, 40, 90])
+def test_nothing_is_read_in_pure_noise(model, seed, spread):
+    noise = np.random.default_rng(seed).normal(150, spread, (300, 400))
+    assert nnjax.read_picture(np.clip(noise, 0, 255).astype(np.uint8), model).text == ""
+
+
+def test_a_page_of_specks_takes_no_longer_than_its_specks_are_many(model):
+    """Whatever looks at every pair of two thousand marks would take minutes."""
+    rng = np.random.default_rng(0)
+    page = np.where(rng.random((600, 600)) > 0.04, 255, 0).astype(np.uint8)
+    assert len(nnjax.read_picture(page, model).text) < 5
+
+
 def test_a_confidence_that_is_no_number_is_doubted():
     reading = nnjax.Reading(
         "17", np.array([np.nan, 0.9]), np.zeros((2, 4), int), np.zeros((2, 8, 8), np.uint8)

@@ -37,7 +37,7 @@ class Predict:
     """Read the digits in pictures: one or many, in lines. Exit code 3 where nothing looks like one."""
 
     files: Positional[tuple[Path, ...]]
-    """A model file, as `nnjax train` writes it, and pictures. Without one: the best in your model folder."""
+    """Pictures, and a model file, as `nnjax train` writes it. Without one: the best in your model folder."""
     json: bool = False
     """Print text, confidences, boxes and crops of every picture that could be read as JSON."""
     explain: Path | None = None
@@ -47,8 +47,10 @@ class Predict:
         from nnjax.images import open_picture, read_picture
         from nnjax.images.explain import write_explained
 
-        named = bool(self.files) and (self.files[0].suffix == ".safetensors" or is_model_file(self.files[0]))
-        pictures = self.files[named:]
+        models = [file for file in self.files if file.suffix == ".safetensors" or is_model_file(file)]
+        pictures = [file for file in self.files if file not in models]
+        if len(models) > 1:
+            raise ValueError(f"one model reads, but {len(models)} are named: {', '.join(map(str, models))}")
         if not pictures:
             raise ValueError("name a picture to read: nnjax predict [MODEL] PICTURE...")
         if self.explain:
@@ -57,7 +59,7 @@ class Predict:
                 raise ValueError(f"--explain would replace {self.explain}, which is to be read")
             if len(pictures) > 1:
                 raise ValueError(f"--explain writes one picture, but {len(pictures)} are to be read")
-        model = model_of(self.files[0] if named else None)
+        model = model_of(next(iter(models), None))
         told, codes = [], [0]
         for path in pictures:
             try:
@@ -80,7 +82,7 @@ class Predict:
                 if not reading.text:
                     print(f"{path}: nothing in it looks like a digit", file=sys.stderr)
             if self.explain:
-                write_explained(self.explain, grey, reading)
+                write_explained(self.explain, path, grey, reading)
         if self.json:
             print(dumps(told, indent=1))
         return next(code for code in (2, NOTHING_READ, 0) if code in codes)

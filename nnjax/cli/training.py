@@ -114,7 +114,13 @@ class Train:
         self, run: Run, objective: Objective, data: Dataset, settings: dict[str, Any], place: Path | None
     ) -> None:
         if place:
-            save(place, run.params, objective, data, settings)
+            try:
+                save(place, run.params, objective, data, settings)
+            except OSError as error:
+                if self.save:
+                    raise
+                warnings.warn(f"the model is not kept: {error}", stacklevel=2)
+                place = None
         if self.json:
             write_record(self.json, {"settings": settings, "history": asdict(run.history)} | environment())
         # Only now, with all in files: where a pipe's reader has left, printing ends the command.

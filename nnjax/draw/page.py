@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnjax import confidence
 from nnjax.codes import OneHot
-from nnjax.images import cuts, marks, reading
+from nnjax.images import cuts, marks, reading, seams
 from nnjax.names import name_of
 from nnjax.network import ACTIVATIONS
 from nnjax.objective import sigmoid_cross_entropy, softmax_cross_entropy
@@ -20,9 +21,11 @@ from nnjax.runs import Model
 
 _HERE = Path(__file__).parent
 _CONSTANTS = {
-    marks: ("INKED", "LEAST"),
-    cuts: ("CUT", "THROUGH", "APART", "WIDE", "WIDEST", "LOW", "ODD", "USUAL", "ASIDE", "PIECES"),
-    reading: ("DOUBTED", "NO_DIGIT", "STRANGE"),
+    marks: ("INKED", "LEAST", "TALL", "LARGE", "NEARBY", "STACKED", "SHARED"),
+    seams: ("PAIR", "STEP", "LEAP", "ROWS", "TALLEST", "NEAR", "ASUNDER", "DEAREST"),
+    cuts: ("CUT", "THROUGH", "APART", "WIDE", "WIDEST", "LOW", "LOWEST", "ODD", "USUAL", "MOST_WIDE", "NEXT"),
+    reading: ("DOUBTED", "NO_DIGIT", "STRANGE", "LEAST_P"),
+    confidence: ("LEAST_A", "MOVED"),
 }
 
 
@@ -36,7 +39,9 @@ def draw_page(model: Model) -> str:
       ValueError: a model that reads no images of digits.
     """
     style = (_HERE / "page.css").read_text("utf-8")
-    script = "".join((_HERE / name).read_text("utf-8") for name in ("data.js", "reading.js", "draw.js"))
+    script = "".join(
+        (_HERE / name).read_text("utf-8") for name in ("data.js", "seams.js", "reading.js", "draw.js")
+    )
     policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}"
     constants = {name: getattr(module, name) for module, names in _CONSTANTS.items() for name in names}
     # As it stands in a script element, data must not end it: no "<".

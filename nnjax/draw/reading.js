@@ -55,7 +55,7 @@ function weightedMedian(values, weights) {
 
 function linesOf(marks) {
   const height = weightedMedian(marks.map((m) => m.box.height), marks.map((m) => m.pixels.length));
-  const tall = marks.filter((m) => m.box.height >= height / 2), small = marks.filter((m) => m.box.height < height / 2);
+  const tall = marks.filter((m) => m.box.height >= C.TALL * height), small = marks.filter((m) => m.box.height < C.TALL * height);
   const lines = [];
   for (const mark of tall) { // joined with all the lines that it belongs to
     const near = lines.filter((line) => line.some((other) => together(mark.box, other.box, height)));
@@ -65,8 +65,8 @@ function linesOf(marks) {
   }
   for (const mark of small) {
     const nearest = tall.reduce((best, m) => (distance(mark.box, m.box) < distance(mark.box, best.box) ? m : best));
-    const large = Math.max(mark.box.height, mark.box.width) >= height / 5;
-    if (large && distance(mark.box, nearest.box) <= height / 3) lines.find((line) => line.includes(nearest)).push(mark);
+    const large = Math.max(mark.box.height, mark.box.width) >= C.LARGE * height;
+    if (large && distance(mark.box, nearest.box) <= C.NEARBY * height) lines.find((line) => line.includes(nearest)).push(mark);
   }
   const top = (line) => sum(line.map((m) => m.box.top)) / line.length;
   return lines.sort((a, b) => top(a) - top(b));
@@ -75,8 +75,8 @@ function linesOf(marks) {
 function together(a, b, height) {
   const rows = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
   const columns = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-  return rows >= Math.min(a.height, b.height) / 2
-    || (columns >= Math.min(a.width, b.width) / 2 && -rows <= 0.15 * height);
+  return rows >= C.SHARED * Math.min(a.height, b.height)
+    || (columns >= C.SHARED * Math.min(a.width, b.width) && -rows <= C.STACKED * height);
 }
 
 function distance(a, b) {
@@ -88,99 +88,12 @@ function lineHeight(line) {
   for (const { box, pixels } of [...line].sort((a, b) => a.box.left - b.box.left)) {
     const last = stacks[stacks.length - 1];
     const shared = last && Math.min(last.box.right, box.right) - box.left;
-    if (last && shared >= 0.5 * Math.min(last.box.width, box.width)) {
+    if (last && shared >= C.SHARED * Math.min(last.box.width, box.width)) {
       last.box = around(last.box, box);
       last.ink += pixels.length;
     } else stacks.push({ box, ink: pixels.length });
   }
   return weightedMedian(stacks.map((s) => s.box.height), stacks.map((s) => s.ink));
-}
-
-// Cuts
-
-function atomsOf(line, height, width) {
-  return line.flatMap((mark) => cut(mark, height, width)).sort((a, b) => a.box.left + a.box.right - b.box.left - b.box.right);
-}
-
-function cut({ pixels, box }, height, width) {
-  const seams = candidateCuts(pixels, box, height, width);
-  const pieces = Array.from({ length: seams.length + 1 }, () => []);
-  for (const p of pixels) {
-    const row = Math.floor(p / width) - box.top, column = p % width;
-    pieces[seams.filter((seam) => column >= seam.way[row]).length].push(p);
-  }
-  return pieces
-    .map((piece, i) => ({ pixels: piece, cut: i < seams.length ? C.CUT + (C.THROUGH * seams[i].through) / height : 0 }))
-    .filter((atom) => atom.pixels.length)
-    .map((atom) => ({ ...atom, box: boxAround(atom.pixels, width) }));
-}
-
-function candidateCuts(pixels, box, height, width) {
-  const mask = Array.from({ length: box.height }, () => new Float64Array(box.width));
-  for (const p of pixels) mask[Math.floor(p / width) - box.top][(p % width) - box.left] = 1;
-  const middle = Math.floor(box.height / 2);
-  const margin = Math.max(2, Math.floor(height / 12)), reach = Math.max(1, Math.floor(height / 16));
-  const down = least(mask.slice(0, middle + 1)), up = least(mask.slice(middle).reverse());
-  const through = mask[middle].map((ink, x) => down[middle][x] + up[up.length - 1][x] - ink);
-  const clamp = (x) => Math.max(0, Math.min(box.width - 1, x));
-  const smooth = through.map((_, x) => (through[clamp(x - 1)] + through[x] + through[clamp(x + 1)]) / 3);
-  const chosen = [];
-  for (let x = margin; x < box.width - margin; x++) {
-    let lowest = true;
-    for (let near = clamp(x - reach); near <= clamp(x + reach); near++) lowest &&= smooth[x] <= smooth[near] + 1e-9;
-    if (lowest && through[x] <= height / 2 && x - (chosen.length ? chosen[chosen.length - 1] : 0) >= margin) chosen.push(x);
-  }
-  return chosen.map((x) => ({
-    through: through[x],
-    way: [...back(down, x).reverse(), ...back(up, x).slice(1)].map((column) => column + box.left),
-  }));
-}
-
-// By how many columns the cheapest way from x leads aside: 0, -1 or 1.
-function aside(row, x) {
-  const left = x > 0 ? row[x - 1] + C.ASIDE : Infinity, right = x + 1 < row.length ? row[x + 1] + C.ASIDE : Infinity;
-  if (row[x] <= left && row[x] <= right) return 0;
-  return left <= right ? -1 : 1;
-}
-
-function least(mask) {
-  const total = [mask[0]];
-  for (let row = 1; row < mask.length; row++) {
-    const above = total[row - 1];
-    total.push(mask[row].map((ink, x) => {
-      const step = aside(above, x);
-      return ink + above[x + step] + (step ? C.ASIDE : 0);
-    }));
-  }
-  return total;
-}
-
-function back(total, x) {
-  const way = [x];
-  for (let row = total.length - 2; row >= 0; row--) {
-    x += aside(total[row], x);
-    way.push(x);
-  }
-  return way;
-}
-
-function candidatesOf(atoms, height) {
-  const found = [];
-  for (let first = 0; first < atoms.length; first++) {
-    let box = atoms[first].box, apart = 0, pixels = [];
-    for (let last = first + 1; last <= Math.min(first + C.PIECES, atoms.length); last++) {
-      const atom = atoms[last - 1];
-      apart += Math.max(0, atom.box.left - box.right);
-      box = around(box, atom.box);
-      if (last > first + 1 && box.width > 1.6 * Math.max(height, box.height)) break;
-      pixels = pixels.concat(atom.pixels);
-      const cost = atom.cut + (C.APART * apart) / height
-        + C.WIDE * Math.max(0, box.width / Math.max(height, box.height) - C.WIDEST)
-        + C.LOW * Math.max(0, 0.5 - box.height / height);
-      found.push({ first, last, pixels, box, cost });
-    }
-  }
-  return found;
 }
 
 // Form
@@ -235,10 +148,11 @@ function resample(rows, size) {
 
 const transposed = (rows) => Array.from(rows[0], (_, c) => Float32Array.from(rows, (row) => row[c]));
 
+const even = (x) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)); // as Python rounds
+
 function bringToForm(ink) {
   const [H, W] = model.shape, { box, stretched } = model.form;
   const scale = Math.max(...box) / Math.max(ink.length, ink[0].length);
-  const even = (x) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)); // as Python rounds
   const [height, width] = stretched ? box : [ink.length, ink[0].length].map((n) => Math.max(1, even(n * scale)));
   const small = transposed(resample(transposed(resample(ink, width)), height));
   const digit = small.map((row) => Array.from(row, (x) => even(255 * Math.min(1, Math.max(0, x)))));
@@ -285,11 +199,24 @@ function feedforward(form) {
 }
 
 function probabilities(outputs) {
-  const a = outputs.map((x) => Math.min(1 - 1e-6, Math.max(1e-6, x)));
+  const a = outputs.map((x) => Math.min(1 - C.LEAST_A, Math.max(C.LEAST_A, x)));
   const likelihood = (y) => sum(a.map((x, j) => Math.log(y[j] ? x : 1 - x)));
   const scores = model.exclusive ? a.slice(0, model.classes).map(Math.log) : model.code.map(likelihood);
   scores.push(model.silence ? likelihood(a.map(() => 0)) : -Infinity);
-  return ACTIVATIONS.softmax(scores.map((x) => x / model.temperature));
+  return ACTIVATIONS.softmax(scores);
+}
+
+// The mean over positions: as it is, and moved a little up, down, left and right.
+function meanProbabilities(form, layers) {
+  const [down, across] = model.shape.map((length) => even(C.MOVED * length)), all = [probabilities(layers.at(-1))];
+  for (const [rows, columns] of [[down, 0], [-down, 0], [0, across], [0, -across]])
+    if (rows || columns) all.push(probabilities(feedforward(moved(form, rows, columns)).at(-1)));
+  return ACTIVATIONS.softmax(all[0].map((_, k) => Math.log(sum(all.map((p) => p[k])) / all.length) / model.temperature));
+}
+
+function moved(form, down, across) {
+  const [H, W] = model.shape;
+  return form.map((_, i) => form[((Math.floor(i / W) - down + H) % H) * W + ((i - across + W) % W)]);
 }
 
 function strangeness(form, label) {
@@ -307,30 +234,35 @@ function strangeness(form, label) {
 }
 
 function look(form) {
-  const layers = feedforward(form), p = probabilities(layers[layers.length - 1]);
+  const layers = feedforward(form), p = meanProbabilities(form, layers);
   const label = argmax(p.slice(0, model.classes));
   return { form, layers, p, label, confidence: p[label], odd: strangeness(form, label) };
 }
 
 // Reading
 
-function bestReading(candidates, count) {
-  const best = new Array(count + 1).fill(-Infinity), by = new Array(count + 1);
+function bestReading(candidates) {
+  const end = Math.max(...candidates.map((c) => c.last)), best = new Array(end + 1).fill(-Infinity), by = [];
   best[0] = 0;
-  for (const c of candidates) { // in the order of their first atoms
+  for (const c of candidates) { // in the order of their first seams
     if (best[c.first] + c.score > best[c.last]) { best[c.last] = best[c.first] + c.score; by[c.last] = c; }
   }
   const chosen = [];
-  for (let at = count; at; at = by[at].first) chosen.unshift(by[at]);
+  for (let at = end; at; at = by[at].first) chosen.unshift(by[at]);
   return chosen;
 }
 
-let known = new Map(); // what was made of a candidate's pixels: most stay as they were while one draws
+let known = new Map(); // what was made of candidates: most stay as they were while one draws
 
-function nameOf({ pixels }, ink) {
-  let hash = pixels.length;
-  for (const p of pixels) hash = (Math.imul(hash, 31) + p + 1e6 * ink[p]) | 0;
-  return hash;
+// Names all that a candidate's form depends on: its pixels, and the ink near them that is no one's.
+function nameOf({ pixels, box }, ink, owned, width, height) {
+  let hash = 0;
+  const mix = (p) => { hash = (Math.imul(hash, 31) + p + 1e6 * ink[p]) | 0; };
+  pixels.forEach(mix);
+  for (let r = Math.max(0, box.top - 1); r < Math.min(height, box.bottom + 1); r++)
+    for (let p = r * width + Math.max(0, box.left - 1); p < r * width + Math.min(width, box.right + 1); p++)
+      if (ink[p] && !owned[p]) mix(p);
+  return `${hash} ${pixels.length} ${box.left}`;
 }
 
 // The lines of writing, each the digits that were read.
@@ -340,16 +272,15 @@ function read(ink, width, height) {
   const lines = linesOf(marks), owned = new Uint8Array(ink.length), now = new Map();
   for (const line of lines) for (const mark of line) for (const p of mark.pixels) owned[p] = 1;
   const reading = lines.map((line) => {
-    const high = lineHeight(line), atoms = atomsOf(line, high, width);
-    const candidates = candidatesOf(atoms, high);
+    const candidates = candidatesOf(line, lineHeight(line), width);
     for (const c of candidates) {
-      const name = nameOf(c, ink);
+      const name = nameOf(c, ink, owned, width, height);
       const looked = known.get(name) || look(bringToForm(cutOut(ink, owned, c, width, height)));
       now.set(name, looked);
       Object.assign(c, looked);
-      c.score = Math.log(c.confidence + 1e-9) - c.cost - C.ODD * Math.max(0, c.odd - C.USUAL);
+      c.score = Math.log(c.confidence + C.LEAST_P) - c.cost - C.ODD * Math.max(0, c.odd - C.USUAL);
     }
-    return bestReading(candidates, atoms.length).filter(
+    return bestReading(candidates).filter(
       (c) => c.p[c.p.length - 1] < C.NO_DIGIT && c.odd < C.STRANGE);
   });
   known = now;

@@ -13,13 +13,12 @@ from nnjax.images.reading import Reading
 _SURE, _DOUBTED = (0, 90, 180), (200, 80, 0)
 
 
-def explain(grey: Grey, reading: Reading) -> Any:
+def explain(image: Any, reading: Reading) -> Any:
     """The picture, a Pillow image, with a box around each digit, and below it digit and confidence."""
     from PIL import Image, ImageDraw, ImageFont
 
     low = int(reading.boxes[:, 3].max()) if len(reading.boxes) else 0
     size = int(np.clip(np.median(reading.boxes[:, 3] - reading.boxes[:, 1]) / 4, 10, 60)) if low else 10
-    image = Image.fromarray(np.round(255 * grey).astype(np.uint8)).convert("RGB")
     room = Image.new("RGB", (image.width, max(image.height, low + 3 * size)), "white")
     room.paste(image)
     pen, font = ImageDraw.Draw(room), ImageFont.load_default(size)
@@ -35,13 +34,32 @@ def explain(grey: Grey, reading: Reading) -> Any:
     return room
 
 
-def write_explained(path: Path, grey: Grey, reading: Reading) -> None:
-    """Write `explain`'s picture as the kind that the file's name says; a ValueError where it says none."""
+def _in_colour(picture: Path, grey: Grey) -> Any:
+    """A picture that has been read, on white where it is transparent; in grey where it has no colours."""
+    from PIL import Image, ImageOps
+
+    with Image.open(picture) as opened:
+        if opened.mode not in ("RGB", "RGBA", "P", "CMYK", "YCbCr"):
+            return Image.fromarray(np.round(255 * grey).astype(np.uint8)).convert("RGB")
+        image = ImageOps.exif_transpose(opened).convert("RGBA")
+    paper = Image.new("RGBA", image.size, "white")
+    paper.alpha_composite(image)
+    return paper.convert("RGB")
+
+
+def write_explained(path: Path, picture: Path, grey: Grey, reading: Reading) -> None:
+    """Write `explain`'s picture as the kind that the file's name says; a ValueError where it says none.
+
+    Args:
+      path: where to.
+      picture, grey: the file that was read, and what `open_picture` made of it.
+      reading: what was read in it.
+    """
     from PIL import Image
 
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise ValueError(f"cannot write {path}: its name ends in no known kind of picture; try .png")
     content = io.BytesIO()
-    explain(grey, reading).save(content, kind)
+    explain(_in_colour(picture, grey), reading).save(content, kind)
     write_atomically(path, content.getvalue())

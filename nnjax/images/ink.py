@@ -14,6 +14,7 @@ from nnjax.images.picture import Grey
 Ink = Float[np.ndarray, "height width"]  # 0 paper to 1 ink
 
 FAINT = 0.06  # of the paper's brightness: less is no ink
+CLEAR = 6.0  # times the noise: what stands out less is noise
 _LEAST = 0.1  # of brightness: what is divided by
 _PAPER = 48  # pixels along the longer side of the map of the paper
 _WINDOW = 0.5  # of that side: the neighbourhood whose median is the paper
@@ -30,16 +31,19 @@ def find_ink(grey: Grey) -> Ink:
     """
     noise = _noise(grey)
     if noise > FAINT / 4:  # of neighbours, each a little; what is smooth already stays as it is
-        grey = ndimage.gaussian_filter(grey, 1.5 if noise > FAINT else 1.0)
-        noise /= 4
-    paper, floor = _paper(grey), max(FAINT, 3 * noise)
-    dark = (paper - grey) / np.maximum(paper, _LEAST)  # light multiplies: ink keeps its share of it
-    light = (grey - paper) / np.maximum(1 - paper, _LEAST)
-    ink = max(dark, light, key=lambda ink: np.sum(ink[ink > floor]))
-    strong = ink[ink > floor]
-    if not strong.size:
+        wide = 1.5 if noise > FAINT else 1.0
+        grey = ndimage.gaussian_filter(grey, wide)
+        noise /= 2 * np.sqrt(np.pi) * wide  # what such a mean leaves of it
+    paper = _paper(grey)
+    found = []
+    for darker, most in ((paper - grey, paper), (grey - paper, 1 - paper)):
+        most = np.maximum(most, _LEAST)  # light multiplies: ink keeps its share of it
+        ink, noise_in_it = darker / most, noise / float(np.median(most))
+        found.append((ink, ink[ink > max(FAINT, 3 * noise_in_it)], noise_in_it))
+    ink, strong, noise = max(found, key=lambda each: np.sum(each[1]))
+    if not strong.size or (full := np.quantile(strong, 0.9)) < CLEAR * noise:
         return np.zeros_like(grey)
-    return np.clip(ink / np.quantile(strong, 0.9), 0, 1)
+    return np.clip(ink / full, 0, 1)
 
 
 def _noise(grey: Grey) -> float:

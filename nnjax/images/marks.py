@@ -19,6 +19,14 @@ INKED = 0.45  # from here on a pixel belongs to a mark; less is its edge, or shi
 LEAST = 8  # pixels: what is smaller both ways is a speck
 MOST = 2000  # marks that are looked at, the largest: noise has more
 
+# In heights of the digits:
+TALL = 0.5  # from here on marks make a line; lower ones are pieces, but for those
+LARGE = 0.2  # that are smaller both ways, or farther than
+NEARBY = 0.33  # from all tall ones
+STACKED = 0.15  # pieces no farther above each other are of one digit
+
+SHARED = 0.5  # of the lower mark's rows where two stand side by side; of the narrower's columns where stacked
+
 _ANY_NEIGHBOUR = np.ones((3, 3), int)
 
 
@@ -49,7 +57,8 @@ def find_lines(ink: Ink) -> list[list[Pixels]]:
     """The marks of each line of writing, lines from top to bottom; frames, rules and specks left out."""
     mask = ink >= INKED
     marks = _connected(mask)
-    if frames := [mark for mark in marks if _is_frame(mark, marks)]:
+    boxes = np.array([box_around(mark) for mark in marks]).reshape(-1, 4)
+    if frames := [mark for mark in marks if _is_frame(mark, boxes)]:
         mask[tuple(np.concatenate(frames, axis=1))] = False
     marks = [mark for mark in _connected(_without_rules(mask)) if max(mark_size(mark)) >= LEAST]
     return _in_lines(marks) if marks else []
@@ -75,7 +84,7 @@ def line_height(line: Sequence[Pixels]) -> float:
         if stacks:
             last, inked = stacks[-1]
             shared = min(last.right, box.right) - box.left
-            if shared >= 0.5 * min(last.width, box.width):
+            if shared >= SHARED * min(last.width, box.width):
                 stacks[-1] = around(last, box), inked + ink
                 continue
         stacks.append((box, ink))
@@ -105,8 +114,8 @@ def _connected(mask: Bool[np.ndarray, "height width"]) -> list[Pixels]:
     return sorted(marks, key=lambda mark: -mark.shape[1])[:MOST]
 
 
-def _is_frame(mark: Pixels, marks: Sequence[Pixels]) -> bool:
-    """Whether a mark keeps to the edge of its box, and other marks are inside."""
+def _is_frame(mark: Pixels, boxes: Int[np.ndarray, "n 4"]) -> bool:
+    """Whether a mark keeps to the edge of its box, and one of these other boxes is inside."""
     box, (rows, columns) = box_around(mark), mark
     edge = 0.12 * min(box.height, box.width)
     from_edge = np.minimum.reduce(
@@ -114,12 +123,9 @@ def _is_frame(mark: Pixels, marks: Sequence[Pixels]) -> bool:
     )
     if np.mean(from_edge <= edge) < 0.9:
         return False
-    inside = (box_around(m) for m in marks if m is not mark)
-    return any(
-        box.top < b.top and b.bottom < box.bottom and box.left < b.left and b.right < box.right
-        and b.height > 0.2 * box.height
-        for b in inside
-    )  # fmt: skip
+    top, left, bottom, right = boxes.T
+    inside = (top > box.top) & (left > box.left) & (bottom < box.bottom) & (right < box.right)
+    return bool(np.any(inside & (bottom - top > 0.2 * box.height)))
 
 
 def _without_rules(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
@@ -156,15 +162,15 @@ def _in_lines(marks: list[Pixels]) -> list[list[Pixels]]:
     height = typical_height(marks)
     boxes = np.array([box_around(mark) for mark in marks], float)
     heights = boxes[:, 2] - boxes[:, 0]
-    tall, small = np.flatnonzero(heights >= height / 2), np.flatnonzero(heights < height / 2)
+    tall, small = np.flatnonzero(heights >= TALL * height), np.flatnonzero(heights < TALL * height)
     linked = _side_by_side(boxes[tall]) | _pieces(boxes[tall], height)
     _, line_of = csgraph.connected_components(linked, directed=False)
     lines = [[marks[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
     for i in small:
         distance = _distance(boxes[i], boxes[tall])
         nearest = int(np.argmin(distance))
-        large = max(mark_size(marks[i])) >= height / 5
-        if large and distance[nearest] <= height / 3:
+        large = max(mark_size(marks[i])) >= LARGE * height
+        if large and distance[nearest] <= NEARBY * height:
             lines[line_of[nearest]].append(marks[i])
     return sorted(lines, key=lambda line: np.mean([box_around(mark).top for mark in line]))
 
@@ -174,7 +180,7 @@ def _side_by_side(boxes: np.ndarray) -> Bool[np.ndarray, "n n"]:
     (top, _, bottom, _) = boxes.T
     shared = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
     lower = np.minimum((bottom - top)[:, None], (bottom - top)[None])
-    return shared >= lower / 2
+    return shared >= SHARED * lower
 
 
 def _pieces(boxes: np.ndarray, height: float) -> Bool[np.ndarray, "n n"]:
@@ -183,7 +189,7 @@ def _pieces(boxes: np.ndarray, height: float) -> Bool[np.ndarray, "n n"]:
     shared = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
     narrower = np.minimum((right - left)[:, None], (right - left)[None])
     between = np.maximum(top[:, None], top[None]) - np.minimum(bottom[:, None], bottom[None])
-    return (shared >= narrower / 2) & (between <= 0.15 * height)
+    return (shared >= SHARED * narrower) & (between <= STACKED * height)
 
 
 def _distance(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 MOST_PIXELS = 50_000_000
+PROGRAMS = ("EPS",)  # kinds of pictures that another program would have to run: never opened
 
 Grey = Float[np.ndarray, "height width"]  # 0 black to 1 white
 
@@ -42,7 +43,8 @@ def _open_file(path: Path) -> Grey:
         with warnings.catch_warnings(), open(path, "rb") as file:
             # Pillow warns of what it takes for a bomb, and refuses twice that; the limit here is lower.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file)
+            Image.init()
+            image = Image.open(file, formats=[kind for kind in Image.OPEN if kind not in PROGRAMS])
             _check_size(*image.size, str(path))
             image = ImageOps.exif_transpose(image)
             if image.mode in ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La"):
@@ -102,11 +104,9 @@ def _grey(array: np.ndarray) -> Grey:
     """Luminance (ITU-R 601, as Pillow has it), on paper where it is transparent."""
     if array.ndim == 2:
         return array
-    *colours, alpha = np.moveaxis(array, -1, 0) if array.shape[2] in (2, 4) else (
-        *np.moveaxis(array, -1, 0), np.ones(array.shape[:2], np.float32)
-    )  # fmt: skip
-    grey = colours[0] if len(colours) == 1 else np.tensordot(_LUMA, np.stack(colours), 1)
-    if alpha.min() == 1:
+    colours = array.shape[2] - (array.shape[2] in (2, 4))
+    grey = array[..., 0] if colours == 1 else array[..., :3] @ _LUMA
+    if colours == array.shape[2] or (alpha := array[..., -1]).min() == 1:
         return grey
     if alpha.mean() > 0.5:  # a page whose corners are missing
         paper = np.float32(np.median(grey[alpha > 0.5]))

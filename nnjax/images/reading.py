@@ -2,18 +2,15 @@
 
 import os
 from dataclasses import dataclass
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
-from nnjax.confidence import probabilities
-from nnjax.evaluate import outputs
+from nnjax.confidence import mean_probabilities
 from nnjax.form import Form, bring_to_form
-from nnjax.images.cuts import atoms_of, best_reading, candidates_of
+from nnjax.images.cuts import best_reading, candidates_of
 from nnjax.images.ink import Ink, find_ink
 from nnjax.images.marks import Pixels, box_around, find_lines, line_height
 from nnjax.images.picture import Grey, open_picture
@@ -23,6 +20,7 @@ from nnjax.runs import Model
 DOUBTED = 0.8  # a calibrated probability of being right: below it a digit is followed by "?"
 NO_DIGIT = 0.9  # the probability of being none of the labels from which a mark is left out, and
 STRANGE = 6.0  # the strangeness: of 10,000 test digits none comes to 4
+LEAST_P = 1e-9  # added to probabilities, so that none costs without end
 
 _LEAST_SIDE, _MOST_SIDE = 100, 2000  # pixels, between which pictures are looked at as they are
 
@@ -82,9 +80,8 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
     lines = []
     for line in found:
         height = line_height(line)
-        atoms = atoms_of(line, height)
-        lines.append((candidates_of(atoms, height), len(atoms), height))
-    pixels = [c.pixels for candidates, *_ in lines for c in candidates]
+        lines.append((candidates_of(line, height), height))
+    pixels = [c.pixels for candidates, _ in lines for c in candidates]
     crops = np.array([bring_to_form(cut_out(ink, owned, p), shape, form) for p in pixels], np.uint8)
     p, odd = classify(model, crops.reshape(-1, *shape))
     return _reading(lines, crops, p, odd, [n / m for n, m in zip(grey.shape, working.shape, strict=True)])
@@ -141,17 +138,13 @@ def classify(
     n = len(crops)
     images = np.zeros((1 << max(n - 1, 1).bit_length(), model.sizes[0]), np.uint8)  # few sizes to compile for
     images[:n] = crops.reshape(n, images.shape[1])
-    p = _probabilities(model.params, images, model.objective, model.num_classes, model.temperature)
+    p = mean_probabilities(
+        model.params, images, model.objective, model.num_classes, model.image_shape, model.temperature
+    )
     if model.likeness is None:
         return np.asarray(p)[:n], np.zeros(n)
     odd = strangeness(model.likeness, jnp.asarray(images), jnp.argmax(p[:, :-1], axis=1))
     return np.asarray(p)[:n], np.asarray(odd)[:n]
-
-
-@partial(jax.jit, static_argnames="num_classes")
-def _probabilities(params, images, objective, num_classes, temperature):
-    a = outputs(params, images, objective)
-    return jax.vmap(lambda a: probabilities(a, objective, num_classes, temperature))(a)
 
 
 def _reading(lines, crops, p, odd, scale) -> Reading:
@@ -159,9 +152,11 @@ def _reading(lines, crops, p, odd, scale) -> Reading:
     labels, surest = p[:, :-1].argmax(axis=1), p[:, :-1].max(axis=1)
     nothing = (p[:, -1] >= NO_DIGIT) | (odd >= STRANGE)
     text, chosen, boxes, start = [], [], [], 0
-    for candidates, count, height in lines:
-        scores = [np.log(surest[i] + 1e-9) - c.cost(height, odd[i]) for i, c in enumerate(candidates, start)]
-        best = [i for i in best_reading(candidates, scores, count) if not nothing[start + i]]
+    for candidates, height in lines:
+        scores = [
+            np.log(surest[i] + LEAST_P) - c.cost(height, odd[i]) for i, c in enumerate(candidates, start)
+        ]
+        best = [i for i in best_reading(candidates, scores) if not nothing[start + i]]
         text.append("".join(str(labels[start + i]) for i in best))
         chosen += [start + i for i in best]
         boxes += [candidates[i].box for i in best]

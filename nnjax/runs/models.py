@@ -175,7 +175,8 @@ def _temperature(params: Params, objective: Objective, data: Dataset) -> float:
     tells = labels.ndim == 1 and objective.code.answers(params[-1].b.shape[0]) >= data.num_classes
     if not (len(labels) and tells):
         return 1.0
-    return calibrated(params, jnp.asarray(images), jnp.asarray(labels), objective, data.num_classes)
+    at = jnp.asarray(images), jnp.asarray(labels), objective, data.num_classes, data.image_shape
+    return float(calibrated(params, *at))
 
 
 def is_model_file(path: Path) -> bool:

@@ -1,0 +1,133 @@
+// Where a line is cut, and what may be a digit: `nnjax.images.seams` and `cuts`, number by number.
+// A mask is an array of rows, Uint8Arrays: 1 where there is ink.
+
+function findSeams(mask, height) {
+  const rows = mask.length, columns = mask[0].length;
+  const places = [new Int32Array(rows), new Int32Array(rows).fill(columns)];
+  if (rows > C.TALLEST * height) return distinct(places, mask);
+  const down = cheapest(mask), up = cheapest([...mask].reverse()), apart = Math.max(1, Math.floor(C.ROWS * height));
+  for (let row = Math.min(apart, rows >> 1); row < rows; row += apart) {
+    const below = rows - 1 - row;
+    const total = down.total[row].map((cost, x) => cost + up.total[below][x] - C.PAIR * across(mask[row], x));
+    for (const x of choose(total, height))
+      places.push([...back(down.from, row, x).reverse(), ...back(up.from, below, x).slice(1)]);
+  }
+  return distinct(places, mask);
+}
+
+// Whether there is ink on both sides of place x.
+function across(row, x) {
+  return x > 0 && x < row.length ? row[x - 1] & row[x] : 0;
+}
+
+// What the cheapest way from the first row to each place costs, and where it was in the row before.
+function cheapest(mask) {
+  const places = mask[0].length + 1, total = [mask[0]], from = [null];
+  total[0] = Int32Array.from({ length: places }, (_, x) => C.PAIR * across(mask[0], x));
+  for (let r = 1; r < mask.length; r++) {
+    const above = total[r - 1], row = mask[r], last = mask[r - 1];
+    const cost = above.slice(), came = Int32Array.from(above, (_, x) => x);
+    // Of equal ways the straightest, of these the one from the left.
+    const better = (x, c, at) => {
+      if (c < cost[x] || (c === cost[x] && Math.abs(at - x) < Math.abs(came[x] - x))) { cost[x] = c; came[x] = at; }
+    };
+    for (const [first, step] of [[0, 1], [places - 1, -1]])
+      for (let x = first + step, leap = Infinity, at = 0; x >= 0 && x < places; x += step) {
+        const before = x - step, crossed = C.PAIR * (row[Math.min(x, before)] & last[Math.min(x, before)]);
+        leap += crossed + C.LEAP;
+        if (above[before] + crossed + C.LEAP <= leap) { leap = above[before] + crossed + C.LEAP; at = before; }
+        better(x, above[before] + crossed + C.STEP, before);
+        better(x, leap, at);
+      }
+    for (let x = 0; x < places; x++) cost[x] += C.PAIR * across(row, x);
+    total.push(cost);
+    from.push(came);
+  }
+  return { total, from };
+}
+
+function back(from, row, x) {
+  const way = [x];
+  for (let r = row; r > 0; r--) way.push((x = from[r][x]));
+  return way;
+}
+
+function choose(total, height) {
+  const near = Math.max(1, Math.floor(C.NEAR * height)), asunder = Math.max(1, Math.floor(C.ASUNDER * height));
+  const found = [];
+  total.forEach((cost, x) => {
+    if (cost > C.PAIR * C.DEAREST * height || x - (found.at(-1) ?? -Infinity) < asunder) return;
+    for (let i = Math.max(0, x - near); i <= Math.min(total.length - 1, x + near); i++) if (total[i] < cost) return;
+    found.push(x);
+  });
+  return found;
+}
+
+// Of seams that part the ink in the same way the cheapest, from left to right.
+function distinct(places, mask) {
+  const columns = mask[0].length, known = new Map();
+  const next = mask.map((row) => {
+    const at = new Int32Array(columns + 1).fill(columns);
+    for (let x = columns - 1; x >= 0; x--) at[x] = row[x] ? x : at[x + 1];
+    return at;
+  });
+  const last = mask.map((row) => {
+    const at = new Int32Array(columns + 1);
+    for (let x = 1; x <= columns; x++) at[x] = row[x - 1] ? x : at[x - 1];
+    return at;
+  });
+  for (const way of places) {
+    const begins = next.map((at, r) => at[way[r]]), ends = last.map((at, r) => at[way[r]]), name = begins.join();
+    let cost = across(mask[0], way[0]);
+    for (let r = 1; r < mask.length; r++) {
+      cost += across(mask[r], way[r]);
+      for (let x = Math.min(way[r], way[r - 1]); x < Math.max(way[r], way[r - 1]); x++) cost += mask[r][x] & mask[r - 1][x];
+    }
+    if (!known.has(name) || cost < known.get(name).cost) known.set(name, { begins, ends, cost, inked: sum(begins) });
+  }
+  const lower = (a, b) => a.begins.find((x, r) => x !== b.begins[r]) - b.begins.find((x, r) => x !== a.begins[r]);
+  return [...known.values()].sort((a, b) => a.inked - b.inked || lower(a, b));
+}
+
+// What lies between two seams and is not too wide; what no seam parts further, however wide.
+function candidatesOf(line, height, width) {
+  const place = line.map((mark) => mark.box).reduce(around);
+  const mask = Array.from({ length: place.height }, () => new Uint8Array(place.width));
+  for (const { pixels } of line) for (const p of pixels) mask[Math.floor(p / width) - place.top][(p % width) - place.left] = 1;
+  const seams = findSeams(mask, height), end = seams.length - 1, found = [];
+  for (let first = 0; first < end; first++) {
+    let narrowest = true;
+    for (let last = first + 1; last <= end; last = last < Math.min(first + C.NEXT, end - 1) ? last + 1 : Math.max(last + 1, end)) {
+      const box = boxBetween(seams[first], seams[last]);
+      if (!box) continue;
+      if (narrowest || box.width <= C.MOST_WIDE * Math.max(height, box.height)) found.push(candidate(first, last));
+      narrowest = false;
+    }
+  }
+  return found;
+
+  function candidate(first, last) {
+    const { begins } = seams[first], { begins: ends, cost } = seams[last], pixels = [], inked = new Set();
+    for (let r = 0; r < mask.length; r++)
+      for (let c = begins[r]; c < ends[r]; c++)
+        if (mask[r][c]) { pixels.push((r + place.top) * width + c + place.left); inked.add(c); }
+    const box = boxAround(pixels, width), apart = box.width - inked.size;
+    return { first, last, pixels, box, cost: (cost > 0) * C.CUT + (C.THROUGH * cost + C.APART * apart) / height
+      + C.WIDE * Math.max(0, box.width / Math.max(height, box.height) - C.WIDEST)
+      + C.LOW * Math.max(0, C.LOWEST - box.height / height) };
+  }
+}
+
+// The box around what is between two seams; null where the second is not to the right of the first.
+function boxBetween({ begins }, { begins: beyond, ends }) {
+  let top = -1, bottom = 0, left = Infinity, right = 0;
+  for (let r = 0; r < begins.length; r++) {
+    if (beyond[r] < begins[r]) return null;
+    if (beyond[r] === begins[r]) continue;
+    if (top < 0) top = r;
+    bottom = r + 1;
+    left = Math.min(left, begins[r]);
+    right = Math.max(right, ends[r]);
+  }
+  return measured({ top, left, bottom, right });
+}
