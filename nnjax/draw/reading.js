@@ -98,28 +98,21 @@ function lineHeight(line) {
 
 // Form
 
+// A digit's ink alone: its pixels, and the soft edge around them that is no one's.
 function cutOut(ink, owned, { pixels, box }, width, height) {
-  const top = Math.max(box.top - 1, 0), left = Math.max(box.left - 1, 0);
-  const bottom = Math.min(box.bottom + 1, height), right = Math.min(box.right + 1, width);
-  const w = right - left, own = new Uint8Array(w * (bottom - top));
-  for (const p of pixels) own[(Math.floor(p / width) - top) * w + (p % width) - left] = 1;
-  const digit = [];
-  for (let row = top; row < bottom; row++) {
-    const line = new Float64Array(w);
-    for (let column = left; column < right; column++) {
-      const at = (row - top) * w + column - left, p = row * width + column;
-      let near = own[at];
-      if (!near && !owned[p] && ink[p])
-        for (let r = Math.max(top, row - 1); r <= Math.min(bottom - 1, row + 1); r++)
-          for (let c = Math.max(left, column - 1); c <= Math.min(right - 1, column + 1); c++)
-            near ||= own[(r - top) * w + c - left];
-      if (near) line[column - left] = ink[p];
-    }
-    digit.push(line);
+  const top = Math.max(box.top - 1, 0), left = Math.max(box.left - 1, 0), rightmost = Math.min(box.right, width - 1);
+  const digit = Array.from({ length: Math.min(box.bottom + 1, height) - top }, () => new Float32Array(rightmost + 1 - left));
+  const inked = new Uint8Array(rightmost + 1 - left);
+  for (const p of pixels) {
+    const row = Math.floor(p / width), column = p % width;
+    for (let r = Math.max(top, row - 1); r <= Math.min(height - 1, row + 1); r++)
+      for (let c = Math.max(left, column - 1); c <= Math.min(rightmost, column + 1); c++) {
+        const near = r * width + c;
+        if ((near === p || !owned[near]) && ink[near]) { digit[r - top][c - left] = ink[near]; inked[c - left] = 1; }
+      }
   }
   const rows = digit.filter((line) => line.some((x) => x > 0));
-  const inked = Array.from({ length: w }, (_, c) => rows.some((line) => line[c] > 0));
-  return rows.map((line) => line.slice(inked.indexOf(true), inked.lastIndexOf(true) + 1));
+  return rows.map((line) => line.subarray(inked.indexOf(1), inked.lastIndexOf(1) + 1));
 }
 
 // One pass of a box filter, as Pillow has it: rows of numbers to rows of `size` numbers.
@@ -146,7 +139,11 @@ function resample(rows, size) {
   });
 }
 
-const transposed = (rows) => Array.from(rows[0], (_, c) => Float32Array.from(rows, (row) => row[c]));
+function transposed(rows) {
+  const columns = Array.from(rows[0], () => new Float32Array(rows.length));
+  for (let r = 0; r < rows.length; r++) for (let c = 0; c < columns.length; c++) columns[c][r] = rows[r][c];
+  return columns;
+}
 
 const even = (x) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)); // as Python rounds
 
@@ -187,12 +184,10 @@ const ACTIVATIONS = {
 function feedforward(form) {
   let a = Array.from(form, (x) => x / 255);
   return model.layers.map(({ w, b, activation }) => {
-    const inked = a.flatMap((x, i) => (x ? [i] : [])), n = a.length;
-    const z = Array.from(b, (bias, j) => {
-      let total = bias;
-      for (const i of inked) total += w[j * n + i] * a[i];
-      return total;
-    });
+    const n = a.length, inked = [];
+    for (let i = 0; i < n; i++) if (a[i]) inked.push(i);
+    const z = Array.from(b);
+    for (let j = 0; j < z.length; j++) for (let k = 0; k < inked.length; k++) z[j] += w[j * n + inked[k]] * a[inked[k]];
     a = ACTIVATIONS[activation](z);
     return a;
   });
@@ -252,17 +247,23 @@ function bestReading(candidates) {
   return chosen;
 }
 
-let known = new Map(); // what was made of candidates: most stay as they were while one draws
+// What was read last: its candidates stay as they were while one draws elsewhere.
+const before = { ink: null, known: new Map() };
 
-// Names all that a candidate's form depends on: its pixels, and the ink near them that is no one's.
-function nameOf({ pixels, box }, ink, owned, width, height) {
-  let hash = 0;
-  const mix = (p) => { hash = (Math.imul(hash, 31) + p + 1e6 * ink[p]) | 0; };
-  pixels.forEach(mix);
-  for (let r = Math.max(0, box.top - 1); r < Math.min(height, box.bottom + 1); r++)
-    for (let p = r * width + Math.max(0, box.left - 1); p < r * width + Math.min(width, box.right + 1); p++)
-      if (ink[p] && !owned[p]) mix(p);
-  return `${hash} ${pixels.length} ${box.left}`;
+// Forgets all candidates that what has changed since then comes near.
+function forget(ink, width) {
+  if (before.ink?.length !== ink.length) before.known.clear();
+  const changed = [];
+  for (let p = 0; p < ink.length; p++) if (before.ink?.[p] !== ink[p]) changed.push(p);
+  const { top, left, bottom, right } = boxAround(changed, width);
+  for (const [name, { box }] of before.known)
+    if (box.top <= bottom && box.bottom >= top && box.left <= right && box.right >= left) before.known.delete(name);
+  before.ink = ink.slice();
+}
+
+function score(c) {
+  const doubt = c.form ? C.ODD * Math.max(0, c.odd - C.USUAL) - Math.log(c.confidence + C.LEAST_P) : -Math.log(1 + C.LEAST_P);
+  c.score = -c.cost - doubt;
 }
 
 // The lines of writing, each the digits that were read.
@@ -271,18 +272,17 @@ function read(ink, width, height) {
   if (!marks.length) return [];
   const lines = linesOf(marks), owned = new Uint8Array(ink.length), now = new Map();
   for (const line of lines) for (const mark of line) for (const p of mark.pixels) owned[p] = 1;
+  forget(ink, width);
   const reading = lines.map((line) => {
-    const candidates = candidatesOf(line, lineHeight(line), width);
-    for (const c of candidates) {
-      const name = nameOf(c, ink, owned, width, height);
-      const looked = known.get(name) || look(bringToForm(cutOut(ink, owned, c, width, height)));
-      now.set(name, looked);
-      Object.assign(c, looked);
-      c.score = Math.log(c.confidence + C.LEAST_P) - c.cost - C.ODD * Math.max(0, c.odd - C.USUAL);
+    const candidates = candidatesOf(line, lineHeight(line), width, before.known);
+    for (const c of candidates) { score(c); now.set(c.name, c); }
+    // The network looks only at what the best reading so far takes: at best it doubts nothing of the rest.
+    for (;;) {
+      const best = bestReading(candidates), unseen = best.filter((c) => !c.form);
+      if (!unseen.length) return best.filter((c) => c.p[c.p.length - 1] < C.NO_DIGIT && c.odd < C.STRANGE);
+      for (const c of unseen) score(Object.assign(c, look(bringToForm(cutOut(ink, owned, c, width, height)))));
     }
-    return bestReading(candidates).filter(
-      (c) => c.p[c.p.length - 1] < C.NO_DIGIT && c.odd < C.STRANGE);
   });
-  known = now;
+  before.known = now;
   return reading.filter((line) => line.length);
 }

@@ -21,25 +21,30 @@ function across(row, x) {
 }
 
 // What the cheapest way from the first row to each place costs, and where it was in the row before.
+// Of equal ways the straightest is taken, of these the one from the left.
 function cheapest(mask) {
-  const places = mask[0].length + 1, total = [mask[0]], from = [null];
-  total[0] = Int32Array.from({ length: places }, (_, x) => C.PAIR * across(mask[0], x));
+  const places = mask[0].length + 1, from = [null];
+  const total = [Int32Array.from({ length: places }, (_, x) => C.PAIR * across(mask[0], x))];
   for (let r = 1; r < mask.length; r++) {
-    const above = total[r - 1], row = mask[r], last = mask[r - 1];
-    const cost = above.slice(), came = Int32Array.from(above, (_, x) => x);
-    // Of equal ways the straightest, of these the one from the left.
-    const better = (x, c, at) => {
-      if (c < cost[x] || (c === cost[x] && Math.abs(at - x) < Math.abs(came[x] - x))) { cost[x] = c; came[x] = at; }
-    };
-    for (const [first, step] of [[0, 1], [places - 1, -1]])
-      for (let x = first + step, leap = Infinity, at = 0; x >= 0 && x < places; x += step) {
-        const before = x - step, crossed = C.PAIR * (row[Math.min(x, before)] & last[Math.min(x, before)]);
-        leap += crossed + C.LEAP;
-        if (above[before] + crossed + C.LEAP <= leap) { leap = above[before] + crossed + C.LEAP; at = before; }
-        better(x, above[before] + crossed + C.STEP, before);
-        better(x, leap, at);
-      }
-    for (let x = 0; x < places; x++) cost[x] += C.PAIR * across(row, x);
+    const above = total[r - 1], row = mask[r], last = mask[r - 1], cost = above.slice(), came = new Int32Array(places);
+    came[0] = 0;
+    for (let x = 1, leap = Infinity, at = 0; x < places; x++) {
+      const crossed = C.PAIR * (row[x - 1] & last[x - 1]), next = above[x - 1] + crossed;
+      leap += crossed + C.LEAP;
+      if (next + C.LEAP <= leap) { leap = next + C.LEAP; at = x - 1; }
+      came[x] = x;
+      if (next + C.STEP < cost[x]) { cost[x] = next + C.STEP; came[x] = x - 1; }
+      if (leap < cost[x]) { cost[x] = leap; came[x] = at; }
+    }
+    for (let x = places - 2, leap = Infinity, at = 0; x >= 0; x--) {
+      const crossed = C.PAIR * (row[x] & last[x]), next = above[x + 1] + crossed, better = (c, to) =>
+        c < cost[x] || (c === cost[x] && to - x < Math.abs(came[x] - x));
+      leap += crossed + C.LEAP;
+      if (next + C.LEAP <= leap) { leap = next + C.LEAP; at = x + 1; }
+      if (better(next + C.STEP, x + 1)) { cost[x] = next + C.STEP; came[x] = x + 1; }
+      if (better(leap, at)) { cost[x] = leap; came[x] = at; }
+    }
+    for (let x = 1; x < places - 1; x++) cost[x] += C.PAIR * (row[x - 1] & row[x]);
     total.push(cost);
     from.push(came);
   }
@@ -90,7 +95,8 @@ function distinct(places, mask) {
 }
 
 // What lies between two seams and is not too wide; what no seam parts further, however wide.
-function candidatesOf(line, height, width) {
+// What is named in `known` is taken from there, all but its costs.
+function candidatesOf(line, height, width, known) {
   const place = line.map((mark) => mark.box).reduce(around);
   const mask = Array.from({ length: place.height }, () => new Uint8Array(place.width));
   for (const { pixels } of line) for (const p of pixels) mask[Math.floor(p / width) - place.top][(p % width) - place.left] = 1;
@@ -100,21 +106,27 @@ function candidatesOf(line, height, width) {
     for (let last = first + 1; last <= end; last = last < Math.min(first + C.NEXT, end - 1) ? last + 1 : Math.max(last + 1, end)) {
       const box = boxBetween(seams[first], seams[last]);
       if (!box) continue;
-      if (narrowest || box.width <= C.MOST_WIDE * Math.max(height, box.height)) found.push(candidate(first, last));
+      if (narrowest || box.width <= C.MOST_WIDE * Math.max(height, box.height))
+        found.push({ ...between(seams[first].begins, seams[last].begins, box), first, last });
       narrowest = false;
     }
   }
+  for (const c of found)
+    c.cost = (seams[c.last].cost > 0) * C.CUT + (C.THROUGH * seams[c.last].cost + C.APART * c.apart) / height
+      + C.WIDE * Math.max(0, c.box.width / Math.max(height, c.box.height) - C.WIDEST)
+      + C.LOW * Math.max(0, C.LOWEST - c.box.height / height);
   return found;
 
-  function candidate(first, last) {
-    const { begins } = seams[first], { begins: ends, cost } = seams[last], pixels = [], inked = new Set();
-    for (let r = 0; r < mask.length; r++)
+  function between(begins, ends, { top, left, bottom, right }) {
+    let name = 0;
+    for (let r = top; r < bottom; r++) name = (Math.imul(name, 31) + (begins[r] + place.left) * width + ends[r] + place.left) | 0;
+    name = [name, top + place.top, left + place.left, bottom - top, right - left].join();
+    if (known.has(name)) return known.get(name);
+    const pixels = [], inked = new Uint8Array(right - left);
+    for (let r = top; r < bottom; r++)
       for (let c = begins[r]; c < ends[r]; c++)
-        if (mask[r][c]) { pixels.push((r + place.top) * width + c + place.left); inked.add(c); }
-    const box = boxAround(pixels, width), apart = box.width - inked.size;
-    return { first, last, pixels, box, cost: (cost > 0) * C.CUT + (C.THROUGH * cost + C.APART * apart) / height
-      + C.WIDE * Math.max(0, box.width / Math.max(height, box.height) - C.WIDEST)
-      + C.LOW * Math.max(0, C.LOWEST - box.height / height) };
+        if (mask[r][c]) { pixels.push((r + place.top) * width + c + place.left); inked[c - left] = 1; }
+    return { name, pixels, apart: right - left - sum(inked), box: boxAround(pixels, width) };
   }
 }
 
