@@ -16,7 +16,7 @@ from nnjax.images.seams import Mask, Seams, find_seams
 
 # In units of ln p; lengths are in heights of the line. Chosen on pictures of validation digits.
 CUT = 1.0  # for each cut, and
-THROUGH = 5.0  # for each height of ink that it parts
+THROUGH = 4.5  # for each height of ink that it parts
 APART = 4.0  # for each height of blank between the pieces of one digit
 WIDE = 12.0  # for each height that a digit is wider than
 WIDEST = 0.97  # heights, and
