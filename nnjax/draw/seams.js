@@ -37,12 +37,11 @@ function cheapest(mask) {
       if (leap < cost[x]) { cost[x] = leap; came[x] = at; }
     }
     for (let x = places - 2, leap = Infinity, at = 0; x >= 0; x--) {
-      const crossed = C.PAIR * (row[x] & last[x]), next = above[x + 1] + crossed, better = (c, to) =>
-        c < cost[x] || (c === cost[x] && to - x < Math.abs(came[x] - x));
+      const crossed = C.PAIR * (row[x] & last[x]), next = above[x + 1] + crossed, step = next + C.STEP;
       leap += crossed + C.LEAP;
       if (next + C.LEAP <= leap) { leap = next + C.LEAP; at = x + 1; }
-      if (better(next + C.STEP, x + 1)) { cost[x] = next + C.STEP; came[x] = x + 1; }
-      if (better(leap, at)) { cost[x] = leap; came[x] = at; }
+      if (step < cost[x] || (step === cost[x] && came[x] < x - 1)) { cost[x] = step; came[x] = x + 1; }
+      if (leap < cost[x] || (leap === cost[x] && at - x < x - came[x])) { cost[x] = leap; came[x] = at; }
     }
     for (let x = 1; x < places - 1; x++) cost[x] += C.PAIR * (row[x - 1] & row[x]);
     total.push(cost);
@@ -82,13 +81,16 @@ function distinct(places, mask) {
     return at;
   });
   for (const way of places) {
-    const begins = next.map((at, r) => at[way[r]]), ends = last.map((at, r) => at[way[r]]), name = begins.join();
-    let cost = across(mask[0], way[0]);
-    for (let r = 1; r < mask.length; r++) {
+    let cost = 0, inked = 0, name = 0;
+    for (let r = 0; r < mask.length; r++) {
       cost += across(mask[r], way[r]);
       for (let x = Math.min(way[r], way[r - 1]); x < Math.max(way[r], way[r - 1]); x++) cost += mask[r][x] & mask[r - 1][x];
+      inked += next[r][way[r]];
+      name = (Math.imul(name, 31) + next[r][way[r]]) | 0;
     }
-    if (!known.has(name) || cost < known.get(name).cost) known.set(name, { begins, ends, cost, inked: sum(begins) });
+    while (known.has(name) && known.get(name).begins.some((x, r) => x !== next[r][way[r]])) name++;
+    if (known.has(name)) known.get(name).cost = Math.min(cost, known.get(name).cost);
+    else known.set(name, { begins: next.map((at, r) => at[way[r]]), ends: last.map((at, r) => at[way[r]]), cost, inked });
   }
   const lower = (a, b) => a.begins.find((x, r) => x !== b.begins[r]) - b.begins.find((x, r) => x !== a.begins[r]);
   return [...known.values()].sort((a, b) => a.inked - b.inked || lower(a, b));
