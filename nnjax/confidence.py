@@ -48,16 +48,22 @@ def probabilities(
 
 
 def positions(images: Num[Array, "n pixels"], image_shape: tuple[int, ...]) -> Num[Array, "k n pixels"]:
-    """The images as they are, and moved a little up, down, left and right: 1/28 of their side.
+    """The images as they are, and moved aside by 1/28 of their side, eight ways.
 
-    Where that is less than half a pixel, and where inputs are no images, as they are alone.
+    Where that rounds to no pixel, and where inputs are no images, as they are alone.
     """
     if len(image_shape) < 2:
         return images[None]
-    steps = [round(MOVED * length) for length in image_shape[:2]]
-    grids = images.reshape(-1, *image_shape)
-    moves = [(0, 0), *((sign * step, axis) for axis, step in enumerate(steps, 1) for sign in (1, -1) if step)]
-    return jnp.stack([jnp.roll(grids, by, axis).reshape(images.shape) for by, axis in moves])
+    height, width, *_ = image_shape
+    down, across = round(MOVED * height), round(MOVED * width)
+    around = ((0, 0), (down, down), (across, across), *(((0, 0),) * len(image_shape[2:])))
+    padded = jnp.pad(images.reshape(-1, *image_shape), around)
+    moved = [
+        padded[:, row : row + height, column : column + width].reshape(images.shape)
+        for row in sorted({0, down, 2 * down})
+        for column in sorted({0, across, 2 * across})
+    ]
+    return jnp.stack(moved)
 
 
 @partial(jax.jit, static_argnames=("num_classes", "image_shape"))

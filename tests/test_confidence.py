@@ -51,11 +51,13 @@ def test_the_temperature_with_which_labels_were_drawn_is_found():
     assert float(calibrated(network, z, labels, LOGISTIC, 4, (4,))) == pytest.approx(2.5, rel=0.25)
 
 
-def test_images_are_looked_at_from_five_positions():
+def test_images_are_looked_at_from_nine_positions():
     image = np.zeros((1, 784), np.uint8)
     image[0, 14 * 28 + 14] = 255
     at = [divmod(int(np.argmax(moved)), 28) for moved in positions(jnp.asarray(image), (28, 28))]
-    assert sorted(at) == [(13, 14), (14, 13), (14, 14), (14, 15), (15, 14)]
+    assert sorted(at) == list(itertools.product((13, 14, 15), repeat=2))
+    edge = positions(jnp.asarray(image)[:, ::-1] * 0 + 7, (28, 28)).reshape(9, 28, 28)
+    assert sorted(np.sum(edge == 0, axis=(1, 2)).tolist()) == [0] + [28] * 4 + [55] * 4  # nothing comes round
     assert len(positions(jnp.zeros((1, 64), jnp.uint8), (8, 8))) == 1
     assert len(positions(jnp.zeros((1, 4)), (4,))) == 1
 

@@ -18,7 +18,7 @@ from nnjax.images.marks import Box
 from nnjax.images.seams import LEAP, PAIR, STEP, _cheapest, find_seams
 
 masks = arrays(
-    np.int64, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=7), elements=st.integers(0, 1)
+    np.int64, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7), elements=st.integers(0, 1)
 )
 
 
@@ -42,7 +42,31 @@ def shortest(mask):
 @settings(deadline=None)
 @given(masks)
 def test_the_cheapest_ways_are_the_shortest_of_a_graph(mask):
-    np.testing.assert_array_equal(_cheapest(mask), shortest(mask))
+    total, came = _cheapest(mask)
+    np.testing.assert_array_equal(total, shortest(mask))
+    for row, x in itertools.product(range(1, len(mask)), range(mask.shape[1] + 1)):
+        before = came[row, x]
+        passed = slice(min(x, before), max(x, before))
+        aside = STEP if abs(x - before) == 1 else LEAP * abs(x - before)
+        across = 0 < x < mask.shape[1] and mask[row, x - 1] * mask[row, x]
+        parted = PAIR * (np.sum(mask[row - 1, passed] * mask[row, passed]) + across)
+        assert total[row, x] == total[row - 1, before] + aside + parted
+
+
+@settings(deadline=None)
+@given(masks, st.sampled_from([3.0, 8.0, 20.0]))
+def test_a_seam_costs_the_pairs_of_inked_neighbours_that_it_parts(mask, height):
+    seams = find_seams(mask, height)
+    assert len({tuple(begins) for begins in seams.begins}) == len(seams.begins)
+    for begins, cost in zip(seams.begins, seams.cost, strict=True):
+        left = np.arange(mask.shape[1]) < begins[:, None]
+        parted = sum(
+            np.sum(
+                (np.roll(mask, -1, axis) * mask * (np.roll(left, -1, axis) != left)).take(range(n - 1), axis)
+            )
+            for axis, n in enumerate(mask.shape)
+        )
+        assert cost == parted
 
 
 def test_two_discs_that_touch_are_cut_at_the_neck():
@@ -78,14 +102,14 @@ def blobs(seed):
 def test_what_no_seam_parts_holds_all_the_ink_and_none_of_it_twice(seed):
     blob, marks = blobs(seed)
     narrowest = {}
-    for candidate in candidates_of(marks, 40):
-        narrowest.setdefault(candidate.first, candidate)
+    for candidate, pixels in candidates_of(marks, 40):
+        narrowest.setdefault(candidate.first, (candidate.last, pixels))
     chain, at = [], 0
     while at in narrowest:
-        chain.append(narrowest[at])
-        at = narrowest[at].last
+        at, pixels = narrowest[at]
+        chain.append(pixels.T)
     assert len(chain) > 3
-    pixels = sorted(map(tuple, np.concatenate([candidate.pixels.T for candidate in chain])))
+    pixels = sorted(map(tuple, np.concatenate(chain)))
     assert pixels == sorted(zip(*np.nonzero(blob), strict=True))
 
 
@@ -94,11 +118,11 @@ def test_every_candidate_is_between_its_seams(seed):
     blob, marks = blobs(seed)
     place = [np.flatnonzero(blob.any(axis=axis))[[0, -1]] + [0, 1] for axis in (1, 0)]
     seams = find_seams(blob[slice(*place[0]), slice(*place[1])].astype(int), 40)
-    for c in candidates_of(marks, 40):
-        rows, columns = c.pixels - [[place[0][0]], [place[1][0]]]
+    for c, pixels in candidates_of(marks, 40):
+        rows, columns = pixels - [[place[0][0]], [place[1][0]]]
         assert (columns >= seams.begins[c.first, rows]).all()
         assert (columns < seams.begins[c.last, rows]).all()
-        assert c.box == (c.pixels[0].min(), c.pixels[1].min(), c.pixels[0].max() + 1, c.pixels[1].max() + 1)
+        assert c.box == (*pixels.min(axis=1), *(pixels.max(axis=1) + 1))
 
 
 @settings(deadline=None)
@@ -107,7 +131,7 @@ def test_the_best_reading_is_the_best_of_all(count, random):
     runs = [
         (i, j) for i, j in itertools.combinations(range(count + 1), 2) if random.random() < 0.8 or j == i + 1
     ]
-    candidates = [Candidate(i, j, np.zeros((2, 1), int), Box(0, 0, 1, 1), 0, 0) for i, j in runs]
+    candidates = [Candidate(i, j, Box(0, 0, 1, 1), 0, 0) for i, j in runs]
     scores = [random.uniform(-9, 0) for _ in runs]
 
     def readings(at):

@@ -187,6 +187,18 @@ def test_strokes_are_read_as_python_reads_the_picture(browser, model):
 
 
 @pytest.mark.slow
+def test_what_is_a_mark_no_longer_is_forgotten(browser, model):
+    """The dot is large enough for a piece of the ring's line, and too small beside tall strokes."""
+    circle = [(0.7 + 0.05 * np.cos(t), 0.5 - 0.14 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 14)]
+    stroke(browser, *circle)
+    stroke(browser, (0.69, 0.48), (0.71, 0.52))
+    agree(browser, model)
+    for x in (0.1, 0.2, 0.3):
+        stroke(browser, (x, 0.05), (x, 0.95))
+        agree(browser, model)
+
+
+@pytest.mark.slow
 def test_a_network_of_28x28_images_that_keep_proportions_reads_the_same(browser, digits, tmp_path):
     """As MNIST's: the 8x8 digits, brought to its form."""
     form = Form((20, 20), False)

@@ -1,5 +1,7 @@
 """Whole pictures to text, with a network that learnt the embedded digits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 import nnjax
 from experiments.pictures import PLAIN, TROUBLES, draw
+from nnjax.images.marks import box_around
 from nnjax.images.reading import DOUBTED
 
 
@@ -110,16 +113,31 @@ def test_odd_pictures_end_in_a_reading(model, picture):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("spread", [10, 40, 90])
-def test_nothing_is_read_in_pure_noise(model, seed, spread):
-    noise = np.random.default_rng(seed).normal(150, spread, (300, 400))
+@pytest.mark.parametrize("size", [(30, 30), (60, 80), (99, 250), (300, 400), (1000, 700)])
+def test_nothing_is_read_in_pure_noise(model, seed, spread, size):
+    noise = np.random.default_rng(seed).normal(150, spread, size)
     assert nnjax.read_picture(np.clip(noise, 0, 255).astype(np.uint8), model).text == ""
 
 
-def test_a_page_of_specks_takes_no_longer_than_its_specks_are_many(model):
-    """Whatever looks at every pair of two thousand marks would take minutes."""
+def test_the_work_on_a_page_of_specks_grows_with_their_number_only(model, monkeypatch):
+    from nnjax.images import marks
+
+    calls = []
+    monkeypatch.setattr(marks, "box_around", lambda pixels: calls.append(1) or box_around(pixels))
     rng = np.random.default_rng(0)
     page = np.where(rng.random((600, 600)) > 0.04, 255, 0).astype(np.uint8)
     assert len(nnjax.read_picture(page, model).text) < 5
+    assert 1000 < len(calls) < 20 * marks.MOST
+
+
+def test_a_long_line_that_climbs_is_read_whole(model, written):
+    """A hundred digits, the last of them twenty heights above the first."""
+    strip, text = written(0, 100, replace(PLAIN, height=(20, 20), uneven=0))
+    rows = np.round(0.2 * np.arange(strip.shape[1])).astype(int)
+    page = np.full((len(strip) + rows[-1], *strip.shape[1:]), strip[0, 0])
+    for column, row in enumerate(rows[::-1]):
+        page[row : row + len(strip), column] = strip[:, column]
+    assert len(nnjax.read_picture(page, model).text) > 0.8 * len(text)
 
 
 def test_a_confidence_that_is_no_number_is_doubted():

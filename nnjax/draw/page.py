@@ -22,7 +22,7 @@ from nnjax.runs import Model
 _HERE = Path(__file__).parent
 _CONSTANTS = {
     marks: ("INKED", "LEAST", "TALL", "LARGE", "NEARBY", "STACKED", "SHARED"),
-    seams: ("PAIR", "STEP", "LEAP", "ROWS", "TALLEST", "NEAR", "ASUNDER", "DEAREST"),
+    seams: ("PAIR", "STEP", "LEAP", "ROWS", "MOST_ROWS", "NEAR", "ASUNDER", "DEAREST"),
     cuts: ("CUT", "THROUGH", "APART", "WIDE", "WIDEST", "LOW", "LOWEST", "ODD", "USUAL", "MOST_WIDE", "NEXT"),
     reading: ("DOUBTED", "NO_DIGIT", "STRANGE", "LEAST_P"),
     confidence: ("LEAST_A", "MOVED"),

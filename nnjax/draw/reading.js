@@ -201,17 +201,20 @@ function probabilities(outputs) {
   return ACTIVATIONS.softmax(scores);
 }
 
-// The mean over positions: as it is, and moved a little up, down, left and right.
+// The mean over positions: as it is, and moved aside eight ways.
 function meanProbabilities(form, layers) {
-  const [down, across] = model.shape.map((length) => even(C.MOVED * length)), all = [probabilities(layers.at(-1))];
-  for (const [rows, columns] of [[down, 0], [-down, 0], [0, across], [0, -across]])
-    if (rows || columns) all.push(probabilities(feedforward(moved(form, rows, columns)).at(-1)));
+  const ways = model.shape.map((length) => [...new Set([0, -1, 1].map((way) => way * even(C.MOVED * length)))]), all = [];
+  for (const down of ways[0])
+    for (const across of ways[1])
+      all.push(probabilities((down || across ? feedforward(moved(form, down, across)) : layers).at(-1)));
   return ACTIVATIONS.softmax(all[0].map((_, k) => Math.log(sum(all.map((p) => p[k])) / all.length) / model.temperature));
 }
 
 function moved(form, down, across) {
-  const [H, W] = model.shape;
-  return form.map((_, i) => form[((Math.floor(i / W) - down + H) % H) * W + ((i - across + W) % W)]);
+  const [H, W] = model.shape, made = new Uint8Array(form.length);
+  for (let r = Math.max(0, down); r < Math.min(H, H + down); r++)
+    for (let c = Math.max(0, across); c < Math.min(W, W + across); c++) made[r * W + c] = form[(r - down) * W + c - across];
+  return made;
 }
 
 function strangeness(form, label) {
@@ -248,17 +251,17 @@ function bestReading(candidates) {
 }
 
 // What was read last: its candidates stay as they were while one draws elsewhere.
-const before = { ink: null, known: new Map() };
+const before = { ink: null, owned: null, known: new Map() };
 
-// Forgets all candidates that what has changed since then comes near.
-function forget(ink, width) {
+// Forgets all candidates near to what has changed since then, be it ink or what belongs to marks.
+function forget(ink, owned, width) {
   if (before.ink?.length !== ink.length) before.known.clear();
   const changed = [];
-  for (let p = 0; p < ink.length; p++) if (before.ink?.[p] !== ink[p]) changed.push(p);
+  for (let p = 0; p < ink.length; p++) if (before.ink?.[p] !== ink[p] || before.owned[p] !== owned[p]) changed.push(p);
   const { top, left, bottom, right } = boxAround(changed, width);
   for (const [name, { box }] of before.known)
     if (box.top <= bottom && box.bottom >= top && box.left <= right && box.right >= left) before.known.delete(name);
-  before.ink = ink.slice();
+  Object.assign(before, { ink: ink.slice(), owned });
 }
 
 function score(c) {
@@ -272,7 +275,7 @@ function read(ink, width, height) {
   if (!marks.length) return [];
   const lines = linesOf(marks), owned = new Uint8Array(ink.length), now = new Map();
   for (const line of lines) for (const mark of line) for (const p of mark.pixels) owned[p] = 1;
-  forget(ink, width);
+  forget(ink, owned, width);
   const reading = lines.map((line) => {
     const candidates = candidatesOf(line, lineHeight(line), width, before.known);
     for (const c of candidates) { score(c); now.set(c.name, c); }

@@ -4,8 +4,8 @@
 function findSeams(mask, height) {
   const rows = mask.length, columns = mask[0].length;
   const places = [new Int32Array(rows), new Int32Array(rows).fill(columns)];
-  if (rows > C.TALLEST * height) return distinct(places, mask);
-  const down = cheapest(mask), up = cheapest([...mask].reverse()), apart = Math.max(1, Math.floor(C.ROWS * height));
+  const down = cheapest(mask), up = cheapest([...mask].reverse());
+  const apart = Math.max(1, Math.floor(C.ROWS * height), Math.floor(rows / C.MOST_ROWS));
   for (let row = Math.min(apart, rows >> 1); row < rows; row += apart) {
     const below = rows - 1 - row;
     const total = down.total[row].map((cost, x) => cost + up.total[below][x] - C.PAIR * across(mask[row], x));

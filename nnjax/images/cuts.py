@@ -1,9 +1,9 @@
 """Cuts between digits: candidates are tried, and the surest reading of the whole line decides.
 
-The chapter's hint: "try cuts, and let the classifier's confidence say whether a cut is good". Each
-mark is cut wherever it might be, into atoms; a digit is a run of atoms, of one mark or of several.
-The reading of a line is the sequence of digits with the greatest sum of ln p, less what its cuts
-and joins cost, found by dynamic programming.
+The chapter's hint: "try cuts, and let the classifier's confidence say whether a cut is good". A line
+is cut at every seam where it might be; a digit is what lies between any two of them, be it a part of
+a mark or several. The reading of a line is the sequence of digits with the greatest sum of ln p, less
+what its cuts and shapes cost, found by dynamic programming.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from nnjax.images.seams import Mask, Seams, find_seams
 
 # In units of ln p; lengths are in heights of the line. Chosen on pictures of validation digits.
 CUT = 1.0  # for each cut, and
-THROUGH = 4.5  # for each height of ink that it parts
+THROUGH = 4.0  # for each height of ink that it parts
 APART = 4.0  # for each height of blank between the pieces of one digit
 WIDE = 12.0  # for each height that a digit is wider than
 WIDEST = 0.97  # heights, and
@@ -34,14 +34,13 @@ class Candidate(NamedTuple):
 
     Attributes:
       first, last: the seams, by place, on its left and on its right.
-      pixels, box: in the picture.
+      box: in the picture.
       apart: how many columns between its pieces are blank.
       cut: what the seam on its right costs, in pairs of inked pixels.
     """
 
     first: int
     last: int
-    pixels: Pixels
     box: Box
     apart: int
     cut: int
@@ -59,8 +58,8 @@ class Candidate(NamedTuple):
         )
 
 
-def candidates_of(line: Sequence[Pixels], height: float) -> list[Candidate]:
-    """All that may be a digit in a line of marks: what is between two seams and not too wide.
+def candidates_of(line: Sequence[Pixels], height: float) -> Iterator[tuple[Candidate, Pixels]]:
+    """All that may be a digit in a line of marks, with its pixels: between two seams and not too wide.
 
     What no seam parts further is one however wide, so that there always is a reading.
     """
@@ -69,17 +68,16 @@ def candidates_of(line: Sequence[Pixels], height: float) -> list[Candidate]:
     mask = np.zeros((place.height, place.width), int)
     mask[pixels[0] - place.top, pixels[1] - place.left] = 1
     seams = find_seams(mask, height)
-    found = []
     for i in range(len(seams.cost) - 1):
         narrowest = True
         for j, box in _to_the_right(i, seams):
             if narrowest or box.width <= MOST_WIDE * max(height, box.height):
                 own = _between(i, j, seams, mask, box)
                 apart = box.width - np.unique(own[1]).size
-                own += np.array([[place.top], [place.left]])
-                found.append(Candidate(i, j, own, box_around(own), apart, int(seams.cost[j])))
+                in_picture = Box(*np.add(box, (place.top, place.left) * 2).tolist())
+                candidate = Candidate(i, j, in_picture, apart, int(seams.cost[j]))
+                yield candidate, own + np.array([[place.top], [place.left]])
             narrowest = False
-    return found
 
 
 def _to_the_right(i: int, seams: Seams) -> Iterator[tuple[int, Box]]:
@@ -105,7 +103,7 @@ def _between(i: int, j: int, seams: Seams, mask: Mask, box: Box) -> Pixels:
 def best_reading(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[int]:
     """The candidates, by place, that lead from the first seam to the last with the greatest sum of scores.
 
-    >>> nowhere = np.zeros((2, 1), int), Box(0, 0, 1, 1), 0, 0
+    >>> nowhere = Box(0, 0, 1, 1), 0, 0
     >>> whole, left, right = (Candidate(i, j, *nowhere) for i, j in ((0, 2), (0, 1), (1, 2)))
     >>> best_reading([whole, left, right], [-3.0, -1.0, -1.0])
     [1, 2]

@@ -35,16 +35,14 @@ def explain(image: Any, reading: Reading) -> Any:
 
 
 def _in_colour(picture: Path, grey: Grey) -> Any:
-    """A picture that has been read, on white where it is transparent; in grey where it has no colours."""
+    """A picture that has been read; as it was read, in grey, where its colours cannot all be seen."""
     from PIL import Image, ImageOps
 
-    with Image.open(picture) as opened:
-        if opened.mode not in ("RGB", "RGBA", "P", "CMYK", "YCbCr"):
-            return Image.fromarray(np.round(255 * grey).astype(np.uint8)).convert("RGB")
-        image = ImageOps.exif_transpose(opened).convert("RGBA")
-    paper = Image.new("RGBA", image.size, "white")
-    paper.alpha_composite(image)
-    return paper.convert("RGB")
+    if picture.is_file():  # and no pipe, which is empty now
+        with Image.open(picture) as opened:
+            if opened.mode in ("RGB", "P", "CMYK", "YCbCr") and "transparency" not in opened.info:
+                return ImageOps.exif_transpose(opened).convert("RGB")
+    return Image.fromarray(np.round(255 * grey).astype(np.uint8)).convert("RGB")
 
 
 def write_explained(path: Path, picture: Path, grey: Grey, reading: Reading) -> None:

@@ -20,8 +20,12 @@ _PAPER = 48  # pixels along the longer side of the map of the paper
 _WINDOW = 0.5  # of that side: the neighbourhood whose median is the paper
 
 
-def find_ink(grey: Grey) -> Ink:
+def find_ink(grey: Grey, enlarged: int = 1) -> Ink:
     """Ink from 0 to 1: dark on light or light on dark, found out from which there is less of.
+
+    Args:
+      grey: the picture.
+      enlarged: how many times as large as it was: noise is judged from pixels so far apart.
 
     >>> picture = np.ones((9, 9))
     >>> picture[4] = 0.2
@@ -29,11 +33,11 @@ def find_ink(grey: Grey) -> Ink:
     >>> bool(ink[4].min() == 1 and ink[3].max() == 0)
     True
     """
-    noise = _noise(grey)
+    noise = _noise(grey[::enlarged, ::enlarged])
     if noise > FAINT / 4:  # of neighbours, each a little; what is smooth already stays as it is
         wide = 1.5 if noise > FAINT else 1.0
         grey = ndimage.gaussian_filter(grey, wide)
-        noise /= 2 * np.sqrt(np.pi) * wide  # what such a mean leaves of it
+        noise /= max(1.0, 2 * np.sqrt(np.pi) * wide / enlarged)  # what such a mean leaves of it
     paper = _paper(grey)
     found = []
     for darker, most in ((paper - grey, paper), (grey - paper, 1 - paper)):
@@ -48,7 +52,7 @@ def find_ink(grey: Grey) -> Ink:
 
 def _noise(grey: Grey) -> float:
     """The standard deviation of a pixel's noise, from its differences to neighbours: most are noise."""
-    differences = np.abs(np.diff(grey, axis=1)).ravel()
+    differences = np.abs(np.concatenate([np.diff(grey, axis=axis).ravel() for axis in (0, 1)]))
     return float(np.median(differences)) / 0.954 if differences.size else 0.0
 
 

@@ -72,17 +72,19 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
     shape, form = image_shape(model)
     grey = open_picture(picture)
     working = _at_working_size(grey)
-    ink = find_ink(working)
+    ink = find_ink(working, max(1, working.shape[0] // grey.shape[0]))
     owned = np.zeros(ink.shape, bool)
     found = find_lines(ink)
     for mark in (mark for line in found for mark in line):
         owned[tuple(mark)] = True
-    lines = []
+    lines, crops = [], []
     for line in found:
-        height = line_height(line)
-        lines.append((candidates_of(line, height), height))
-    pixels = [c.pixels for candidates, _ in lines for c in candidates]
-    crops = np.array([bring_to_form(cut_out(ink, owned, p), shape, form) for p in pixels], np.uint8)
+        candidates, height = [], line_height(line)
+        for candidate, pixels in candidates_of(line, height):
+            candidates.append(candidate)
+            crops.append(bring_to_form(cut_out(ink, owned, pixels), shape, form))
+        lines.append((candidates, height))
+    crops = np.array(crops, np.uint8)
     p, odd = classify(model, crops.reshape(-1, *shape))
     return _reading(lines, crops, p, odd, [n / m for n, m in zip(grey.shape, working.shape, strict=True)])
 

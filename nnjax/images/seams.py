@@ -19,11 +19,12 @@ STEP = 1  # a column aside from a row to the next, and
 LEAP = 5  # each, where they are more
 
 # In heights of the digits:
-ROWS = 0.2  # between rows through every place of which seams are tried; no line has more than
-TALLEST = 20.0
+ROWS = 0.2  # between rows through every place of which seams are tried
 NEAR = 0.05  # either way, of the seams through these places of a row the cheapest are taken,
 ASUNDER = 0.07  # of places this far from each other, which cost at most
 DEAREST = 0.5  # as many pairs
+
+MOST_ROWS = 100  # of such rows, about
 
 Mask = Int[np.ndarray, "rows columns"]  # 1 where there is ink, else 0
 
@@ -51,18 +52,16 @@ def find_seams(mask: Mask, height: float) -> Seams:
     >>> two_strokes = np.zeros((20, 20), int)
     >>> two_strokes[:, 4:8] = two_strokes[:, 12:16] = two_strokes[-3:] = 1
     >>> find_seams(two_strokes, 20).cost
-    array([0, 3, 3, 0])
+    array([0, 3, 3, 3, 3, 3, 0])
     """
     rows, columns = mask.shape
     ends = np.array([[0], [columns]]) * np.ones(rows, int)
-    if rows > TALLEST * height:
-        return _distinct(ends, mask)
-    down, up, across = _cheapest(mask), _cheapest(mask[::-1]), _across(mask)
-    places, apart = [ends], max(1, int(ROWS * height))
+    (down, from_above), (up, from_below), across = _cheapest(mask), _cheapest(mask[::-1]), _across(mask)
+    places, apart = [ends], max(1, int(ROWS * height), rows // MOST_ROWS)
     for row in range(min(apart, rows // 2), rows, apart):
         below = rows - 1 - row
         chosen = _chosen(down[row] + up[below] - PAIR * across[row], height)
-        ways = _back(down, mask, row, chosen)[::-1], _back(up, mask[::-1], below, chosen)[1:]
+        ways = _back(from_above, row, chosen)[::-1], _back(from_below, below, chosen)[1:]
         places.append(np.concatenate(ways).T)
     return _distinct(np.concatenate(places), mask)
 
@@ -79,32 +78,36 @@ def _along(mask: Mask) -> Int[np.ndarray, "rows columns+1"]:
     return np.cumsum(both, axis=1)
 
 
-def _cheapest(mask: Mask) -> Int[np.ndarray, "rows columns+1"]:
-    """What the cheapest way from the first row to each place costs, in tenths of a pair."""
+def _cheapest(mask: Mask) -> tuple[Int[np.ndarray, "rows columns+1"], Int[np.ndarray, "rows columns+1"]]:
+    """What the cheapest way from the first row to each place costs, and where it was in the row before.
+
+    Of equal ways the straightest is taken, of these the one from the left: costs are multiplied by
+    the number n of places, so that how far aside it goes can be added.
+    """
     total, along = PAIR * _across(mask), PAIR * _along(mask)
-    leaps = LEAP * np.arange(total.shape[1])
+    n = total.shape[1]
+    places = np.arange(n)
+    came = np.tile(places, (len(total), 1))
     for row in range(1, len(total)):
-        above, aside = total[row - 1], along[row] + leaps
-        from_left = np.minimum.accumulate(above - aside) + aside
-        from_right = np.minimum.accumulate((above + aside)[::-1])[::-1] - aside
-        best, step = np.minimum(from_left, from_right), np.diff(along[row]) + STEP
-        best[1:] = np.minimum(best[1:], above[:-1] + step)
-        best[:-1] = np.minimum(best[:-1], above[1:] + step)
-        total[row] += best
-    return total
+        above, aside = n * total[row - 1], n * along[row] + (n * LEAP + 1) * places
+        step = n * (np.diff(along[row]) + STEP) + 1
+        left = np.minimum.accumulate(above - aside) + aside
+        right = np.minimum.accumulate((above + aside)[::-1])[::-1] - aside
+        left[1:] = np.minimum(left[1:], above[:-1] + step)
+        right[:-1] = np.minimum(right[:-1], above[1:] + step)
+        best = np.minimum(left, right)
+        total[row] += best // n
+        came[row] = places + np.where(left <= right, -1, 1) * (best % n)
+    return total, came
 
 
 def _back(
-    total: Int[np.ndarray, "rows columns+1"], mask: Mask, row: int, places: Sequence[int]
+    came: Int[np.ndarray, "rows columns+1"], row: int, places: Sequence[int]
 ) -> Int[np.ndarray, "rows n"]:
     """The cheapest ways to these places of a row, from there to the first row."""
-    along, columns = PAIR * _along(mask[: row + 1]), np.arange(total.shape[1])
     way = [np.asarray(places, int)]
     for r in range(row, 0, -1):
-        at = way[-1][:, None]
-        moved = np.abs(columns - at)
-        cost = total[r - 1] + np.abs(along[r] - along[r, at]) + np.where(moved == 1, STEP, LEAP * moved)
-        way.append(np.argmin(cost * columns.size + moved, axis=1))  # of equal ways the straightest
+        way.append(came[r, way[-1]])
     return np.stack(way)
 
 

@@ -39,7 +39,7 @@ class Model:
       image_shape: the shape of the images it reads, before they are flattened.
       num_classes: how many labels the data had.
       form: how digits lie in its images; None where they are no images.
-      temperature: at which `confidence.probabilities` are calibrated on validation images.
+      temperature: at which `confidence.mean_probabilities` are calibrated on validation images.
       likeness: what the images look like; None where they had no single labels.
       validation: the share of the validation images that it answers rightly; 0 without any.
       settings: what it was trained with, as the one who saved it told.
@@ -181,6 +181,8 @@ def _temperature(params: Params, objective: Objective, data: Dataset) -> float:
 
 def is_model_file(path: Path) -> bool:
     """Whether a file begins as safetensors do: the length of a header, and the header in JSON."""
+    if not path.is_file():  # a pipe gives what it holds only once
+        return False
     try:
         with open(path, "rb") as file:
             start = file.read(9)
