@@ -60,8 +60,8 @@ def test_the_cheapest_ways_are_the_shortest_of_a_graph(mask):
 @pytest.mark.parametrize("seed", range(20))
 def test_a_seam_costs_the_pairs_of_inked_neighbours_that_it_parts(seed):
     mask = (np.random.default_rng(seed).random((20, 30)) < 0.75).astype(int)
-    seams = find_seams(mask, 60)
-    assert len(seams.cost) > 5
+    seams = find_seams(mask, 20)
+    assert len(seams.cost) > 3
     assert len({tuple(begins) for begins in seams.begins}) == len(seams.begins)
     for begins, cost in zip(seams.begins, seams.cost, strict=True):
         left = np.arange(mask.shape[1]) < begins[:, None]
