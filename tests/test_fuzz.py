@@ -15,10 +15,10 @@ from nnjax.images import open_picture
 KINDS = ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM"]
 
 
-def a_picture(kind, mode="RGB", size=(23, 17)):
-    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
+def a_picture(kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (17, 23, 3), np.uint8)
     content = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(content, kind)
+    Image.fromarray(pixels).save(content, kind)
     return content.getvalue()
 
 

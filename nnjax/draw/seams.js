@@ -27,7 +27,6 @@ function cheapest(mask) {
   const total = [Int32Array.from({ length: places }, (_, x) => C.PAIR * across(mask[0], x))];
   for (let r = 1; r < mask.length; r++) {
     const above = total[r - 1], row = mask[r], last = mask[r - 1], cost = above.slice(), came = new Int32Array(places);
-    came[0] = 0;
     for (let x = 1, leap = Infinity, at = 0; x < places; x++) {
       const crossed = C.PAIR * (row[x - 1] & last[x - 1]), next = above[x - 1] + crossed;
       leap += crossed + C.LEAP;
@@ -84,7 +83,8 @@ function distinct(places, mask) {
     let cost = 0, inked = 0, name = 0;
     for (let r = 0; r < mask.length; r++) {
       cost += across(mask[r], way[r]);
-      for (let x = Math.min(way[r], way[r - 1]); x < Math.max(way[r], way[r - 1]); x++) cost += mask[r][x] & mask[r - 1][x];
+      const before = way[Math.max(0, r - 1)];
+      for (let x = Math.min(way[r], before); x < Math.max(way[r], before); x++) cost += mask[r][x] & mask[r - 1][x];
       inked += next[r][way[r]];
       name = (Math.imul(name, 31) + next[r][way[r]]) | 0;
     }
@@ -105,8 +105,8 @@ function candidatesOf(line, height, width, known) {
   const seams = findSeams(mask, height), end = seams.length - 1, found = [];
   for (let first = 0; first < end; first++) {
     let narrowest = true;
-    for (let last = first + 1; last <= end; last = last < Math.min(first + C.NEXT, end - 1) ? last + 1 : Math.max(last + 1, end)) {
-      const box = boxBetween(seams[first], seams[last]);
+    for (let last = first + 1; last <= end; last++) {
+      const box = (last <= first + C.NEXT || last === end) && boxBetween(seams[first], seams[last]);
       if (!box) continue;
       if (narrowest || box.width <= C.MOST_WIDE * Math.max(height, box.height))
         found.push({ ...between(seams[first].begins, seams[last].begins, box), first, last });
@@ -120,15 +120,16 @@ function candidatesOf(line, height, width, known) {
   return found;
 
   function between(begins, ends, { top, left, bottom, right }) {
+    const box = measured({ top: top + place.top, left: left + place.left, bottom: bottom + place.top, right: right + place.left });
     let name = 0;
     for (let r = top; r < bottom; r++) name = (Math.imul(name, 31) + (begins[r] + place.left) * width + ends[r] + place.left) | 0;
-    name = [name, top + place.top, left + place.left, bottom - top, right - left].join();
+    name = [name, ...Object.values(box)].join();
     if (known.has(name)) return known.get(name);
     const pixels = [], inked = new Uint8Array(right - left);
     for (let r = top; r < bottom; r++)
       for (let c = begins[r]; c < ends[r]; c++)
         if (mask[r][c]) { pixels.push((r + place.top) * width + c + place.left); inked[c - left] = 1; }
-    return { name, pixels, apart: right - left - sum(inked), box: boxAround(pixels, width) };
+    return { name, pixels, apart: box.width - sum(inked), box };
   }
 }
 

@@ -94,6 +94,7 @@ def _to_the_right(i: int, seams: Seams) -> Iterator[tuple[int, Box]]:
 
 
 def _between(i: int, j: int, seams: Seams, mask: Mask, box: Box) -> Pixels:
+    """The inked pixels between seams i and j, all of them in this box of the mask."""
     rows, columns = np.nonzero(mask[box.top : box.bottom, box.left : box.right])
     rows, columns = rows + box.top, columns + box.left
     kept = (columns >= seams.begins[i, rows]) & (columns < seams.begins[j, rows])

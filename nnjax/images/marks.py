@@ -58,7 +58,7 @@ def find_lines(ink: Ink) -> list[list[Pixels]]:
     mask = ink >= INKED
     marks = _connected(mask)
     boxes = np.array([box_around(mark) for mark in marks]).reshape(-1, 4)
-    if frames := [mark for mark in marks if _is_frame(mark, boxes)]:
+    if frames := [mark for mark, box in zip(marks, boxes, strict=True) if _is_frame(mark, Box(*box), boxes)]:
         mask[tuple(np.concatenate(frames, axis=1))] = False
     marks = [mark for mark in _connected(_without_rules(mask)) if max(mark_size(mark)) >= LEAST]
     return _in_lines(marks) if marks else []
@@ -114,9 +114,9 @@ def _connected(mask: Bool[np.ndarray, "height width"]) -> list[Pixels]:
     return sorted(marks, key=lambda mark: -mark.shape[1])[:MOST]
 
 
-def _is_frame(mark: Pixels, boxes: Int[np.ndarray, "n 4"]) -> bool:
+def _is_frame(mark: Pixels, box: Box, boxes: Int[np.ndarray, "n 4"]) -> bool:
     """Whether a mark keeps to the edge of its box, and one of these other boxes is inside."""
-    box, (rows, columns) = box_around(mark), mark
+    rows, columns = mark
     edge = 0.12 * min(box.height, box.width)
     from_edge = np.minimum.reduce(
         [rows - box.top, box.bottom - 1 - rows, columns - box.left, box.right - 1 - columns]

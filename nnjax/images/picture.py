@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 MOST_PIXELS = 50_000_000
-PROGRAMS = ("EPS",)  # kinds of pictures that another program would have to run: never opened
+PROGRAMS = ("EPS",)  # kinds of pictures that another program would have to run: never read
 
 Grey = Float[np.ndarray, "height width"]  # 0 black to 1 white
 
@@ -43,8 +43,9 @@ def _open_file(path: Path) -> Grey:
         with warnings.catch_warnings(), open(path, "rb") as file:
             # Pillow warns of what it takes for a bomb, and refuses twice that; the limit here is lower.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.init()
-            image = Image.open(file, formats=[kind for kind in Image.OPEN if kind not in PROGRAMS])
+            image = Image.open(file)
+            if image.format in PROGRAMS:
+                raise UnidentifiedImageError
             _check_size(*image.size, str(path))
             image = ImageOps.exif_transpose(image)
             if image.mode in ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La"):
