@@ -97,6 +97,17 @@ def test_a_bar_above_its_neighbour_is_parted_from_it():
     np.testing.assert_array_equal(mask * left, ndimage.label(mask)[0] == 1)
 
 
+def test_a_cut_is_found_where_another_one_nearby_is_cheaper():
+    """An arm of one digit meets the next: seams through the middle row all cut it where it is thin."""
+    mask = np.zeros((40, 40), int)
+    mask[:, 5:9] = mask[6:10, 9:25] = mask[:, 25:29] = 1
+    mask[6:8, 12:14] = 0
+    seams = find_seams(mask, 40)
+    first_digit = np.sum(mask[:, :25])
+    parted = np.array([np.sum(mask * (np.arange(40) < begins[:, None])) for begins in seams.begins])
+    assert np.min(np.abs(parted - first_digit)) <= 4  # a column of the arm
+
+
 def blobs(seed):
     blob = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(60, 200)), 4) > 0.01
     labels, count = ndimage.label(blob, np.ones((3, 3)))
