@@ -129,6 +129,12 @@ def test_what_no_seam_parts_holds_all_the_ink_and_none_of_it_twice(seed):
     assert pixels == sorted(zip(*np.nonzero(blob), strict=True))
 
 
+def test_what_no_seam_parts_is_one_however_wide():
+    ((candidate, pixels),) = candidates_of([np.stack(np.nonzero(np.ones((40, 200))))], 40)
+    assert (candidate.first, candidate.last, candidate.box) == (0, 1, Box(0, 0, 40, 200))
+    assert pixels.shape == (2, 8000)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_candidate_is_between_its_seams(seed):
     blob, marks = blobs(seed)
