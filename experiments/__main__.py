@@ -18,8 +18,8 @@ from experiments import catalog, report
 from experiments.evidence import Experiment, Flags, Record, check_can_draw
 from experiments.progress import Clock, bar, duration
 from nnjax.data.sources import NAMES as DATA_SETS
+from nnjax.descent import whole_number
 from nnjax.files import make_folder
-from nnjax.loop import whole_number
 from nnjax.names import choose
 from nnjax.terminal import INTERRUPTED, console
 

@@ -20,11 +20,12 @@ import nnjax
 from experiments.progress import duration
 from experiments.timing import Stopwatch
 from nnjax.data.sources import NAMES
+from nnjax.descent import whole_number
 from nnjax.files import make_folder, write_atomically
-from nnjax.loop import whole_number
 from nnjax.names import choose
 from nnjax.report.page import Claim
 from nnjax.runs import environment, write_record
+from nnjax.runs.claims import described, digest
 from nnjax.terminal import INTERRUPTED
 
 ROOT = Path(__file__).parents[1]
@@ -67,10 +68,10 @@ class Settings:
 
     def sweep(self, key: int, data: nnjax.Dataset, seeds: int | None = None, **settings: Any) -> nnjax.Grid:
         """`nnjax.sweep` with these epochs and, unless told otherwise, seeds; one that was stopped goes on."""
-        return nnjax.sweep(
-            jax.random.key(key), data, seeds=seeds or self.seeds, epochs=self.epochs,
-            checkpoint=self.keep, callback=self._report, **settings,
-        )  # fmt: skip
+        settings |= {"seeds": seeds or self.seeds, "epochs": self.epochs}
+        own = digest(str(key), data.name, described(settings))[:8]  # an experiment may have several
+        settings |= {"checkpoint": self.keep and self.keep / own, "callback": self._report}
+        return nnjax.sweep(jax.random.key(key), data, **settings)
 
     def _report(self, at: nnjax.Progress) -> None:
         if self.tell:

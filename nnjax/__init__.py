@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnjax.codes import Binary, binary, is_digit, one_hot
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
+from nnjax.descent import History
 from nnjax.evaluate import answers, confusion, count_correct, outputs
 from nnjax.grid import Grid, Progress, sweep
-from nnjax.loop import History, Run, fit
+from nnjax.loop import Divergence, Run, fit
 from nnjax.network import (
     Layer,
     Params,
@@ -29,7 +30,7 @@ from nnjax.objective import (
     softmax_cross_entropy,
 )
 from nnjax.optimizers import gauss_newton, momentum, nesterov
-from nnjax.runs import Model, read_model, save
+from nnjax.runs import Checkpoint, Model, read_model, save
 from nnjax.train import TrainState
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Binary",
+    "Checkpoint",
     "Dataset",
     "DatasetUnavailable",
     "Dense",
+    "Divergence",
     "Grid",
     "History",
     "Layer",

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from nnjax.objective import Objective, as_input, as_target, float_dtype
 
@@ -42,6 +42,14 @@ def _answers_and_truths(params: Any, images: Array, labels: Array, objective: Ob
     return jax.vmap(code.decode)(a), jax.vmap(code.decode)(y), code.answers(n_out)
 
 
+def right(
+    params: Any, images: Num[Array, "n pixels"], labels: Num[Array, "n ..."], objective: Objective
+) -> Bool[Array, " n"]:
+    """Whether the network answers each of the images rightly."""
+    given, truths, _ = _answers_and_truths(params, images, labels, objective)
+    return given == truths
+
+
 @jax.jit
 def count_correct(
     params: Any,
@@ -55,8 +63,7 @@ def count_correct(
       images: (n, pixels), uint8 or float, as in a `Dataset`.
       labels: (n,) integers, or (n, n_out) targets, which mean what `objective.code` reads in them.
     """
-    given, right, _ = _answers_and_truths(params, images, labels, objective)
-    return jnp.sum(given == right)
+    return jnp.sum(right(params, images, labels, objective))
 
 
 @jax.jit
@@ -70,5 +77,5 @@ def confusion(
 
     The answers are labels for `one_hot` and `binary`, and no and yes for `is_digit`.
     """
-    given, right, answers = _answers_and_truths(params, images, labels, objective)
-    return jnp.zeros((answers, answers), int).at[right, given].add(1)
+    given, truths, answers = _answers_and_truths(params, images, labels, objective)
+    return jnp.zeros((answers, answers), int).at[truths, given].add(1)

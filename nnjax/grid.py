@@ -5,9 +5,10 @@ parameters, the same for every setting; the second is the key of `fit`, of all n
 with `shared_batches=False`, folded with the seed as well. `Grid.keys` gives both again.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -17,17 +18,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array
 
-from nnjax import population
+from nnjax import parallel, population
 from nnjax.data import Dataset, Split
-from nnjax.files import make_folder
-from nnjax.loop import History, check_arguments, descend, score, whole_number
+from nnjax.descent import History, check_arguments, descend, score, settings_of, whole_number
 from nnjax.network import sizes_of
 from nnjax.objective import Objective
 from nnjax.optimizers import Factory
+from nnjax.parallel import everywhere, plain, put, with_auto_axes
 from nnjax.plan import Cell, Chunk, bytes_of, make_cells, make_chunks
-from nnjax.runs.chunks import fingerprint, read_chunk, write_chunk
+from nnjax.runs.checkpoints import Checkpoint, as_checkpoint, kept
+from nnjax.runs.claims import PROGRAM, claimed, digest
 
 if TYPE_CHECKING:
     import pandas
@@ -124,7 +127,8 @@ def sweep(
     batch_size: int = 10,
     shared_batches: bool = True,
     at_once: int | None = None,
-    checkpoint: str | PathLike | None = None,
+    checkpoint: str | PathLike | Checkpoint | None = None,
+    mesh: Mesh | None = None,
     callback: Callable[[Progress], None] | None = None,
     **hyperparameters: Any,
 ) -> Grid:
@@ -146,8 +150,9 @@ def sweep(
       shared_batches: whether all networks see the same mini-batches, so that settings are
         compared on common random numbers, and faster; or each seed's draws its own.
       at_once: networks in one compiled program, at most; by default what suits the machine.
-      checkpoint: a folder that keeps what is finished, so that a sweep which was stopped goes on
-        from there when it is started again with the same arguments.
+      checkpoint: as for `fit`: a sweep that was stopped goes on from there when it is started again
+        with the same arguments, `epochs` apart, which may be more.
+      mesh: devices, as of `jax.make_mesh`, that share the networks among them.
       callback: called with the `Progress` after each epoch.
       **hyperparameters: those of `optimizer`; numbers are swept inside one program, other values
         each get a program.
@@ -171,30 +176,49 @@ def sweep(
     at_once = None if at_once is None else whole_number("at_once", at_once)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Progress, not {callback!r}")
-    if not (checkpoint is None or isinstance(checkpoint, str | PathLike)):
-        raise ValueError(f"checkpoint must be a folder's path, not {checkpoint!r}")
+    keep = as_checkpoint(checkpoint)
     settings = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
     axes, cells = make_cells(data, settings, optimizer, hyperparameters)
-    folder = None if checkpoint is None else make_folder(Path(checkpoint))
-    chunks = list(make_chunks(cells, seeds, data, batch_size, shared_batches, at_once))
-    splits = jax.device_put((data.train, data.validation, data.test))
-    trainer = _Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, folder)
+    place = jax.device_put
+    if mesh is not None:
+        mesh = with_auto_axes(mesh)
+        place = partial(put, sharding=everywhere(mesh))
+    devices = mesh.size if mesh else 1
+    chunks = list(make_chunks(cells, seeds, data, batch_size, shared_batches, at_once, devices))
+    splits = place((data.train, data.validation, data.test))
+    trainer = _Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, mesh)
 
-    work = [len(c.networks) * bytes_of(cells[c.networks[0][0]].shapes) for c in chunks]
     histories, params = [], {}
-    for i, chunk in enumerate(chunks):
-        so_far = Progress(len(params), len(cells) * seeds, 0, epochs, sum(work[:i]) / sum(work))
-        report = partial(_report, callback, so_far, work[i] / sum(work))
-        history, final = trainer.train(chunk, report)
-        histories.append(history)
-        params |= zip(chunk.networks, final, strict=True)
+    with contextlib.ExitStack() as held:
+        if keep:
+            told = settings_of(
+                key, data, batch_size, **settings, optimizer=optimizer, **hyperparameters, seeds=seeds,
+                shared_batches=shared_batches, programs=[len(c.networks) for c in chunks],
+            )  # fmt: skip
+            held.enter_context(claimed(Path(keep.folder), told))
+        for i, chunk in enumerate(chunks):
+            report = _reporter(callback, cells, chunks, i, epochs)
+            own = keep and replace(keep, folder=Path(keep.folder) / f"program-{i}")
+            history, final = trainer.train(chunk, report, own)
+            histories.append(history)
+            params |= zip(chunk.networks, final, strict=True)
     everything = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
     return Grid(*_labelled(axes, seeds, chunks, histories), everything, trainer.keys)
 
 
-def _report(callback: Callable[[Progress], None] | None, so_far: Progress, weight: float, epoch: int) -> None:
-    if callback:
-        callback(so_far._replace(epoch=epoch, share=so_far.share + weight * epoch / so_far.of_epochs))
+def _reporter(
+    callback: Callable[[Progress], None] | None, cells: list[Cell], chunks: list[Chunk], i: int, epochs: int
+) -> Callable[[int], None]:
+    """Tells `callback` of an epoch of chunk i."""
+    work = [len(c.networks) * bytes_of(cells[c.networks[0][0]].shapes) for c in chunks]
+    done, of = (sum(len(c.networks) for c in some) for some in (chunks[:i], chunks))
+
+    def report(epoch: int) -> None:
+        share = (sum(work[:i]) + work[i] * epoch / epochs) / sum(work)
+        if callback:
+            callback(Progress(done, of, epoch, epochs, share))
+
+    return report
 
 
 @dataclass(frozen=True)
@@ -206,12 +230,17 @@ class _Trainer:
     splits: tuple[Split, Split, Split]  # on the device, once for all chunks
     epochs: int
     batch_size: int
-    folder: Path | None
+    mesh: Mesh | None
 
-    def train(self, chunk: Chunk, report: Callable[[int], None]) -> tuple[History, list[Any]]:
+    def train(
+        self, chunk: Chunk, report: Callable[[int], None], keep: Checkpoint | None
+    ) -> tuple[History, list[Any]]:
         """The history of a chunk's networks, and the final parameters of each at its own sizes."""
-        cells = [self.cells[cell] for cell, _ in chunk.networks]
-        init_keys, fit_keys = zip(*(self.keys.of(seed) for _, seed in chunk.networks), strict=True)
+        count = len(chunk.networks)
+        # Every device trains equally many: the last network once more where they are not.
+        networks = [*chunk.networks, *[chunk.networks[-1]] * (-count % self._devices)]
+        cells = [self.cells[cell] for cell, _ in networks]
+        init_keys, fit_keys = zip(*(self.keys.of(seed) for _, seed in networks), strict=True)
         params = [cell.draw(key) for cell, key in zip(cells, init_keys, strict=True)]
         objectives = population.stack([cell.objective for cell in cells])
         optimizers = population.stack([cell.optimizer for cell in cells])
@@ -222,45 +251,48 @@ class _Trainer:
         fit_key = fit_keys[0] if self.keys.shared_batches else jnp.stack(fit_keys)
         states = population.start(fit_key, population.stack(params), optimizers)
 
-        history, final = self._descend(states, objectives, optimizers, report)
-        finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(len(cells))]
+        history, final = self._descend(states, objectives, optimizers, report, keep)
+        finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(count)]
         if chunk.padded:
-            own = (sizes_of(cell.shapes) for cell in cells)
+            own = (sizes_of(cell.shapes) for cell in cells[:count])
             finals = [population.crop(p, sizes) for p, sizes in zip(finals, own, strict=True)]
         return history, finals
 
-    def _descend(self, states, objectives, optimizers, report) -> tuple[History, Any]:
-        """All epochs of a population, or what was kept of them when the sweep was stopped."""
+    @property
+    def _devices(self) -> int:
+        return self.mesh.size if self.mesh else 1
+
+    def _descend(self, states, objectives, optimizers, report, keep) -> tuple[History, Any]:
+        """All epochs of a population, or those that are left where it was stopped."""
         training, validation, test = self.splits
-        arguments = *training, objectives, optimizers, self.batch_size
+        arguments = *training, objectives, optimizers, self.batch_size, self.mesh
         lowered = population.epoch.lower(states, *arguments)
-        name = ""
-        if self.folder:
-            made_of = states, objectives, optimizers, self.splits
-            scoring = _score_all.lower(states.params, lowered.out_info[1], objectives, validation, test)
-            name = fingerprint(lowered.as_text(), scoring.as_text(), self.epochs, made_of)
-            if kept := read_chunk(self.folder, name):
-                report(self.epochs)
-                structure = jax.tree.structure(states.params)
-                leaves = [kept.pop(str(i)) for i in range(structure.num_leaves)]
-                return History(**kept), jax.tree.unflatten(structure, leaves)
-        lowered.compile()  # ahead of the first epoch's clock
-        epochs = descend(
-            states,
-            lambda states: population.epoch(states, *arguments),
-            lambda params, cost: _score_all(params, cost, objectives, validation, test),
-            self.epochs,
-        )
-        for states, history in epochs:  # noqa: B007
-            report(len(history))
-        final = jax.device_get(states.params)
-        if self.folder:
-            leaves = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(final))}
-            write_chunk(self.folder, name, vars(history) | leaves)
-        return history, final
+
+        def settings():
+            made_of = jax.tree.leaves((states, objectives, optimizers))
+            return {"networks": digest(made_of), PROGRAM: digest(lowered.as_text())}
+
+        with kept(keep, settings) as checkpoints:
+            states, history = descend(
+                population.place(states, self.mesh),
+                lambda states: population.epoch(states, *arguments),
+                lambda params, cost: _score_all(params, cost, objectives, validation, test, self.mesh),
+                self.epochs,
+                lambda states: lowered.compile(),
+                lambda states, history: report(len(history)),
+                networks=(len(jax.tree.leaves(states.params)[0]),),
+                checkpoints=checkpoints,
+                place=partial(population.place, mesh=self.mesh),
+            )
+        return history, jax.tree.map(plain, states.params)
 
 
-_score_all = jax.jit(jax.vmap(score, in_axes=(0, 0, 0, None, None)))
+@partial(jax.jit, static_argnames="mesh")
+def _score_all(params, cost, objectives, validation, test, mesh):
+    """`score` of each network."""
+    return parallel.vmap(score, (0, 0, 0, None, None), (0, 0, 0), mesh)(
+        params, cost, objectives, validation, test
+    )
 
 
 def _labelled(
@@ -278,10 +310,11 @@ def _labelled(
     diverged_at = np.zeros(count, int)
     for chunk, history in zip(chunks, histories, strict=True):
         networks = [cell * seeds + seed for cell, seed in chunk.networks]
+        own = slice(len(networks))
         for name in ("cost", *counts):
-            columns[name][networks] = getattr(history, name).T
+            columns[name][networks] = getattr(history, name).T[own]
         columns["seconds"][networks] = history.seconds / len(networks)
-        diverged_at[networks] = history.diverged_at
+        diverged_at[networks] = history.diverged_at[own]
     by_epoch = {name: ((*coords, "epoch"), c.reshape(*shape, epochs)) for name, c in columns.items()}
     by_network = {"diverged_at": (tuple(coords), diverged_at.reshape(shape))}
     return (

@@ -1,46 +1,36 @@
-"""`fit`: the host's loop over epochs, and the history of a run."""
+"""`fit`: one network, trained from the first epoch to the last."""
 
-import operator
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from os import PathLike
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array
 
-from nnjax.data import Dataset, Split
-from nnjax.evaluate import count_correct
-from nnjax.objective import Objective, check_fits
+from nnjax.data import Dataset
+from nnjax.descent import History, check_arguments, descend, score, settings_of
+from nnjax.objective import Objective, check_fits, whole
 from nnjax.optimizers import Factory, make_optimizer
-from nnjax.train import TrainState, epoch, start
+from nnjax.parallel import Spread, everywhere, put, with_auto_axes
+from nnjax.runs.checkpoints import Checkpoint, as_checkpoint, kept
+from nnjax.runs.claims import PROGRAM, described, digest
+from nnjax.train import TrainState, epoch, first_bad, start
 
 
-@dataclass(frozen=True)
-class History:
-    """What happened, epoch by epoch: arrays with a leading epoch axis.
+class Divergence(NamedTuple):
+    """Where a run ceased to be finite: epoch and step, from 0, and the path of the first such leaf.
 
-    Attributes:
-      cost: mean over the epoch's examples as training saw them, penalty included; float64.
-      validation_correct: validation images answered rightly after each epoch, a whole count.
-      test_correct: the same of the test images: to be reported, never chosen on.
-      seconds: wall time of each epoch's training alone, compiling and evaluating apart.
-      diverged_at: the first epoch after which cost or parameters are not finite, or -1.
-
-    Of a population, counts, cost and diverged_at have a network axis, the last.
+    The path is that of a parameter, as in `params[0].w`, or `cost`.
     """
 
-    cost: np.ndarray
-    validation_correct: np.ndarray
-    test_correct: np.ndarray
-    seconds: np.ndarray
-    diverged_at: Any
-
-    def __len__(self) -> int:
-        return len(self.cost)
+    epoch: int
+    step: int
+    path: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +39,7 @@ class Run:
 
     state: TrainState
     history: History
+    divergence: Divergence | None = None
 
     def __repr__(self) -> str:
         return f"Run(epochs={len(self.history)}, test_correct={self.history.test_correct[-1]})"
@@ -70,6 +61,9 @@ def fit(
     batch_size: int = 10,
     callback: Callable[[Run], bool | None] | None = None,
     stop_on_nan: bool = False,
+    locate_nan: bool = False,
+    checkpoint: str | PathLike | Checkpoint | None = None,
+    mesh: Mesh | None = None,
     **hyperparameters: Any,
 ) -> Run:
     """Train on `data.train` by mini-batches, evaluating after each epoch; the book's `SGD`.
@@ -86,6 +80,14 @@ def fit(
       batch_size: examples in a mini-batch; the last of an epoch may have fewer.
       callback: called with the `Run` so far after each epoch; training ends if it returns True.
       stop_on_nan: whether to end after the first epoch that diverges, rather than go on.
+      locate_nan: whether to find the step and the parameter with which it diverged, as
+        `run.divergence`; costs a copy of the state for each epoch.
+      checkpoint: a folder, or a `Checkpoint` that also says how often: the training is kept
+        there, and goes on from there when it is started again with the same arguments, to the
+        same bits as if it had never stopped. `epochs` may then be more. The callback sees what
+        was reached before once more.
+      mesh: devices, as of `jax.make_mesh`, among which each mini-batch is split; the parameters are
+        on each. Equal to one device but for rounding.
       **hyperparameters: those of `optimizer`, `learning_rate` first (the book's η). Another
         number never compiles anew.
 
@@ -93,7 +95,8 @@ def fit(
       A `Run`: `params`, `history`, and the `state` from which training could go on.
 
     Raises:
-      ValueError: before anything compiles, where an argument is wrong: it says which and why.
+      ValueError: before anything is trained, where an argument is wrong: it says which and why;
+        where the checkpoints are of other settings, or another process's.
 
     >>> import nnjax
     >>> data = nnjax.load("digits")
@@ -103,96 +106,67 @@ def fit(
     True
     """
     epochs, batch_size = check_arguments(key, data, epochs, batch_size)
-    method = make_optimizer(optimizer, hyperparameters)
+    method, keep = make_optimizer(optimizer, hyperparameters), as_checkpoint(checkpoint)
     for split in (data.train, data.validation, data.test):
         if len(split.labels):
             check_fits(objective, params, *split, data.num_classes)
 
-    training, validation, test = jax.device_put((data.train, data.validation, data.test))
-    state = start(key, params, method)
-    arguments = (training.images, training.labels, objective, method, batch_size)
-    epoch.lower(state, *arguments).compile()  # ahead of the first epoch's clock
+    place, spread = jax.device_put, whole
+    if mesh is not None:
+        mesh = with_auto_axes(mesh)
+        place, spread = partial(put, sharding=everywhere(mesh)), Spread(mesh)
+    training, validation, test = place((data.train, data.validation, data.test))
+    arguments = *training, objective, method, batch_size
+    trainer = _Trainer(arguments, spread, callback, stop_on_nan, locate_nan)
 
-    run = None
-    for state, history in descend(
-        state,
-        lambda state: epoch(state, *arguments),
-        lambda params, cost: score(params, cost, objective, validation, test),
-        epochs,
-    ):
-        run = Run(state, history)
-        if callback and callback(Run(jax.tree.map(jnp.copy, state), history)):
-            break
-        if stop_on_nan and history.diverged_at >= 0:
-            break
-    assert run is not None  # there was one epoch at least
-    return run
+    def settings():
+        # As for one device: the number of devices may change between a start and the next.
+        program = epoch.lower(start(key, params, method), *data.train, *arguments[2:]).as_text()
+        told = settings_of(key, data, batch_size, objective=objective, optimizer=method.factory)
+        told |= {name: described(value) for name, value in (*method.options, *method.numbers.items())}
+        told |= {"initial parameters": digest(params), "numbers of the objective": digest(objective)}
+        return told | {PROGRAM: digest(program)}
 
-
-def descend(
-    state: TrainState,
-    advance: Callable[[TrainState], tuple[TrainState, Any]],
-    measure: Callable[[Any, Any], tuple[Any, Any, Any]],
-    epochs: int,
-) -> Iterator[tuple[TrainState, History]]:
-    """The host's loop over epochs: the state after each, and the history up to it.
-
-    Serves one network and a population alike: what `advance` and `measure` return for each of
-    many networks, the history holds in columns with a network axis after the epoch axis.
-
-    Args:
-      state: consumed, as each state that is yielded is by the next epoch.
-      advance: the state after one epoch more, and its mean cost.
-      measure: of parameters and cost, the right answers of validation and test, and whether all
-        is finite.
-    """
-    columns, diverged_at = (), np.array(-1)
-    for e in range(epochs):
-        began = time.perf_counter()
-        state, cost = jax.block_until_ready(advance(state))
-        seconds = time.perf_counter() - began
-        *counts, finite = map(np.asarray, measure(state.params, cost))
-        values = np.asarray(cost, np.float64), *counts, np.asarray(seconds)
-        columns = columns or tuple(np.zeros((epochs, *v.shape), v.dtype) for v in values)
-        for column, value in zip(columns, values, strict=True):
-            column[e] = value
-        diverged_at = np.where((diverged_at < 0) & ~finite, e, diverged_at)
-        cost, validation_correct, test_correct, taken = (column[: e + 1] for column in columns)
-        yield state, History(cost, validation_correct, test_correct, taken, diverged_at[()])
+    with kept(keep, settings) as checkpoints:
+        state, history = descend(
+            place(start(key, params, method)),
+            trainer.advance,
+            lambda params, cost: score(params, cost, objective, validation, test, spread),
+            epochs,
+            lambda state: epoch.lower(state, *arguments, spread).compile(),
+            trainer.after,
+            checkpoints=checkpoints,
+            place=place,
+        )
+    return Run(state, history, trainer.divergence)
 
 
-@jax.jit
-def score(
-    params: Any, cost: Array, objective: Objective, validation: Split, test: Split
-) -> tuple[Array, Array, Array]:
-    """The right answers of validation and test, and whether parameters and cost are all finite."""
+@dataclass
+class _Trainer:
+    """What `fit` does for an epoch and after it."""
 
-    def count(split):
-        return jnp.int32(count_correct(params, *split, objective) if len(split.labels) else 0)
+    arguments: tuple[Any, ...]
+    spread: Callable
+    callback: Callable[[Run], bool | None] | None
+    stop_on_nan: bool
+    locate_nan: bool
+    divergence: Divergence | None = None
+    _before: TrainState | None = None
 
-    leaves = [x for x in jax.tree.leaves((cost, params)) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
-    return count(validation), count(test), finite
+    def advance(self, state: TrainState) -> tuple[TrainState, Array]:
+        if self.locate_nan:
+            self._before = _copy(state)
+        return epoch(state, *self.arguments, self.spread)
+
+    def after(self, state: TrainState, history: History) -> bool:
+        """Whether training is to end."""
+        diverged = history.diverged_at >= 0
+        if diverged and self._before is not None and self.divergence is None:
+            found = first_bad(self._before, *self.arguments, spread=self.spread)
+            self.divergence = found and Divergence(int(history.diverged_at), *found)
+        done = self.callback and self.callback(Run(_copy(state), history, self.divergence))
+        return bool(done or (self.stop_on_nan and diverged))
 
 
-def check_arguments(key: Any, data: Any, epochs: Any, batch_size: Any) -> tuple[int, int]:
-    """Epochs and batch size as ints; a ValueError where any of what `fit` and `sweep` share is wrong."""
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
-        raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), not {key!r}")
-    if not isinstance(data, Dataset):
-        raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
-    return whole_number("epochs", epochs), whole_number("batch_size", batch_size, len(data.train.labels))
-
-
-def whole_number(name: str, value: Any, most: int | None = None) -> int:
-    """`value` as an int of 1 or more; a ValueError, naming it, where it is none."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
-    if number < 1 or (most is not None and number > most):
-        bounds = "1 or more" if most is None else f"from 1 to {most}, the number of training examples"
-        raise ValueError(f"{name} must be {bounds}, not {number}")
-    return number
+def _copy(state: TrainState) -> TrainState:
+    return jax.tree.map(jnp.copy, state)

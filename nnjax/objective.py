@@ -129,20 +129,28 @@ def as_target(label: Array, code: Code, n_out: int, dtype: jnp.dtype) -> Array:
     return (label if label.ndim else code.encode(label, n_out)).astype(dtype)
 
 
+def whole(f: Callable, *batch: Array) -> Any:
+    """`f` of a whole mini-batch: where `parallel` has a part of it worked out on each device."""
+    return f(*batch)
+
+
 def mean_cost(
     params: Any,
     objective: Objective,
     images: Num[Array, "m pixels"],
     labels: Num[Array, "m ..."],
     key: Array,
+    spread: Callable = whole,
 ) -> Float[Array, ""]:
     """C of a mini-batch: the mean over its examples of the cost, plus the penalty.
 
     With the quadratic cost this is 1/(2m) Σ_x ‖y(x) − a‖², the book's equation 6.
     """
-    outputs, cost = _in_two(objective, images, labels, key, float_dtype(params))
+    output, cost = _of_one(objective, float_dtype(params))
+    keys = jax.random.split(key, len(images))
+    each = jax.vmap(lambda image, label, key: cost(output(params, image, key), label))
     penalty = 0 if objective.penalty is None else objective.penalty(params)
-    return cost(outputs(params)) + penalty
+    return jnp.mean(spread(each, images, labels, keys)) + penalty
 
 
 def gauss_newton_product(
@@ -152,6 +160,7 @@ def gauss_newton_product(
     images: Num[Array, "m pixels"],
     labels: Num[Array, "m ..."],
     key: Array,
+    spread: Callable = whole,
 ) -> Any:
     """G v = Jᵀ H J v for a mini-batch: its cost's curvature along `direction`, never the matrix.
 
@@ -160,26 +169,30 @@ def gauss_newton_product(
     taken to be linear in its parameters (Schraudolph, *Fast curvature matrix-vector products*,
     2002). Costs about as much as two gradients.
     """
-    outputs, cost = _in_two(objective, images, labels, key, float_dtype(params))
-    a, jv = jax.jvp(outputs, (params,), (direction,))
-    hjv = jax.jvp(jax.grad(cost), (a,), (jv,))[1]
-    return jax.vjp(outputs, params)[1](hjv)[0]
-
-
-def _in_two(objective: Objective, images: Array, labels: Array, key: Array, dtype: jnp.dtype) -> tuple:
-    """A mini-batch's mean cost as two functions: parameters to outputs, outputs to cost."""
+    output, cost = _of_one(objective, float_dtype(params))
     keys = jax.random.split(key, len(images))
 
     def outputs(params):
-        return jax.vmap(lambda image, k: objective.forward(params, as_input(image, dtype), k))(images, keys)
+        return spread(jax.vmap(lambda image, key: output(params, image, key)), images, keys)
 
-    def cost(outputs):
-        def of_one(output, label):
-            return objective.cost(output, as_target(label, objective.code, output.size, dtype))
+    def mean(a):
+        return jnp.mean(spread(jax.vmap(cost), a, labels))
 
-        return jnp.mean(jax.vmap(of_one)(outputs, labels))
+    a, jv = jax.jvp(outputs, (params,), (direction,))
+    hjv = jax.jvp(jax.grad(mean), (a,), (jv,))[1]
+    return jax.vjp(outputs, params)[1](hjv)[0]
 
-    return outputs, cost
+
+def _of_one(objective: Objective, dtype: jnp.dtype) -> tuple[Callable, Callable]:
+    """The output for one image, and the cost of one output."""
+
+    def output(params, image, key):
+        return objective.forward(params, as_input(image, dtype), key)
+
+    def cost(output, label):
+        return objective.cost(output, as_target(label, objective.code, output.size, dtype))
+
+    return output, cost
 
 
 def check_fits(

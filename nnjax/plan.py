@@ -165,6 +165,7 @@ def make_chunks(
     batch_size: int,
     shared_batches: bool,
     at_once: int | None,
+    devices: int = 1,
 ) -> Iterator[Chunk]:
     """All networks of the cells, program by program and as many at once as caches and memory allow."""
     own_batches = 0 if shared_batches else bytes_of(data.train)
@@ -175,7 +176,7 @@ def make_chunks(
         fit = MEMORY // used
         if jax.default_backend() == "cpu":
             fit = min(fit, CACHE // kept)
-        for some in cut(networks, at_once or max(1, fit)):
+        for some in cut(networks, at_once or devices * max(1, fit)):
             yield Chunk(some, padded)
 
 

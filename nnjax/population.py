@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Num
 
-from nnjax import train
+from nnjax import parallel, train
 from nnjax.network import Layer, Params, sizes_of
 from nnjax.objective import Objective
 from nnjax.optimizers import Optimizer
@@ -99,7 +100,7 @@ def start(key: Array, params: Any, optimizers: Any) -> TrainState:
     return jax.vmap(train.start, in_axes=(axes.key, 0, 0), out_axes=axes)(key, params, optimizers)
 
 
-@partial(jax.jit, static_argnames="batch_size", donate_argnames="states")
+@partial(jax.jit, static_argnames=("batch_size", "mesh"), donate_argnames="states")
 def epoch(
     states: TrainState,
     images: Num[Array, "n pixels"],
@@ -107,20 +108,36 @@ def epoch(
     objectives: Objective,
     optimizers: Optimizer | Masked,
     batch_size: int,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Float[Array, " networks"]]:
     """`train.epoch` for every network of a population; `states` is donated.
 
     Args:
       states: as `start` gives it; with one key the networks share each epoch's mini-batches.
       objectives, optimizers: their leaves have a leading axis too, a value for each network.
+      mesh: devices that share the networks, whose number theirs must divide.
 
     Returns:
       The states after the epoch, and each network's mean cost over the epoch's examples.
     """
     axes = _axes(states.key.ndim == 0)
-    return jax.vmap(
-        partial(train.epoch, batch_size=batch_size), in_axes=(axes, None, None, 0, 0), out_axes=(axes, 0)
-    )(states, images, labels, objectives, optimizers)
+    of_one = partial(train.epoch, batch_size=batch_size)
+    of_all = parallel.vmap(of_one, (axes, None, None, 0, 0), (axes, 0), mesh)
+    return of_all(states, images, labels, objectives, optimizers)
+
+
+def place(states: TrainState, mesh: Mesh | None) -> TrainState:
+    """A population's states on the device, or each network on its device of a mesh."""
+    if mesh is None:
+        return jax.device_put(states)
+    everywhere, along = parallel.everywhere(mesh), parallel.along(mesh)
+    axes = _axes(states.key.ndim == 0)
+    return TrainState(
+        *(
+            parallel.put(part, everywhere if axis is None else along)
+            for part, axis in zip(states, axes, strict=True)
+        )
+    )
 
 
 def sees_padding(

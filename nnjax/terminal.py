@@ -59,17 +59,3 @@ class Display:
 def share(right: int, of: int) -> str:
     """Right answers as a count and as a share of all, for people."""
     return f"{right:,} of {of:,} right ({right / of:.2%})"
-
-
-def summarise(run: Run, data: Dataset, epochs: int) -> int:
-    """Say what was reached, and return the exit code."""
-    history = run.history
-    console.print(f"validation: {share(history.validation_correct[-1], len(data.validation.labels))}")
-    console.print(f"test: {share(history.test_correct[-1], len(data.test.labels))}")
-    console.print(f"{len(history)} epochs in {history.seconds.sum():.1f} s of training")
-    if history.diverged_at >= 0:
-        console.print(f"diverged in epoch {history.diverged_at + 1}: a smaller learning rate usually helps")
-    if len(history) < epochs:
-        console.print(f"interrupted after {len(history)} of {epochs} epochs")
-        return INTERRUPTED
-    return 0

@@ -5,15 +5,17 @@ examples, the second is folded with the step's number to make the key that `obje
 sees, split once more for the examples. So any epoch of any run can be had again on its own.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from nnjax.objective import Objective, gauss_newton_product, mean_cost
+from nnjax.objective import Objective, gauss_newton_product, mean_cost, whole
 from nnjax.optimizers import Optimizer
 
 
@@ -48,30 +50,33 @@ def step(
     key: Array,
     objective: Objective,
     optimizer: Optimizer,
+    spread: Callable = whole,
 ) -> tuple[Any, optax.OptState, Float[Array, ""]]:
     """One step of gradient descent on one mini-batch: w → w − (η/m) Σ ∂C_x/∂w for plain SGD.
 
     Args:
       images: (m, pixels), uint8 or float; the book's equations 20 and 21 average over m.
       labels: (m,) integers, or (m, n_out) targets.
+      spread: how the mini-batch is worked out: as a whole, or by the devices of a mesh.
 
     Returns:
       The new parameters and optimizer state, and the mini-batch's cost before the step.
     """
+    batch = objective, images, labels, key, spread
 
     # optax's line searches insist that value_fn takes what is passed beside it.
     def cost_of(params, curvature=None):
-        return mean_cost(params, objective, images, labels, key)
+        return mean_cost(params, *batch)
 
     cost, grads = jax.value_and_grad(cost_of)(params)
     params, opt_state = optimizer.apply(
         grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of,
-        curvature=lambda v: gauss_newton_product(params, v, objective, images, labels, key),
+        curvature=lambda v: gauss_newton_product(params, v, *batch),
     )  # fmt: skip
     return params, opt_state, cost
 
 
-@partial(jax.jit, static_argnames="batch_size", donate_argnames="state")
+@partial(jax.jit, static_argnames=("batch_size", "spread"), donate_argnames="state")
 def epoch(
     state: TrainState,
     images: Num[Array, "n pixels"],
@@ -79,6 +84,7 @@ def epoch(
     objective: Objective,
     optimizer: Optimizer,
     batch_size: int,
+    spread: Callable = whole,
 ) -> tuple[TrainState, Float[Array, ""]]:
     """Shuffle, cut into mini-batches, and take one step for each: one compiled program.
 
@@ -88,6 +94,24 @@ def epoch(
     Returns:
       The state after the epoch, and the mean cost over its examples, each as its step saw it.
     """
+    arguments = images, labels, objective, optimizer, batch_size, spread
+    state, costs = _watched(state, *arguments, lambda params, cost: cost)
+    rest = len(images) % batch_size
+    total = jnp.sum(costs) * batch_size - (costs[-1] * (batch_size - rest) if rest else 0)
+    return state, total / len(images)
+
+
+def _watched(
+    state: TrainState,
+    images: Array,
+    labels: Array,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    spread: Callable,
+    watch: Callable[[Any, Array], Any],
+) -> tuple[TrainState, Any]:
+    """The state after an epoch, and what `watch` sees of parameters and cost at each step."""
     order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
     order = jax.random.permutation(order_key, len(images))
     # Shuffling once, as bytes, is cheaper than gathering rows step by step.
@@ -98,18 +122,55 @@ def epoch(
         params, opt_state = carry
         i, (images, labels) = batch
         key = jax.random.fold_in(steps_key, i)
-        params, opt_state, cost = step(params, opt_state, images, labels, key, objective, optimizer)
-        return (params, opt_state), cost
+        params, opt_state, cost = step(params, opt_state, images, labels, key, objective, optimizer, spread)
+        return (params, opt_state), watch(params, cost)
 
     def in_batches(a):
         return a[: n_full * batch_size].reshape(n_full, batch_size, *a.shape[1:])
 
     batches = jnp.arange(n_full), jax.tree.map(in_batches, examples)
-    carry, costs = jax.lax.scan(descend, (state.params, state.opt_state), batches)
-    total = jnp.sum(costs) * batch_size
+    carry, seen = jax.lax.scan(descend, (state.params, state.opt_state), batches)
     if n_rest:
         rest = jax.tree.map(lambda a: a[-n_rest:], examples)
-        carry, cost = descend(carry, (n_full, rest))
-        total += cost * n_rest
+        carry, last = descend(carry, (n_full, rest))
+        seen = jax.tree.map(lambda all, one: jnp.append(all, one), seen, last)
     params, opt_state = carry
-    return TrainState(params, opt_state, state.key, state.epoch + 1), total / len(images)
+    return TrainState(params, opt_state, state.key, state.epoch + 1), seen
+
+
+def first_bad(
+    state: TrainState,
+    images: Num[Array, "n pixels"],
+    labels: Num[Array, "n ..."],
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    spread: Callable = whole,
+) -> tuple[int, str] | None:
+    """Where the epoch after `state` diverges: the step, from 0, and what is first not finite there.
+
+    That is the path of a leaf, such as `params[0].w`, or `cost`; None where all stays finite.
+    `state` is not consumed.
+    """
+    finite = _finite(state, images, labels, objective, optimizer, batch_size, spread)
+    bad = {jax.tree_util.keystr(path): ~np.asarray(each) for path, each in jax.tree.leaves_with_path(finite)}
+    steps = {name: int(each.argmax()) for name, each in bad.items() if each.any()}
+    if not steps:
+        return None
+    name = min(steps, key=lambda name: steps[name])
+    return steps[name], name.removeprefix(".")
+
+
+class _Finite(NamedTuple):
+    params: Any
+    cost: Any
+
+
+@partial(jax.jit, static_argnames=("batch_size", "spread"))
+def _finite(state, images, labels, objective, optimizer, batch_size, spread) -> _Finite:
+    """Whether each leaf of the parameters, and the cost, is finite at each step of an epoch."""
+
+    def watch(params, cost):
+        return jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), _Finite(params, cost))
+
+    return _watched(state, images, labels, objective, optimizer, batch_size, spread, watch)[1]

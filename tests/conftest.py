@@ -10,7 +10,8 @@ import pytest
 import nnjax
 from experiments import catalog
 from experiments.evidence import Flags
-from nnjax import cli
+from nnjax import cli, grid, loop
+from nnjax.descent import descend
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -44,6 +45,19 @@ def _users_models(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("share")))
         yield
+
+
+@pytest.fixture
+def advanced(monkeypatch):
+    """Gathers an item for each epoch that `fit` and `sweep` train, those gone on with left out."""
+    epochs = []
+
+    def counting(state, advance, *rest, **more):
+        return descend(state, lambda state: epochs.append(None) or advance(state), *rest, **more)
+
+    monkeypatch.setattr(loop, "descend", counting)
+    monkeypatch.setattr(grid, "descend", counting)
+    return epochs
 
 
 @pytest.fixture

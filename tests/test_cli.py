@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -166,10 +167,13 @@ def test_auto_without_mnist_says_that_it_takes_the_digits(run, capsys, tmp_path,
 
 def test_divergence_is_said(run, capsys):
     options = ["--cost", "softmax_cross_entropy", "--activation", "relu", "--learning-rate", 1e30]
-    assert run(*TRAIN, *options, "--json", "r.json") == 0
-    assert "diverged in epoch 1:" in capsys.readouterr().out
+    assert run(*TRAIN, *options, "--json", "r.json", "--save", "m.st") == 4
+    out = capsys.readouterr().out
+    assert re.search(r"diverged in epoch 1, step \d+: params\[\d\]\.[wb] is not finite", out)
+    assert "smaller learning rate" in out
     assert record()["history"]["diverged_at"] == 0
     assert None in record()["history"]["cost"]
+    assert not os.path.exists("m.st")
 
 
 # --- in a process of its own ---

@@ -15,7 +15,7 @@ from nnjax.evaluate import confusion, count_correct
 from nnjax.network import Params, sizes_of
 from nnjax.objective import Objective, check_fits
 from nnjax.runs import Model, read_model
-from nnjax.terminal import console, share, summarise
+from nnjax.terminal import console, share
 
 
 @dataclass
@@ -68,8 +68,11 @@ class Baselines:
                 raise ValueError(f"{self.model} answers {model.code}: it does not say which label it is")
             return self._compare(model.params, model.objective, data)
         data = load(self.dataset or "auto", self.data_dir)
-        run = Train(epochs=self.epochs, seed=self.seed).fit(data)
-        return summarise(run, data, self.epochs) or self._compare(run.params, Objective(), data)
+        reached = Train(epochs=self.epochs, seed=self.seed).fit(data)
+        code = reached.told(data, self.epochs, "start again to compare")
+        if code or reached.good is None:
+            return code
+        return self._compare(reached.good.params, Objective(), data)
 
     def _compare(self, params: Params, objective: Objective, data: Dataset) -> int:
         from nnjax import baselines  # not above: it imports scikit-learn, which takes a second

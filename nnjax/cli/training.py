@@ -1,24 +1,35 @@
 """`nnjax train`."""
 
+import contextlib
+import shlex
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
+from nnjax.cli.reached import Reached
+from nnjax.cli.signals import ending_after_the_epoch
 from nnjax.codes import CODES
 from nnjax.data import Dataset, load
 from nnjax.files import check_writable, make_folder
-from nnjax.loop import Run, fit
+from nnjax.loop import fit
 from nnjax.names import choose
 from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, identity, init, sigmoid
 from nnjax.objective import COSTS, Dense, Objective, quadratic
 from nnjax.optimizers import OPTIMIZERS
-from nnjax.runs import environment, save, write_record
+from nnjax.parallel import connect, first_then_others
+from nnjax.runs import Checkpoint, environment, save, write_record
 from nnjax.runs.folder import model_folder, place_of
-from nnjax.terminal import Display, console, summarise
+from nnjax.terminal import Display, console
+
+# What may differ between two trainings of the same model.
+NOT_OF_THE_MODEL = (
+    *("save", "keep", "json", "data_dir", "checkpoint", "checkpoint_seconds", "data_parallel"),
+    *("distributed", "coordinator", "processes", "process_id", "heartbeat"),
+)
 
 
 @dataclass
@@ -56,31 +67,55 @@ class Train:
     json: Path | None = None
     """Write settings, history and environment to this file."""
 
-    def run(self) -> int:
-        settings = self._settings()
-        self._check_paths()
-        console.print(f"loading {self.dataset}")
-        data = load(self.dataset, self.data_dir)
-        run = self.fit(data)
-        told = {k: v for k, v in asdict(self).items() if k not in ("save", "keep", "json", "data_dir")}
-        told |= {"dataset": data.name, "learning_rate": settings["learning_rate"]}
-        told |= {"epochs": len(run.history)}  # fewer than asked for after Ctrl-C, and then another model
-        self._write(run, settings["objective"], data, told, self.save or self._place(told))
-        return summarise(run, data, self.epochs)
+    checkpoint: Path | None = None
+    """A folder to keep the training in as it goes: started again, it goes on from there, bit for bit."""
+    checkpoint_seconds: float = 10.0
+    """How often it is kept."""
+    data_parallel: bool = False
+    """Split each mini-batch among all devices."""
+    distributed: bool = False
+    """And among processes that were started alike; they are told apart by the next three or by Slurm."""
+    coordinator: str | None = None
+    """Host and port of the first process; by default $JAX_COORDINATOR_ADDRESS."""
+    processes: int | None = None
+    """How many there are; by default $JAX_NUM_PROCESSES."""
+    process_id: int | None = None
+    """Which of them this is, from 0; by default $JAX_PROCESS_ID."""
+    heartbeat: int = 30
+    """Seconds after which a process that is silent counts as dead, and the others end."""
 
-    def fit(self, data: Dataset) -> Run:
-        """Train on `data`, showing how it goes, until done or interrupted."""
+    def run(self) -> int:
+        self._settings()
+        self._check_paths()
+        if self.distributed:
+            connect(self.coordinator, self.processes, self.process_id, self.heartbeat)
+            console.quiet = jax.process_index() > 0
+        console.print(f"loading {self.dataset}")
+        data = first_then_others(lambda: load(self.dataset, self.data_dir))
+        reached = self.fit(data)
+        if jax.process_index() == 0:
+            self._write(reached, data)
+        go_on = f"to go on: {self._command()}" if self.checkpoint else "with --checkpoint it could go on"
+        return reached.told(data, self.epochs, go_on)
+
+    def fit(self, data: Dataset) -> Reached:
+        """Train on `data`, showing how it goes, until done, diverged or interrupted."""
         settings = self._settings()
         n_out = settings["objective"].code.outputs(data.num_classes)
         sizes = (data.train.images.shape[1], *self.hidden, n_out)
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
         params = init(init_key, sizes, choose("initial weights", self.initial_weights, INITIAL_WEIGHTS))
         console.print(f"{data.name}: training {list(sizes)} on {len(data.train.labels):,} images")
-        with Display(self.epochs, data) as display:
-            return _fit_until_interrupted(display.show, (fit_key, params, data), **settings)
+        with Display(self.epochs, data) as display, ending_after_the_epoch() as ending:
+            reached = Reached(display.show, ending)
+            with contextlib.suppress(KeyboardInterrupt):
+                fit(fit_key, params, data, mesh=self._mesh(), callback=reached.see, **settings)
+        if reached.run is None:
+            raise KeyboardInterrupt
+        return reached
 
     def _settings(self) -> dict[str, Any]:
-        """What `nnjax.fit` is to be called with; a ValueError where a name or the seed is wrong."""
+        """What `nnjax.fit` is to be called with, but devices; a ValueError where one is wrong."""
         variant = choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("initial weights", self.initial_weights, INITIAL_WEIGHTS)
         if not 0 <= self.seed < 2**32:
@@ -90,6 +125,9 @@ class Train:
             "optimizer": variant.factory,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
+            "stop_on_nan": True,
+            "locate_nan": True,
+            "checkpoint": self.checkpoint and Checkpoint(self.checkpoint, self.checkpoint_seconds),
             "learning_rate": variant.learning_rate if self.learning_rate is None else self.learning_rate,
         }
 
@@ -110,43 +148,50 @@ class Train:
             return None
         return place_of(settings)
 
-    def _write(
-        self, run: Run, objective: Objective, data: Dataset, settings: dict[str, Any], place: Path | None
-    ) -> None:
-        if place:
+    def _write(self, reached: Reached, data: Dataset) -> None:
+        """Write the model of the last good epoch, and the record."""
+        told = {k: v for k, v in asdict(self).items() if k not in NOT_OF_THE_MODEL}
+        told |= {"dataset": data.name, "learning_rate": self._settings()["learning_rate"]}
+        good, run = reached.good, reached.run
+        told |= {"epochs": len(good.history) if good else 0}  # another number, another model
+        place = (self.save or self._place(told)) if good else None
+        if good and place:
             try:
-                save(place, run.params, objective, data, settings)
+                save(place, good.params, self._objective(), data, told)
             except OSError as error:
                 if self.save:
                     raise
                 warnings.warn(f"the model is not kept: {error}", stacklevel=2)
                 place = None
-        if self.json:
-            write_record(self.json, {"settings": settings, "history": asdict(run.history)} | environment())
+        if self.json and run:
+            record = {"settings": told, "history": asdict(run.history), "divergence": run.divergence}
+            write_record(self.json, record | environment())
         # Only now, with all in files: where a pipe's reader has left, printing ends the command.
         if place:
             console.print(f"model in {place}: nnjax evaluate {place}")
         if self.json:
             console.print(f"record in {self.json}")
 
+    def _mesh(self) -> Mesh | None:
+        """All devices, of all processes, where they are to share the work."""
+        split = self.data_parallel or self.distributed
+        return jax.make_mesh((jax.device_count(),), ("data",)) if split else None
+
+    def _command(self) -> str:
+        """The command line that is this one."""
+        told = []
+        for field in fields(self):
+            value, flag = getattr(self, field.name), field.name.replace("_", "-")
+            if value == field.default:
+                continue
+            if isinstance(value, bool):
+                told.append(f"--{flag}" if value else f"--no-{flag}")
+            else:
+                told += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+        return shlex.join(["nnjax", "train", *told])
+
     def _objective(self) -> Objective:
         cost = choose("cost", self.cost, COSTS)
         activation = choose("activation", self.activation, ACTIVATIONS)
         output = sigmoid if cost is quadratic else identity
         return Objective(Dense(activation, output), cost, choose("output code", self.output_code, CODES))
-
-
-def _fit_until_interrupted(show: Callable[[Run], None], arguments: tuple, **settings: Any) -> Run:
-    """What `fit` returns, or after Ctrl-C the whole epochs that it reached, where there are any."""
-    reached: list[Run] = []
-
-    def keep(run: Run) -> None:
-        reached[:] = [run]
-        show(run)
-
-    try:
-        return fit(*arguments, callback=keep, **settings)
-    except KeyboardInterrupt:
-        if not reached:
-            raise
-        return reached[0]

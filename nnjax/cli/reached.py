@@ -1,0 +1,47 @@
+"""What a training on the command line has reached: seen epoch by epoch, and told at the end."""
+
+from collections.abc import Callable
+
+from nnjax.cli.signals import Ending
+from nnjax.data import Dataset
+from nnjax.loop import Run
+from nnjax.terminal import console, share
+
+DIVERGED = 4
+
+
+class Reached:
+    """The run after its last epoch, and after the last one from which all was finite."""
+
+    def __init__(self, show: Callable[[Run], None], ending: Ending):
+        self._show, self._ending = show, ending
+        self.run: Run | None = None
+        self.good: Run | None = None
+
+    def see(self, run: Run) -> bool:
+        """The callback of `fit`: whether it is to end."""
+        self.run = run
+        if run.history.diverged_at < 0:
+            self.good = run
+        self._show(run)
+        return self._ending.signal is not None
+
+    def told(self, data: Dataset, epochs: int, go_on: str) -> int:
+        """Say what was reached and, where it ended early, how to `go_on`; return the exit code."""
+        assert self.run is not None
+        history = self.run.history
+        if self.good:
+            best = self.good.history
+            console.print(f"validation: {share(best.validation_correct[-1], len(data.validation.labels))}")
+            console.print(f"test: {share(best.test_correct[-1], len(data.test.labels))}")
+        console.print(f"{len(history)} epochs in {history.seconds.sum():.1f} s of training")
+        if history.diverged_at >= 0:
+            where = f"epoch {history.diverged_at + 1}"
+            if found := self.run.divergence:
+                where += f", step {found.step + 1}: {found.path} is not finite"
+            console.print(f"diverged in {where}. A smaller learning rate usually helps.")
+            return DIVERGED
+        if len(history) < epochs:
+            console.print(f"interrupted after {len(history)} of {epochs} epochs; {go_on}")
+            return self._ending.code
+        return 0

@@ -1,0 +1,165 @@
+"""Several devices, in one process or in several: a mesh, and what lies where on it.
+
+Nothing here adds up or sends by hand: arrays are told where they lie, and XLA works out which
+sums that needs. Each process holds the data set whole.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Has each device of a mesh work out its part of a mini-batch; used inside compiled functions.
+
+    Attributes:
+      mesh: of any shape and names; its axes together split the examples.
+    """
+
+    mesh: Mesh
+
+    def __call__(self, f: Callable, *batch: Any) -> Any:
+        """`f(*batch)`, for an f that treats each example, along the first axis, by itself.
+
+        What the devices do not divide is filled up with copies of the last example, whose results
+        are left out again.
+        """
+        n, parts = len(batch[0]), self.mesh.size
+
+        def split(x):
+            filled = jnp.concatenate([x, jnp.repeat(x[-1:], -n % parts, axis=0)]) if n % parts else x
+            cut = filled.reshape(parts, -1, *x.shape[1:])
+            return jax.lax.with_sharding_constraint(cut, along(self.mesh))
+
+        def join(y):
+            return y.reshape(-1, *y.shape[2:])[:n]
+
+        return jax.tree.map(join, jax.vmap(f)(*jax.tree.map(split, batch)))
+
+
+def with_auto_axes(mesh: Any) -> Mesh:
+    """The mesh with axes on which XLA works out shardings, whichever it has; a ValueError for no mesh."""
+    if not isinstance(mesh, Mesh) or not mesh.size:
+        raise ValueError(
+            f"mesh must be a mesh of devices, such as jax.make_mesh((8,), ('data',)), not {mesh!r}"
+        )
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """Whole on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def along(mesh: Mesh) -> NamedSharding:
+    """A part of the first axis on each device."""
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+
+
+def put(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays that this process holds whole, laid on a mesh; the other processes hold the same ones."""
+
+    def lay(x):
+        if is_key(x):
+            return jax.random.wrap_key_data(lay(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        held = np.asarray(x)
+        return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
+
+    return jax.tree.map(lay, tree)
+
+
+def vmap(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callable:
+    """`jax.vmap`, with the mapped axis shared out among the devices of `mesh`: they never speak.
+
+    Its length must be a multiple of the number of devices.
+    """
+    mapped = jax.vmap(f, in_axes, out_axes)
+    if mesh is None:
+        return mapped
+
+    def specs(axes):
+        parts = PartitionSpec(mesh.axis_names)
+        return jax.tree.map(
+            lambda axis: PartitionSpec() if axis is None else parts, axes, is_leaf=lambda axis: axis is None
+        )
+
+    return jax.shard_map(
+        mapped, mesh=mesh, in_specs=specs(in_axes), out_specs=specs(out_axes), check_vma=False
+    )
+
+
+def is_key(x: Any) -> bool:
+    """Whether `x` is a typed key, or an array of them."""
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def plain(x: Any) -> np.ndarray:
+    """An array as NumPy has it, whole in each process; a key as its numbers."""
+    if is_key(x):
+        return plain(jax.random.key_data(x))
+    if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+        from jax.experimental.multihost_utils import process_allgather
+
+        return np.asarray(process_allgather(x, tiled=True))
+    return np.asarray(x)
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether `flag` is true in any of the processes that train together: one answer for all."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental.multihost_utils import process_allgather
+
+    return bool(np.any(process_allgather(np.asarray(flag))))
+
+
+def first_then_others(f: Callable[[], Any]) -> Any:
+    """`f()` in process 0, and when it is done in the others: for what leaves files that they find."""
+    if jax.process_index() > 0:
+        anywhere(False)
+        return f()
+    result = f()
+    anywhere(False)
+    return result
+
+
+def connect(coordinator: str | None, processes: int | None, process_id: int | None, heartbeat: int) -> None:
+    """Join the processes that train together, before anything else is computed.
+
+    What is None, the environment says: `$JAX_COORDINATOR_ADDRESS`, `$JAX_NUM_PROCESSES` and
+    `$JAX_PROCESS_ID`, or what Slurm, Open MPI or a TPU pod say of themselves.
+
+    Args:
+      coordinator: host and port of process 0.
+      processes: how many there are.
+      process_id: which of them this one is, from 0.
+      heartbeat: seconds after which a silent process counts as dead, and the others are ended.
+
+    Raises:
+      ValueError: it cannot be known which processes there are, or they do not come together.
+    """
+    processes = _from_environment("JAX_NUM_PROCESSES", processes)
+    process_id = _from_environment("JAX_PROCESS_ID", process_id)
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id, heartbeat_timeout_seconds=heartbeat)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"the processes cannot come together ({error}): say --coordinator HOST:PORT --processes N "
+            "--process-id 0 to N-1, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+        ) from error
+
+
+def _from_environment(name: str, given: int | None) -> int | None:
+    told = os.environ.get(name)
+    if given is not None or told is None:
+        return given
+    if not told.isdigit():
+        raise ValueError(f"{name} must be a whole number, not {told!r}")
+    return int(told)
