@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset, Split
 from nnjax.evaluate import right
-from nnjax.objective import Objective, whole
+from nnjax.objective import Objective, Whole, whole
 from nnjax.parallel import anywhere, is_key, plain
 from nnjax.runs.checkpoints import Checkpoints
 from nnjax.runs.claims import described, digest
@@ -123,7 +123,7 @@ def score(
     objective: Objective,
     validation: Split,
     test: Split,
-    spread: Callable = whole,
+    spread: Whole = whole,
 ) -> tuple[Array, Array, Array]:
     """The right answers of validation and test, and whether parameters and cost are all finite."""
 

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.descent import History, check_arguments, descend, score, settings_of
-from nnjax.objective import Objective, check_fits, whole
+from nnjax.objective import Objective, Whole, check_fits, whole
 from nnjax.optimizers import Factory, make_optimizer
 from nnjax.parallel import Spread, everywhere, put, with_auto_axes
 from nnjax.runs.checkpoints import Checkpoint, as_checkpoint, kept
@@ -146,7 +146,7 @@ class _Trainer:
     """What `fit` does for an epoch and after it."""
 
     arguments: tuple[Any, ...]
-    spread: Callable
+    spread: Whole
     callback: Callable[[Run], bool | None] | None
     stop_on_nan: bool
     locate_nan: bool

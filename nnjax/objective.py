@@ -129,9 +129,20 @@ def as_target(label: Array, code: Code, n_out: int, dtype: jnp.dtype) -> Array:
     return (label if label.ndim else code.encode(label, n_out)).astype(dtype)
 
 
-def whole(f: Callable, *batch: Array) -> Any:
-    """`f` of a whole mini-batch: where `parallel` has a part of it worked out on each device."""
-    return f(*batch)
+@dataclass(frozen=True)
+class Whole:
+    """How a mini-batch is worked out: as a whole. `parallel.Spread` gives each device a part of it."""
+
+    def __call__(self, f: Callable, *batch: Array) -> Any:
+        """`f(*batch)`, for an f that treats each example by itself."""
+        return f(*batch)
+
+    def everywhere(self, tree: Any) -> Any:
+        """`tree`, whole on every device."""
+        return tree
+
+
+whole = Whole()
 
 
 def mean_cost(
@@ -140,7 +151,7 @@ def mean_cost(
     images: Num[Array, "m pixels"],
     labels: Num[Array, "m ..."],
     key: Array,
-    spread: Callable = whole,
+    spread: Whole = whole,
 ) -> Float[Array, ""]:
     """C of a mini-batch: the mean over its examples of the cost, plus the penalty.
 
@@ -160,7 +171,7 @@ def gauss_newton_product(
     images: Num[Array, "m pixels"],
     labels: Num[Array, "m ..."],
     key: Array,
-    spread: Callable = whole,
+    spread: Whole = whole,
 ) -> Any:
     """G v = Jᵀ H J v for a mini-batch: its cost's curvature along `direction`, never the matrix.
 

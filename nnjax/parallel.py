@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from nnjax.objective import Whole
+
 
 @dataclass(frozen=True)
-class Spread:
+class Spread(Whole):
     """Has each device of a mesh work out its part of a mini-batch; used inside compiled functions.
 
     Attributes:
@@ -32,16 +34,20 @@ class Spread:
         are left out again.
         """
         n, parts = len(batch[0]), self.mesh.size
+        filled = np.minimum(np.arange(n + -n % parts), n - 1)
 
         def split(x):
-            filled = jnp.concatenate([x, jnp.repeat(x[-1:], -n % parts, axis=0)]) if n % parts else x
-            cut = filled.reshape(parts, -1, *x.shape[1:])
-            return jax.lax.with_sharding_constraint(cut, along(self.mesh))
+            x = self.everywhere(self.everywhere(x)[filled])
+            return jax.lax.with_sharding_constraint(x.reshape(parts, -1, *x.shape[1:]), along(self.mesh))
 
         def join(y):
             return y.reshape(-1, *y.shape[2:])[:n]
 
         return jax.tree.map(join, jax.vmap(f)(*jax.tree.map(split, batch)))
+
+    def everywhere(self, tree: Any) -> Any:
+        """`tree`, whole on every device: what is the same everywhere need not be sent."""
+        return jax.lax.with_sharding_constraint(tree, everywhere(self.mesh))
 
 
 def with_auto_axes(mesh: Any) -> Mesh:

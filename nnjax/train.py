@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from nnjax.objective import Objective, gauss_newton_product, mean_cost, whole
+from nnjax.objective import Objective, Whole, gauss_newton_product, mean_cost, whole
 from nnjax.optimizers import Optimizer
 
 
@@ -50,7 +50,7 @@ def step(
     key: Array,
     objective: Objective,
     optimizer: Optimizer,
-    spread: Callable = whole,
+    spread: Whole = whole,
 ) -> tuple[Any, optax.OptState, Float[Array, ""]]:
     """One step of gradient descent on one mini-batch: w → w − (η/m) Σ ∂C_x/∂w for plain SGD.
 
@@ -84,7 +84,7 @@ def epoch(
     objective: Objective,
     optimizer: Optimizer,
     batch_size: int,
-    spread: Callable = whole,
+    spread: Whole = whole,
 ) -> tuple[TrainState, Float[Array, ""]]:
     """Shuffle, cut into mini-batches, and take one step for each: one compiled program.
 
@@ -108,14 +108,14 @@ def _watched(
     objective: Objective,
     optimizer: Optimizer,
     batch_size: int,
-    spread: Callable,
+    spread: Whole,
     watch: Callable[[Any, Array], Any],
 ) -> tuple[TrainState, Any]:
     """The state after an epoch, and what `watch` sees of parameters and cost at each step."""
     order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
     order = jax.random.permutation(order_key, len(images))
     # Shuffling once, as bytes, is cheaper than gathering rows step by step.
-    examples = images[order], labels[order]
+    examples = spread.everywhere((images[order], labels[order]))
     n_full, n_rest = divmod(len(images), batch_size)
 
     def descend(carry, batch):
@@ -145,7 +145,7 @@ def first_bad(
     objective: Objective,
     optimizer: Optimizer,
     batch_size: int,
-    spread: Callable = whole,
+    spread: Whole = whole,
 ) -> tuple[int, str] | None:
     """Where the epoch after `state` diverges: the step, from 0, and what is first not finite there.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nnjax.parallel import anywhere, is_key, plain
@@ -187,12 +188,14 @@ def _unpacked(packed: np.ndarray, like: Any) -> Any:
     """The pytree that was packed, of the shapes and dtypes of `like`; a ValueError where it is not that."""
     content, place = packed.tobytes(), _SUM
 
-    def next_leaf(shown):
+    def next_leaf(shown) -> Any:
         nonlocal place
         array = plain(shown)
         found = np.frombuffer(content, array.dtype, array.size, place).reshape(array.shape).copy()
         place += array.nbytes
-        return jax.random.wrap_key_data(found, impl=jax.random.key_impl(shown)) if is_key(shown) else found
+        if not is_key(shown):
+            return found
+        return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(shown))
 
     tree = jax.tree.map(next_leaf, like)
     if content[:_SUM] != _sum(tree):

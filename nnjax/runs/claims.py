@@ -81,8 +81,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if names == [PROGRAM]:
         return "the compiled step is another: a function of yours has changed"
-    told = (f"{name} was {before.get(name)} and is {now.get(name)}" for name in names if name != PROGRAM)
-    return "; ".join(told)
+    told = ((name, before.get(name, "unsaid"), now.get(name, "unsaid")) for name in names if name != PROGRAM)
+    return "; ".join(f"{name} was {then} and is {this}" for name, then, this in told)
 
 
 def described(value: Any) -> str:
