@@ -53,9 +53,7 @@ class Spread(Whole):
 def with_auto_axes(mesh: Any) -> Mesh:
     """The mesh with axes on which XLA works out shardings, whichever it has; a ValueError for no mesh."""
     if not isinstance(mesh, Mesh) or not mesh.size:
-        raise ValueError(
-            f"mesh must be a mesh of devices, such as jax.make_mesh((8,), ('data',)), not {mesh!r}"
-        )
+        raise ValueError(f"mesh must be devices, such as jax.make_mesh((8,), ('data',)), not {mesh!r}")
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 

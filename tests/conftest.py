@@ -15,6 +15,7 @@ from nnjax.descent import descend
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 8)  # of one processor, for what is split among devices
 
 ARCHIVES = "NNJAX_MNIST"
 

@@ -55,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"nnjax: error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        told = str(error).partition("\n")[0]
-        errors.print(f"nnjax: error: this machine cannot do that: {told}", markup=False, soft_wrap=True)
+        told = "this machine cannot do that"
+        if jax.distributed.is_initialized():
+            told = "a process was lost: start all of them again, and with --checkpoint training goes on"
+        why = str(error).partition("\n")[0]
+        errors.print(f"nnjax: error: {told}: {why}", markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         errors.print("nnjax: interrupted" + ", nothing was trained" * isinstance(command, Train))

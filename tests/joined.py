@@ -1,0 +1,40 @@
+"""A process for `test_processes.py` that trains with others.
+
+`python tests/joined.py PORT PROCESSES ID FOLDER EPOCHS`: in double precision, kept in FOLDER; process 0 writes what came of it into FOLDER/result.npz.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import nnjax
+from nnjax.parallel import connect, plain
+
+KEY = jax.random.key
+
+
+def trained(folder, epochs, mesh=None, tell=None):
+    """100 steps an epoch; the mini-batches of 12 divide among 2 and 4 processes, the last of 4 too."""
+    digits = nnjax.load("digits")
+    params = nnjax.init(KEY(0), (64, 30, 10))
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
+    checkpoint = folder and nnjax.Checkpoint(folder / "kept", seconds=3600, epochs=1)
+    settings = {"learning_rate": 0.5, "batch_size": 12, "epochs": epochs}
+    return nnjax.fit(KEY(1), params, digits, mesh=mesh, checkpoint=checkpoint, callback=tell, **settings)
+
+
+def numbers(run):
+    return [plain(leaf) for leaf in (*jax.tree.leaves(run.params), run.history.test_correct)]
+
+
+if __name__ == "__main__":
+    port, processes, identity, folder, epochs = sys.argv[1:]
+    connect(f"127.0.0.1:{port}", int(processes), int(identity), heartbeat=10)
+    jax.config.update("jax_enable_x64", True)
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    run = trained(Path(folder), int(epochs), mesh, lambda run: print(len(run.history), flush=True))
+    if jax.process_index() == 0:
+        np.savez(Path(folder) / "result.npz", *numbers(run))

@@ -1,0 +1,123 @@
+"""Several processes train together, are killed, and go on in another number."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import joined
+import nnjax
+from reference import distance
+
+pytestmark = pytest.mark.slow
+HEARTBEAT = 10
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def started(processes, folder, epochs, *, command=None):
+    """Processes that train together; at the end none is left."""
+    port, pipe = free_port(), subprocess.PIPE
+    running = []
+    for i in range(processes):
+        if command:
+            own = ["--coordinator", f"127.0.0.1:{port}", "--processes", processes, "--process-id", i]
+            arguments = ["-m", "nnjax", *command, *own]
+        else:
+            arguments = [Path(joined.__file__), port, processes, i, folder, epochs]
+        arguments = [sys.executable, *map(str, arguments)]
+        running.append(subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)))
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def ended(running):
+    told = [process.communicate(timeout=180) for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), told
+    return told
+
+
+def result(folder):
+    with np.load(folder / "result.npz", allow_pickle=False) as found:
+        return list(found.values())
+
+
+def assert_as_one(folder, epochs):
+    """Equal to one process but for rounding, after some hundreds of steps."""
+    expected = joined.numbers(joined.trained(None, epochs))
+    found = result(folder)
+    assert all(a.dtype == b.dtype for a, b in zip(found, expected, strict=True))
+    assert distance(found[:-1], expected[:-1]) < 1e-9
+    np.testing.assert_array_equal(found[-1], expected[-1])
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_train_as_one_does(processes, tmp_path, x64):
+    with started(processes, tmp_path, 2) as running:
+        ended(running)
+    assert_as_one(tmp_path, 2)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_one_is_killed_the_others_end_and_all_go_on_in_another_number(victim, tmp_path, x64):
+    endless = 100_000
+    with started(3, tmp_path, endless) as running:
+        for line in running[0].stdout:
+            if line == "2\n":
+                break
+        running[victim].kill()
+        since = time.monotonic()
+        codes = [process.wait(timeout=60) for process in running]
+        assert time.monotonic() - since < HEARTBEAT + 15
+    assert all(code != 0 for code in codes)
+    reached = max(int(path.name) for path in (tmp_path / "kept").iterdir() if path.name.isdigit())
+    assert reached >= 1
+    with started(2, tmp_path, reached + 2) as running:
+        told = ended(running)
+    # The newest may be half written: that of the epoch before is gone on from, then.
+    assert int(told[0][0].split("is : 1\n")[1].split()[0]) in (reached, reached - 1)
+    assert_as_one(tmp_path, reached + 2)
+
+
+def test_the_command_trains_with_several_processes(tmp_path):
+    options = [
+        "--dataset",
+        "digits",
+        "--epochs",
+        2,
+        "--save",
+        tmp_path / "m.st",
+        "--json",
+        tmp_path / "r.json",
+    ]
+    with started(2, tmp_path, 2, command=["train", *options, "--distributed"]) as running:
+        told = ended(running)
+    assert "epoch   2 / 2" in told[0][0]
+    assert "epoch" not in told[1][0]  # one speaks, and writes
+    alone = [sys.executable, "-m", "nnjax", "train", *map(str, options[:4]), "--save", tmp_path / "alone.st"]
+    subprocess.run(alone, check=True, stdout=subprocess.PIPE)
+    models = [nnjax.read_model(tmp_path / name) for name in ("m.st", "alone.st")]
+    assert distance(models[0].params, models[1].params) < 1e-3
+
+
+def test_processes_that_do_not_come_together_are_told(tmp_path):
+    command = [sys.executable, "-m", "nnjax", "train", "--dataset", "digits", "--distributed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "say --coordinator HOST:PORT --processes N" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
