@@ -1,6 +1,7 @@
-"""A process for `test_processes.py` that trains with others.
+"""A process for `test_processes.py`, that trains with others in double precision.
 
-`python tests/joined.py PORT PROCESSES ID FOLDER EPOCHS`: in double precision, kept in FOLDER; process 0 writes what came of it into FOLDER/result.npz.
+`python tests/joined.py PORT PROCESSES ID FOLDER EPOCHS` keeps the training in FOLDER; process 0
+writes what came of it into FOLDER/result.npz.
 """
 
 import sys

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,9 +12,13 @@ import warnings
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import tyro
 
 import nnjax
+from nnjax import loop
 from nnjax.cli import training
 
 TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
@@ -176,6 +181,50 @@ def test_divergence_is_said(run, capsys):
     assert not os.path.exists("m.st")
 
 
+def test_the_last_good_model_is_kept_of_what_diverges_later(run, capsys, monkeypatch, digits):
+    """Finite for two epochs, then infinite: the model is that of the second."""
+    epoch, seen = loop.epoch, []
+
+    class Exploding:
+        lower = epoch.lower
+
+        def __call__(self, state, *arguments):
+            state, cost = epoch(state, *arguments)
+            seen.append(state.params[1].b)
+            if len(seen) == 3:
+                state = state._replace(params=jax.tree.map(lambda x: x * jnp.inf, state.params))
+            return jax.tree.map(jnp.copy, state), cost
+
+    monkeypatch.setattr(loop, "epoch", Exploding())
+    assert run("train", "--dataset", "digits", "--epochs", 9, "--save", "m.st", "--json", "r.json") == 4
+    out = capsys.readouterr().out
+    assert "diverged in epoch 3" in out
+    assert "model in m.st" in out
+    assert record()["history"]["diverged_at"] == 2
+    model = nnjax.read_model("m.st")
+    assert model.settings["epochs"] == 2
+    assert np.isfinite(model.params[0].w).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--hidden", "30", "20", "--no-keep", "--learning-rate", "0.5", "--data-parallel"],
+        ["--output-code", "is_digit(9)", "--checkpoint", "a folder", "--checkpoint-seconds", "2.5"],
+    ],
+)
+def test_the_command_that_goes_on_is_the_one_that_was_given(options):
+    given = tyro.cli(training.Train, args=options)
+    assert tyro.cli(training.Train, args=shlex.split(given.command())[2:]) == given
+
+
+def test_a_folder_of_another_training_is_told(run, capsys):
+    assert run(*TRAIN, "--checkpoint", "kept") == 0
+    assert run(*TRAIN, "--checkpoint", "kept", "--learning-rate", 1) == 2
+    assert "learning_rate was 3.0 and is 1.0" in " ".join(capsys.readouterr().err.split())
+
+
 # --- in a process of its own ---
 
 
@@ -203,7 +252,7 @@ def endless(tmp_path):
     """A training that ends only when it is ended: the process, after its third epoch."""
     arguments, environment = command(
         "train", "--dataset", "digits", "--epochs", 100_000, "--save", "m.st", "--json", "r.json",
-        cache=str(tmp_path),
+        "--checkpoint", "kept", cache=str(tmp_path),
     )  # fmt: skip
     pipe = subprocess.PIPE
     # A shell's background job ignores Ctrl-C, and what it starts would inherit that.
@@ -230,6 +279,25 @@ def test_ctrl_c_ends_cleanly_with_what_was_reached(endless):
     assert "Traceback" not in err
     assert "interrupted after" in out
     assert_kept()
+
+
+def test_sigterm_ends_after_the_epoch_and_says_how_to_go_on(endless):
+    endless.send_signal(signal.SIGTERM)
+    out, err = endless.communicate(timeout=60)
+    assert endless.returncode == 128 + signal.SIGTERM, err
+    assert "ending after this epoch" in err
+    assert_kept()
+    reached = len(record()["history"]["cost"])
+    [again] = re.findall("to go on: (.*)", out)
+    words = shlex.split(again)
+    assert words[:2] == ["nnjax", "train"]
+    assert reached in {int(path.name) for path in Path("kept").iterdir() if path.name.isdigit()}
+    words[words.index("--epochs") + 1] = str(reached + 1)
+    arguments, environment = command(*words[1:])
+    again = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+    assert len(record()["history"]["cost"]) == reached + 1
+    # What was reached before is shown once more, and then what is new.
+    assert [int(n) for n in re.findall(r"^epoch +(\d+)", again.stdout, re.M)] == [reached, reached + 1]
 
 
 def test_a_reader_that_leaves_ends_training_with_what_was_reached(endless):

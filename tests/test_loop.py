@@ -6,6 +6,8 @@ import pytest
 
 import nnjax
 import reference
+from nnjax import train
+from nnjax.optimizers import make_optimizer
 
 INIT, KEY = jax.random.key(0), jax.random.key(1)
 
@@ -157,3 +159,24 @@ def test_weakly_typed_params_compile_once_like_all_others(digits, compilations):
     run = fit(digits, params, objective=objective, epochs=3)
     assert sum("epoch" in name for name in compilations) == 1
     assert run.params["b"].dtype == jnp.float32
+
+
+def test_where_a_run_diverged_is_told_on_request(digits):
+    """The cost of the step that is named is not finite, and all before it were."""
+    params = nnjax.init(jax.random.key(0), (64, 30, 10), nnjax.scaled)
+    objective = nnjax.Objective(forward=nnjax.Dense(nnjax.relu, nnjax.identity))
+    settings = {"objective": objective, "learning_rate": 5.0, "epochs": 2}
+    run = nnjax.fit(KEY, params, digits, locate_nan=True, **settings)
+    assert nnjax.fit(KEY, params, digits, **settings).divergence is None
+    assert run.divergence.epoch == run.history.diverged_at == 0
+    assert run.divergence.path == "cost"
+    order_key, steps_key = jax.random.split(jax.random.fold_in(KEY, 0))
+    order = np.asarray(jax.random.permutation(order_key, len(digits.train.labels)))
+    optimizer = make_optimizer(optax.sgd, {"learning_rate": 5.0})
+    opt_state, costs = optimizer.init(params), []
+    for i in range(run.divergence.step + 1):
+        x, y = (jnp.asarray(part[order[10 * i : 10 * i + 10]]) for part in digits.train)
+        key = jax.random.fold_in(steps_key, i)
+        params, opt_state, cost = jax.jit(train.step)(params, opt_state, x, y, key, objective, optimizer)
+        costs.append(cost)
+    assert np.isfinite(costs).tolist() == [True] * run.divergence.step + [False]

@@ -10,7 +10,7 @@ import nnjax
 import reference
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
-from nnjax.train import epoch, start, step
+from nnjax.train import epoch, first_bad, start, step
 
 KEY = jax.random.key(42)
 SGD = make_optimizer(optax.sgd, {"learning_rate": 3.0})
@@ -103,3 +103,35 @@ def test_the_callers_params_survive_donation():
     before = reference.as_numpy(params)
     epoch(start(KEY, params, SGD), images, targets.astype(np.float32), Objective(), SGD, 10)
     assert reference.distance(params, before) == 0
+
+
+@pytest.mark.parametrize("examples", [2000, 2001])
+def test_the_first_bad_step_and_leaf_are_found(examples):
+    """A weight that doubles a step until float32 has no number for it, beside one that stays."""
+
+    def doubling():
+        def update(updates, state, params):
+            return {"stays": 0 * params["stays"], "doubles": params["doubles"]}, state
+
+        return optax.GradientTransformation(optax.init_empty_state, update)
+
+    optimizer = make_optimizer(doubling, {})
+    objective = Objective(forward=lambda params, x, key: 0 * params["stays"])
+    steps = 128 - np.log2(4).astype(int)  # the least power of two that is too large is 2^128
+    images, labels = jnp.zeros((examples, 4)), jnp.zeros((examples, 2))
+    state = start(KEY, {"stays": jnp.ones(2), "doubles": jnp.full(2, 4.0)}, optimizer)
+    found = first_bad(state, images, labels, objective, optimizer, 2)
+    assert found == (steps - 1, "params['doubles']")
+    few = images[: 2 * (steps - 1)], labels[: 2 * (steps - 1)]
+    assert first_bad(state, *few, objective, optimizer, 2) is None
+    assert np.isfinite(state.params["doubles"]).all()  # and the state is still there
+    # The last mini-batch, a short one, is watched too.
+    short = images[: 2 * steps - 1], labels[: 2 * steps - 1]
+    assert first_bad(state, *short, objective, optimizer, 2) == found
+
+
+def test_an_infinite_cost_alone_is_found():
+    objective = Objective(forward=lambda p, x, key: p, cost=lambda a, y: jnp.inf + 0 * jnp.sum(a))
+    images, labels = jnp.zeros((6, 4)), jnp.zeros((6, 2))
+    state = start(KEY, jnp.ones(2), SGD)
+    assert first_bad(state, images, labels, objective, SGD, 2) == (0, "cost")

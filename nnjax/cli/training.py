@@ -95,7 +95,7 @@ class Train:
         reached = self.fit(data)
         if jax.process_index() == 0:
             self._write(reached, data)
-        go_on = f"to go on: {self._command()}" if self.checkpoint else "with --checkpoint it could go on"
+        go_on = f"to go on: {self.command()}" if self.checkpoint else "with --checkpoint it could go on"
         return reached.told(data, self.epochs, go_on)
 
     def fit(self, data: Dataset) -> Reached:
@@ -177,7 +177,7 @@ class Train:
         split = self.data_parallel or self.distributed
         return jax.make_mesh((jax.device_count(),), ("data",)) if split else None
 
-    def _command(self) -> str:
+    def command(self) -> str:
         """The command line that is this one."""
         told = []
         for field in fields(self):
