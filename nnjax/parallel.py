@@ -16,6 +16,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nnjax.objective import Whole
 
+# What the environment says of how many processes there are, and which of them this is.
+PROCESSES = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
 
 @dataclass(frozen=True)
 class Spread(Whole):
@@ -149,8 +152,7 @@ def connect(coordinator: str | None, processes: int | None, process_id: int | No
     Raises:
       ValueError: it cannot be known which processes there are, or they do not come together.
     """
-    processes = _from_environment("JAX_NUM_PROCESSES", processes)
-    process_id = _from_environment("JAX_PROCESS_ID", process_id)
+    processes, process_id = map(_from_environment, PROCESSES, (processes, process_id))
     try:
         jax.distributed.initialize(coordinator, processes, process_id, heartbeat_timeout_seconds=heartbeat)
     except (ValueError, TypeError, RuntimeError) as error:

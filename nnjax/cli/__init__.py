@@ -1,4 +1,4 @@
-"""The `nnjax` command: train, evaluate, baselines, predict, draw, data."""
+"""The `nnjax` command: train, evaluate, baselines, predict, draw, data, doctor."""
 
 import os
 import sys
@@ -14,6 +14,7 @@ from tyro.conf import subcommand
 
 import nnjax
 from nnjax.cli.data import Data
+from nnjax.cli.doctor import Doctor
 from nnjax.cli.measuring import Baselines, Evaluate
 from nnjax.cli.pictures import Draw, Predict
 from nnjax.cli.training import Train
@@ -36,6 +37,7 @@ Command = (
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Draw, subcommand("draw")]
     | Annotated[Data, subcommand("data")]
+    | Annotated[Doctor, subcommand("doctor")]
 )
 
 

@@ -94,6 +94,22 @@ def manual_path(name: str, data_dir: Path) -> Path:
     return data_dir / "downloads" / "manual" / name
 
 
+def manual_folders(name: str, data_dir: Path) -> list[Path]:
+    """Where files fetched by hand are looked for, in turn; for mnist `manual/` itself will do."""
+    own = manual_path(name, data_dir)
+    return [own, own.parent] if name == "mnist" else [own]
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Which of the four archives `folder` lacks."""
+    return [file for pair in FILES.values() for file in pair if not (folder / file).exists()]
+
+
+def is_prepared(name: str, data_dir: Path) -> bool:
+    """Whether tensorflow-datasets has finished preparing the data set."""
+    return (prepared_path(name, data_dir) / "dataset_info.json").exists()
+
+
 def _book_split(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
     images, labels = arrays["train_images"], arrays["train_labels"]
     return Dataset.from_arrays(
@@ -120,8 +136,9 @@ def _arrays(name: str, data_dir: Path) -> dict[str, np.ndarray]:
 
 def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     """Download and prepare with tensorflow-datasets where needed, then decode."""
-    prepared, manual = prepared_path(name, data_dir), _manual_dir(name, data_dir)
-    if not (prepared / "dataset_info.json").exists() and not manual and not _answers(name):
+    prepared = prepared_path(name, data_dir)
+    manual = next((f for f in manual_folders(name, data_dir) if not missing_files(f)), None)
+    if not is_prepared(name, data_dir) and not manual and not _answers(name):
         raise DatasetUnavailable(_how_to_get(name, data_dir))
 
     import tensorflow_datasets as tfds
@@ -158,14 +175,6 @@ def _decode(source, prepared: Path) -> dict[str, np.ndarray]:
         "images": np.stack([example["image"] for example in examples]),
         "labels": np.array([example["label"] for example in examples], np.uint8),
     }
-
-
-def _manual_dir(name: str, data_dir: Path) -> Path | None:
-    """The folder that holds all the archives, fetched by hand; for mnist `manual/` itself will do."""
-    own = manual_path(name, data_dir)
-    folders = [own, own.parent] if name == "mnist" else [own]
-    files = [file for pair in FILES.values() for file in pair]
-    return next((folder for folder in folders if all((folder / f).exists() for f in files)), None)
 
 
 def _answers(name: str) -> bool:

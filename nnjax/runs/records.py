@@ -21,13 +21,18 @@ def environment() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
         "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": processor(),
+        "cores": cores(),
         "devices": [device.device_kind for device in jax.devices()],
     }
 
 
-def _processor() -> str:
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
     """The processor's name; Linux tells it only in /proc/cpuinfo."""
     try:
         told = Path("/proc/cpuinfo").read_text()
