@@ -70,6 +70,11 @@ def main(run: Any, name: str, about: str | None) -> None:
     print(f"{'':31} {'s/epoch':>8} {'ratio':>7} {'first':>7} {'right':>6}")
     for p in record["peers"]:
         print(f"{p['name']:31} {p['median']:8.3f} {p['ratio']:7.2f} {p['first']:7.1f} {p['test_correct']:6}")
+    write(record, name, flags)
+
+
+def write(record: dict[str, Any], name: str, flags: Flags) -> None:
+    """Write the record where the flags say, or where the committed one is."""
     path = flags.output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, record)

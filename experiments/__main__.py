@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 import nnjax
 from experiments import catalog, report
-from experiments.evidence import Experiment, Flags, Record, check_can_draw
+from experiments.evidence import Experiment, Flags, Record, check_can_draw, take_cores_as_devices
 from experiments.progress import Clock, bar, duration
 from nnjax.data.sources import NAMES as DATA_SETS
 from nnjax.descent import whole_number
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = f"{__doc__}\nThe experiments: {', '.join(catalog.NAMES)}."
     try:
         command = tyro.cli(Command, args=arguments, prog="python -m experiments", description=about)
+        take_cores_as_devices()
         return Run(_checked(command)).all()
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"experiments: error: {error}", markup=False, soft_wrap=True)

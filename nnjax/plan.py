@@ -173,10 +173,10 @@ def make_chunks(
         networks = [(cell, seed) for cell in members for seed in range(seeds)]
         kept = own_batches + max(cells[i].state_bytes() for i in members)
         used = kept + max(cells[i].step_bytes(batch_size) for i in members)
-        fit = MEMORY // used
-        if jax.default_backend() == "cpu":
-            fit = min(fit, CACHE // kept)
-        for some in cut(networks, at_once or devices * max(1, fit)):
+        fit = devices * max(1, MEMORY // used)
+        if jax.default_backend() == "cpu":  # whose virtual devices share its caches
+            fit = min(fit, max(devices, CACHE // kept))
+        for some in cut(networks, at_once or fit):
             yield Chunk(some, padded)
 
 

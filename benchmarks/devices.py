@@ -1,0 +1,132 @@
+"""What several devices cost and bring: virtual ones, made of the cores of one processor.
+
+    python -m benchmarks.devices                    # about 10 minutes on 2 quiet cores
+
+A sweep of 32 networks on one device with all threads, on two devices, and on two with a thread
+each; `fit` with large mini-batches on 1 to 8 devices, beside the model of docs/scaling.md: the
+seconds on one thread, shared out among the cores, and the all-reduces. Each in a process of its own,
+in turn.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import nnjax
+from benchmarks import turns
+from experiments.evidence import commit
+from nnjax.parallel import along, everywhere, put, with_auto_axes
+from nnjax.runs import environment
+
+NETWORKS, BATCH, STEPS = 32, 1000, 200
+SIZES = (784, 30, 10)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one process measures, on how many devices, and with how many threads (0: as many as cores)."""
+
+    what: str
+    devices: int
+    threads: int = 0
+
+
+CASES = (
+    *(Case("sweep", 1), Case("sweep", 2), Case("sweep", 2, 1)),
+    *(Case("fit", 1, 1), Case("fit", 1), Case("fit", 2), Case("fit", 4), Case("fit", 8)),
+    *(Case("all-reduce", 2), Case("all-reduce", 4), Case("all-reduce", 8)),
+)
+
+
+def measure(what: str, dataset: str) -> float:
+    """Seconds of an epoch, of each network, or of one all-reduce of a network's gradients."""
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    if what == "all-reduce":
+        return _all_reduce(mesh)
+    data = nnjax.load(dataset)
+    splits = {"train": tuple(data.train), "num_classes": data.num_classes}
+    data, settings = nnjax.Dataset.from_arrays(**splits), {"learning_rate": 3.0, "mesh": mesh}
+    if what == "sweep":
+        grid = nnjax.sweep(
+            jax.random.key(0), data, hidden=30, seeds=NETWORKS, epochs=3, at_once=NETWORKS, **settings
+        )
+        return float(np.median(grid.seconds.isel(epoch=slice(1, None))))
+    params = nnjax.init(jax.random.key(0), SIZES)
+    run = nnjax.fit(jax.random.key(1), params, data, epochs=11, batch_size=BATCH, **settings)
+    return float(np.median(run.history.seconds[1:]))
+
+
+def _all_reduce(mesh: Any) -> float:
+    """Of numbers as many as a network has, on every device, again and again in one program."""
+    mesh = with_auto_axes(mesh)
+    count = sum(x.size for x in jax.tree.leaves(nnjax.init(jax.random.key(0), SIZES)))
+
+    @partial(jax.jit, out_shardings=everywhere(mesh))
+    def summed(parts):
+        def again(total, _):
+            return jnp.sum(parts + total, axis=0) / len(parts), None
+
+        return jax.lax.scan(again, jnp.zeros(count), None, STEPS)[0]
+
+    parts = put(np.ones((mesh.size, count), np.float32), along(mesh))
+    summed(parts).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        summed(parts).block_until_ready()
+        seconds.append((time.perf_counter() - began) / STEPS)
+    return statistics.median(seconds)
+
+
+def run(flags: turns.Flags) -> dict[str, Any]:
+    """Measure all cases in turn, `rounds` times."""
+    seconds: dict[Case, list[float]] = {case: [] for case in CASES}
+    for _ in range(flags.rounds):
+        for case in CASES:
+            seconds[case].append(_elsewhere(case, flags.dataset))
+    made_with = {"networks": NETWORKS, "batch_size": BATCH, "steps_per_epoch": 50_000 // BATCH}
+    return (
+        {"rounds": flags.rounds, "dataset": flags.dataset, "commit": commit(), **environment()}
+        | made_with
+        | {
+            "cases": [
+                vars(case) | {"median": statistics.median(taken), "seconds": taken}
+                for case, taken in seconds.items()
+            ]
+        }
+    )
+
+
+def _elsewhere(case: Case, dataset: str) -> float:
+    code = (
+        f"import jax; jax.config.update('jax_num_cpu_devices', {case.devices})\n"
+        f"from benchmarks import devices; print(devices.measure({case.what!r}, {dataset!r}))"
+    )
+    environ = os.environ | ({"NPROC": str(case.threads)} if case.threads else {})
+    arguments = [sys.executable, "-c", code]
+    out = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=True)
+    return float(out.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Run, print, write the record."""
+    flags = tyro.cli(turns.Flags, description=__doc__)
+    record = run(flags)
+    for case in record["cases"]:
+        print(json.dumps(case))
+    turns.write(record, "devices", flags)
+
+
+if __name__ == "__main__":
+    main()
