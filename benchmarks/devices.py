@@ -3,9 +3,8 @@
     python -m benchmarks.devices                    # about 10 minutes on 2 quiet cores
 
 A sweep of 32 networks on one device with all threads, on two devices, and on two with a thread
-each; `fit` with large mini-batches on 1 to 8 devices, beside the model of docs/scaling.md: the
-seconds on one thread, shared out among the cores, and the all-reduces. Each in a process of its own,
-in turn.
+each; `fit` with large mini-batches on 1 to 8 devices, and what the model of docs/scaling.md makes its
+time of: one thread's, the shuffling, an all-reduce. Each in a process of its own, in turn.
 """
 
 import json
@@ -45,18 +44,20 @@ class Case:
 CASES = (
     *(Case("sweep", 1), Case("sweep", 2), Case("sweep", 2, 1)),
     *(Case("fit", 1, 1), Case("fit", 1), Case("fit", 2), Case("fit", 4), Case("fit", 8)),
+    Case("shuffle", 1, 1),
     *(Case("all-reduce", 2), Case("all-reduce", 4), Case("all-reduce", 8)),
 )
 
 
 def measure(what: str, dataset: str) -> float:
-    """Seconds of an epoch, of each network, or of one all-reduce of a network's gradients."""
+    """Seconds of an epoch, of a sweep's for each network, or of a part of it."""
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
     if what == "all-reduce":
         return _all_reduce(mesh)
-    data = nnjax.load(dataset)
-    splits = {"train": tuple(data.train), "num_classes": data.num_classes}
-    data, settings = nnjax.Dataset.from_arrays(**splits), {"learning_rate": 3.0, "mesh": mesh}
+    images, labels = nnjax.load(dataset).train
+    if what == "shuffle":
+        return _shuffle(images)
+    data, settings = nnjax.Dataset.from_arrays((images, labels)), {"learning_rate": 3.0, "mesh": mesh}
     if what == "sweep":
         grid = nnjax.sweep(
             jax.random.key(0), data, hidden=30, seeds=NETWORKS, epochs=3, at_once=NETWORKS, **settings
@@ -65,6 +66,12 @@ def measure(what: str, dataset: str) -> float:
     params = nnjax.init(jax.random.key(0), SIZES)
     run = nnjax.fit(jax.random.key(1), params, data, epochs=11, batch_size=BATCH, **settings)
     return float(np.median(run.history.seconds[1:]))
+
+
+def _shuffle(images: Any) -> float:
+    """Of the images, which each device does for itself."""
+    shuffled = jax.jit(lambda key, images: images[jax.random.permutation(key, len(images))])
+    return _seconds(lambda: shuffled(jax.random.key(0), images))
 
 
 def _all_reduce(mesh: Any) -> float:
@@ -80,13 +87,17 @@ def _all_reduce(mesh: Any) -> float:
         return jax.lax.scan(again, jnp.zeros(count), None, STEPS)[0]
 
     parts = put(np.ones((mesh.size, count), np.float32), along(mesh))
-    summed(parts).block_until_ready()
-    seconds = []
-    for _ in range(5):
+    return _seconds(lambda: summed(parts)) / STEPS
+
+
+def _seconds(call: Any) -> float:
+    """Of a call, the median of five after one that compiles."""
+    taken = []
+    for _ in range(6):
         began = time.perf_counter()
-        summed(parts).block_until_ready()
-        seconds.append((time.perf_counter() - began) / STEPS)
-    return statistics.median(seconds)
+        call().block_until_ready()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
 
 
 def run(flags: turns.Flags) -> dict[str, Any]:
@@ -95,17 +106,19 @@ def run(flags: turns.Flags) -> dict[str, Any]:
     for _ in range(flags.rounds):
         for case in CASES:
             seconds[case].append(_elsewhere(case, flags.dataset))
-    made_with = {"networks": NETWORKS, "batch_size": BATCH, "steps_per_epoch": 50_000 // BATCH}
-    return (
-        {"rounds": flags.rounds, "dataset": flags.dataset, "commit": commit(), **environment()}
-        | made_with
-        | {
-            "cases": [
-                vars(case) | {"median": statistics.median(taken), "seconds": taken}
-                for case, taken in seconds.items()
-            ]
-        }
-    )
+    return {
+        "rounds": flags.rounds,
+        "dataset": flags.dataset,
+        "networks": NETWORKS,
+        "batch_size": BATCH,
+        "steps": 50_000 // BATCH,
+        "commit": commit(),
+        **environment(),
+        "cases": [
+            vars(case) | {"median": statistics.median(taken), "seconds": taken}
+            for case, taken in seconds.items()
+        ],
+    }
 
 
 def _elsewhere(case: Case, dataset: str) -> float:

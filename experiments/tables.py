@@ -98,6 +98,36 @@ def population_line(record: Record) -> str:
     )
 
 
+def devices_table(record: Record) -> str:
+    """Devices made of one processor's cores: sweeps, and `fit` beside what the model says."""
+    median = {(c["what"], c["devices"], c["threads"]): c["median"] for c in record["cases"]}
+    alone, shuffle = median["fit", 1, 1], median["shuffle", 1, 1]
+    lines = [
+        f"| sweep of {record['networks']} networks | seconds an epoch and network | of the first |",
+        "|---|---|---|",
+    ]
+    sweeps = {k: s for k, s in median.items() if k[0] == "sweep"}
+    for (_, devices, threads), seconds in sweeps.items():
+        name = f"{devices} device{'s' * (devices > 1)}" + ", a thread each" * (threads == 1)
+        lines.append(f"| {name} | {seconds:.3f} | {seconds / median['sweep', 1, 0]:.2f} |")
+    lines += ["", f"| `fit`, m = {record['batch_size']:,} | seconds an epoch | the model |", "|---|---|---|"]
+    lines.append(f"| 1 device, a thread | {alone:.3f} | |")
+    for (what, devices, threads), seconds in median.items():
+        if what == "fit" and threads == 0:
+            at_once = min(devices, record["cores"])
+            sums = record["steps"] * median.get(("all-reduce", devices, 0), 0)
+            model = ((alone - shuffle) + devices * shuffle) / at_once + sums
+            told = f"{model:.3f}" if devices > 1 else ""
+            lines.append(f"| {devices} device{'s' * (devices > 1)} | {seconds:.3f} | {told} |")
+    sums = ", ".join(f"{s * 1e6:.0f} µs on {n}" for (what, n, _), s in median.items() if what == "all-reduce")
+    lines.append("")
+    lines.append(
+        f"Medians of {record['rounds']} rounds; shuffling takes {shuffle:.3f} s, an all-reduce of the "
+        f"gradients {sums}; {_machine(record)}; `python -m benchmarks.devices`."
+    )
+    return "\n".join(lines)
+
+
 def start_line(record: Record) -> str:
     """What the command costs as a whole."""
     return (
@@ -140,7 +170,7 @@ def of_benchmark(name: str, table: Callable[[Record], str]) -> str:
     return table(json.loads((BENCHMARKS / f"{name}.json").read_text()))
 
 
-README, GUIDE = ROOT / "README.md", ROOT / "docs" / "chapter.md"
+README, GUIDE, SCALING = ROOT / "README.md", ROOT / "docs" / "chapter.md", ROOT / "docs" / "scaling.md"
 # The tables of each document, by the name that marks their place.
 DOCUMENTS = {
     README: {
@@ -151,6 +181,7 @@ DOCUMENTS = {
     },
     GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES}
     | {"time": of_all},
+    SCALING: {"devices": partial(of_benchmark, "devices", devices_table)},
 }
 
 

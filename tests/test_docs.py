@@ -53,6 +53,16 @@ def test_tables_are_those_of_the_records():
         tables.written(TEXT.replace("<!-- claims depth -->", ""), tables.DOCUMENTS[tables.GUIDE])
 
 
+@pytest.mark.parametrize("name", ["scaling.md", "reproducibility.md", "decisions.md"])
+def test_the_other_documents_link_to_what_is_there(name):
+    assert [link for link in links(tables.GUIDE.parent / name) if not link.exists()] == []
+
+
+def test_the_table_of_devices_is_that_of_its_record():
+    text = tables.SCALING.read_text()
+    assert tables.written(text, tables.DOCUMENTS[tables.SCALING]) == text
+
+
 def test_a_table_is_written_between_its_marks_and_nowhere_else():
     made = {"a": lambda: r"| \1 | 2 |", "b": lambda: "two"}
     text = "x\n<!-- a -->\n<!-- /a -->\ny\n<!-- b -->\nold\nold\n<!-- /b -->\nz\n"
