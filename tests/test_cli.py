@@ -156,7 +156,7 @@ def test_data_where_and_prepare(run, capsys, tmp_path, mnist_dir):
 def test_auto_without_mnist_says_that_it_takes_the_digits(run, capsys, tmp_path, monkeypatch):
     from nnjax.data import sources
 
-    monkeypatch.setattr(sources, "_answers", lambda name: False)
+    monkeypatch.setattr(sources, "answers", lambda url: False)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert run("train", "--epochs", 1, "--data-dir", tmp_path, "--json", "r.json") == 0
