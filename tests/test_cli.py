@@ -126,6 +126,16 @@ def test_evaluate_refuses_what_is_no_model(run, content, capsys):
     assert "model file" in capsys.readouterr().err
 
 
+def test_evaluate_says_in_its_own_words_what_is_no_model(run, capsys):
+    Path("a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    Path("folder").mkdir()
+    for path, words in {"a.png": "it does not begin as one", "folder": "it is a folder"}.items():
+        assert run("evaluate", path) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert len(told.splitlines()) == 1
+
+
 def test_evaluate_refuses_a_model_for_other_images(run, capsys, digits):
     narrow = (digits.train.images[:, :63], digits.train.labels)
     other = nnjax.Dataset.from_arrays(train=narrow, name="digits")
@@ -166,8 +176,13 @@ def test_auto_without_mnist_says_that_it_takes_the_digits(run, capsys, tmp_path,
 
 def test_divergence_is_said(run, capsys):
     options = ["--cost", "softmax_cross_entropy", "--activation", "relu", "--learning-rate", 1e30]
-    assert run(*TRAIN, *options, "--json", "r.json") == 0
-    assert "diverged in epoch 1:" in capsys.readouterr().out
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run(*TRAIN, *options, "--json", "r.json", "--save", "m.st") == 0
+    told = capsys.readouterr()
+    assert "diverged in epoch 1:" in told.out
+    assert "not saved: layer 0 holds NaN" in told.err
+    assert not Path("m.st").exists()
     assert record()["history"]["diverged_at"] == 0
     assert None in record()["history"]["cost"]
 

@@ -121,6 +121,9 @@ class Train:
                     raise
                 warnings.warn(f"the model is not kept: {error}", stacklevel=2)
                 place = None
+            except ValueError as error:  # of a network that diverged
+                warnings.warn(f"the model is not saved: {error}", stacklevel=2)
+                place = None
         if self.json:
             write_record(self.json, {"settings": settings, "history": asdict(run.history)} | environment())
         # Only now, with all in files: where a pipe's reader has left, printing ends the command.
