@@ -3,7 +3,7 @@ BIN := .venv/bin
 ARGS ?=
 PARALLEL := --numprocesses=auto --dist=loadfile
 
-.PHONY: train test check lint bench reproduce
+.PHONY: train test check lint fuzz bench reproduce
 .DELETE_ON_ERROR:
 
 train: .venv/run        ## train the book's network: MNIST where it can be had, else the digits
@@ -20,6 +20,10 @@ lint: .venv/dev         ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+fuzz: .venv/fuzz        ## damaged model files and pictures, a minute each, or ARGS=-max_total_time=600
+	$(BIN)/python -m fuzz models -max_total_time=60 $(ARGS)
+	$(BIN)/python -m fuzz pictures -max_total_time=60 $(ARGS)
 
 bench: .venv/dev        ## seconds an epoch beside peers, and of the whole command
 	$(BIN)/python -m benchmarks.epoch
@@ -38,6 +42,10 @@ reproduce: .venv/experiments ## every experiment of the chapter, and the report;
 
 .venv/experiments: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[experiments]"
+	touch $@ .venv/run
+
+.venv/fuzz: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	touch $@ .venv/run
 
 .venv/dev: pyproject.toml | .venv/bin/python

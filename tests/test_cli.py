@@ -132,6 +132,16 @@ def test_evaluate_refuses_what_is_no_model(run, content, capsys):
     assert "model file" in capsys.readouterr().err
 
 
+def test_evaluate_says_in_its_own_words_what_is_no_model(run, capsys):
+    Path("a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    Path("folder").mkdir()
+    for path, words in {"a.png": "it does not begin as one", "folder": "it is a folder"}.items():
+        assert run("evaluate", path) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert len(told.splitlines()) == 1
+
+
 def test_evaluate_refuses_a_model_for_other_images(run, capsys, digits):
     narrow = (digits.train.images[:, :63], digits.train.labels)
     other = nnjax.Dataset.from_arrays(train=narrow, name="digits")
@@ -162,7 +172,7 @@ def test_data_where_and_prepare(run, capsys, tmp_path, mnist_dir):
 def test_auto_without_mnist_says_that_it_takes_the_digits(run, capsys, tmp_path, monkeypatch):
     from nnjax.data import sources
 
-    monkeypatch.setattr(sources, "_answers", lambda name: False)
+    monkeypatch.setattr(sources, "answers", lambda url: False)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert run("train", "--epochs", 1, "--data-dir", tmp_path, "--json", "r.json") == 0

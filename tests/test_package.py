@@ -1,5 +1,6 @@
 """The package as others meet it: its import, its wheel, its memory."""
 
+import ast
 import os
 import statistics
 import subprocess
@@ -22,6 +23,19 @@ def test_importing_nnjax_imports_nothing_heavy():
     heavy = ["tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "tyro", "rich", "requests"]
     code = "import sys, nnjax; print(*set(sys.argv[1:]) & set(sys.modules))"
     assert python("-c", code, *heavy).split() == []
+
+
+def test_nothing_is_unpickled_and_no_text_is_run():
+    """Files hold data, no code: the modules use nothing that would run what is in one."""
+    banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "allow_pickle"}
+    banned |= {"eval", "exec", "read_pickle"}
+    for path in (ROOT / "nnjax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            used = {getattr(node, field, None) for field in ("id", "attr", "arg", "module", "name")}
+            parts = {part for name in used if isinstance(name, str) for part in name.split(".")}
+            assert not parts & banned, path
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in {("np", "load"), ("numpy", "load")}, path
 
 
 @pytest.mark.slow

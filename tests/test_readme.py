@@ -14,7 +14,7 @@ TEXT = tables.README.read_text()
 def test_the_examples_run_in_order(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "_answers", lambda name: False)
+    monkeypatch.setattr(sources, "answers", lambda url: False)
     blocks, names = run_python(TEXT)
     code, printed = blocks[0]
     assert len(code.splitlines()) <= 15

@@ -64,6 +64,15 @@ def test_what_is_no_dense_network_is_not_saved(tmp_path, digits):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_could_not_be_read_again_is_not_saved(tmp_path, digits):
+    lost = (PARAMS[0], PARAMS[1]._replace(b=jnp.full(4, jnp.nan)))
+    with pytest.raises(ValueError, match="layer 1 holds NaN"):
+        nnjax.save(tmp_path / "m", lost, OBJECTIVE, digits)
+    with pytest.raises(ValueError, match="at most 1,000,000"):
+        nnjax.save(tmp_path / "m", PARAMS, OBJECTIVE, digits, {"notes": "a" * 10**6})
+    assert not list(tmp_path.iterdir())
+
+
 def rewrite(path, meta=None, tensors=None):
     from safetensors import safe_open
 

@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from nnjax.files import check_writable, make_folder, write_atomically
 from nnjax.runs import Model, read_model
 from nnjax.runs.folder import best_model, model_folder
-from nnjax.runs.models import is_model_file
+from nnjax.runs.reader import is_model_file
 from nnjax.terminal import console
 
 NOTHING_READ = 3

@@ -7,8 +7,8 @@ the reading of one file.
 import contextlib
 import io
 import os
-import threading
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from nnjax.data.cache import read_cache, write_cache
 from nnjax.data.dataset import Dataset
 from nnjax.data.digits import load_digits
+from nnjax.data.download import Expected, answers, fetch
 from nnjax.names import choose
 
 URLS = {
@@ -29,9 +30,6 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 NAMES = (*URLS, "digits", "auto")
-
-# Seconds that a host may take to answer before it counts as out of reach.
-PATIENCE = 4.0
 
 
 class DatasetUnavailable(OSError):
@@ -52,7 +50,7 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
       A `Dataset` of uint8 images and int32 labels on the host.
 
     Raises:
-      ValueError: an unknown name, or an archive whose SHA-256 sum is wrong.
+      ValueError: an unknown name, or an archive at hand whose SHA-256 sum is wrong.
       DatasetUnavailable: no copy, no files and no connection, or preparing failed; it says why.
 
     >>> load("digits")
@@ -64,7 +62,7 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
     if name != "auto":
         return _book_split(name, _arrays(name, resolve_data_dir(data_dir)))
     try:
-        return load("mnist", data_dir)
+        return _book_split("mnist", _arrays("mnist", resolve_data_dir(data_dir), hasty=True))
     except DatasetUnavailable as error:
         warnings.warn(
             f"{str(error).splitlines()[0]} Taking the embedded 8x8 digits instead; "
@@ -121,31 +119,38 @@ def _book_split(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
     )
 
 
-def _arrays(name: str, data_dir: Path) -> dict[str, np.ndarray]:
+def _arrays(name: str, data_dir: Path, hasty: bool = False) -> dict[str, np.ndarray]:
     """The decoded arrays, from the cache, or prepared and cached."""
     cached = cache_path(name, data_dir)
     arrays = read_cache(cached)
     if arrays is None:
-        arrays = _prepare(name, data_dir)
+        arrays = _prepare(name, data_dir, hasty)
         try:
             write_cache(cached, arrays)
         except OSError as error:
-            warnings.warn(f"{name} is loaded, but not cached in {cached}: {error}", stacklevel=4)
+            warnings.warn(f"{name} is loaded, but not cached in {cached}: {error}", stacklevel=3)
     return arrays
 
 
-def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
-    """Download and prepare with tensorflow-datasets where needed, then decode."""
+def _prepare(name: str, data_dir: Path, hasty: bool) -> dict[str, np.ndarray]:
+    """Fetch and prepare with tensorflow-datasets where needed, then decode.
+
+    If `hasty`, only from a host that answers at once.
+    """
     prepared = prepared_path(name, data_dir)
     manual = next((f for f in manual_folders(name, data_dir) if not missing_files(f)), None)
-    if not is_prepared(name, data_dir) and not manual and not _answers(name):
-        raise DatasetUnavailable(_how_to_get(name, data_dir))
+    to_fetch = not is_prepared(name, data_dir) and not manual
+    if to_fetch and hasty and not answers(URLS[name] + FILES["test"][1]):
+        raise DatasetUnavailable(_how_to_get(name, data_dir, f"no answer from {URLS[name]}"))
 
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
     from nnjax.data.builders import MnistFamily
 
+    if to_fetch:
+        manual = manual_path(name, data_dir)
+        _fetch(name, data_dir, MnistFamily.url_infos or {})
     tfds.disable_progress_bar()
     try:
         builder: Any = MnistFamily(config=name, data_dir=data_dir, file_format="array_record")
@@ -154,9 +159,8 @@ def _prepare(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     except NonMatchingChecksumError as error:
         told = " ".join(str(error).splitlines()[:3])
         raise ValueError(f"{told} The file is damaged: fetch it again.") from None
-    except Exception as error:  # of the network, the disk or the record writer: many kinds
-        told = f"{name} could not be prepared in {data_dir}: {error}"
-        raise DatasetUnavailable(told if manual else f"{told}\n{_how_to_get(name, data_dir)}") from error
+    except Exception as error:  # of the disk or the record writer: many kinds
+        raise DatasetUnavailable(f"{name} could not be prepared in {data_dir}: {error}") from error
     return {
         f"{split}_{part}": array
         for split in FILES
@@ -177,28 +181,25 @@ def _decode(source, prepared: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _answers(name: str) -> bool:
-    """Whether a file of the data set can be had; in a thread, as looking up a host may hang."""
-    import requests
-
-    answered = threading.Event()
-
-    def ask():
-        with contextlib.suppress(requests.RequestException):
-            if requests.head(URLS[name] + FILES["test"][1], timeout=PATIENCE).ok:
-                answered.set()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    return answered.is_set()
+def _fetch(name: str, data_dir: Path, infos: Mapping[str, Any]) -> None:
+    """Fetch the archives that lack; `infos` tells by URL what they have to be."""
+    folder = manual_path(name, data_dir)
+    lacking = {
+        url: Expected(info.size, info.checksum)
+        for url, info in infos.items()
+        if url.startswith(URLS[name]) and not (folder / info.filename).exists()
+    }
+    try:
+        fetch(lacking, folder)
+    except OSError as error:
+        raise DatasetUnavailable(_how_to_get(name, data_dir, error)) from None
 
 
-def _how_to_get(name: str, data_dir: Path) -> str:
+def _how_to_get(name: str, data_dir: Path, why: object) -> str:
     listed = "\n".join(f"  {file}" for pair in FILES.values() for file in pair)
     return (
-        f"{name} is not prepared in {data_dir}, and cannot be had from {URLS[name]} .\n"
-        f"Fetch these four files there (or from a mirror) where there is a connection:\n{listed}\n"
+        f"{name} is not prepared in {data_dir}, and cannot be had: {why}\n"
+        f"Fetch these four files from {URLS[name]} (or a mirror) where there is a connection:\n{listed}\n"
         f"and put them into {manual_path(name, data_dir)}\n"
         "Or use the embedded data set, which needs no connection: digits."
     )

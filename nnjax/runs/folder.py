@@ -9,7 +9,8 @@ from typing import Any
 
 import platformdirs
 
-from nnjax.runs.models import Model, read_model
+from nnjax.runs.models import Model
+from nnjax.runs.reader import read_model
 
 OF_DIGITS = ("mnist", "digits")  # data sets whose labels are digits; MNIST's images are the finer
 

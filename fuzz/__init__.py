@@ -1,0 +1,1 @@
+"""Files made of chance: `python -m fuzz models` or `pictures`, with the options of libFuzzer."""

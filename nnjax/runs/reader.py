@@ -1,0 +1,171 @@
+"""Reading model files, which may come from strangers: nothing in one is run, and nothing is believed."""
+
+import json
+import math
+import operator
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from safetensors import SafetensorError, safe_open
+
+from nnjax.codes import CODES
+from nnjax.form import Form
+from nnjax.likeness import Likeness
+from nnjax.names import choose
+from nnjax.network import ACTIVATIONS, Layer, check_sizes
+from nnjax.objective import COSTS, Dense, Objective
+from nnjax.runs.models import FORMAT, Model, check_finite, check_header
+
+FLOATS = ("F16", "BF16", "F32", "F64")  # as safetensors name them
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a header, and the header in JSON."""
+    try:
+        return _begins_as_one(path)
+    except OSError:
+        return False
+
+
+def _begins_as_one(path: Path) -> bool:
+    if not path.is_file():  # a pipe gives what it holds only once
+        return False
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def read_model(path: str | os.PathLike) -> Model:
+    """Read a model file that `save` wrote. It is data alone, and what it says of itself is not believed.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: a file that is not a model's, or whose tensors are not what it says.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model file {str(path)!r}")
+    try:
+        return _read(path)
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+    except (SafetensorError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        why = "it is damaged, or does not tell what such a file tells"
+    except MemoryError:
+        why = "it is larger than the memory of this machine"
+    except ValueError as error:
+        why = str(error)
+    raise ValueError(f"{str(path)!r} is not a model file of nnjax: {textwrap.shorten(why, 300)}")
+
+
+def _read(path: Path) -> Model:
+    if not _begins_as_one(path):
+        raise ValueError("it is a folder" if path.is_dir() else "it does not begin as one (safetensors)")
+    with open(path, "rb") as start:
+        check_header(start.read(8))
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if set(metadata) != {"nnjax"}:
+            raise ValueError("it does not say what its tensors mean, and nothing else")
+        meta = json.loads(metadata["nnjax"])
+        if meta["format"] != FORMAT:
+            raise ValueError(f"its format is {meta['format']!r}, and this version of nnjax reads {FORMAT}")
+        sizes, labels = check_sizes(meta["sizes"]), _checked_count(meta["num_classes"])
+        params = tuple(
+            Layer(_tensor(file, f"{i}.w", n_out, n_in), _tensor(file, f"{i}.b", n_out))
+            for i, (n_in, n_out) in enumerate(pairwise(sizes))
+        )
+        likeness = _likeness(file, labels, sizes[0])
+        if len(file.keys()) != 2 * len(params) + len(likeness or ()):
+            raise ValueError("it holds tensors that are no part of a model")
+    image_shape = _checked_shape(meta["image_shape"], sizes[0])
+    return Model(
+        params=params,
+        objective=Objective(
+            forward=Dense(
+                choose("activation", meta["activation"], ACTIVATIONS),
+                choose("activation", meta["output"], ACTIVATIONS),
+            ),
+            cost=choose("cost", meta["cost"], COSTS),
+            code=choose("output code", meta["output_code"], CODES),
+        ),
+        dataset=str(meta["dataset"]),
+        image_shape=image_shape,
+        num_classes=labels,
+        form=_checked_form(meta["form"], image_shape),
+        temperature=_checked_temperature(meta["temperature"]),
+        likeness=likeness,
+        validation=_checked_share(meta["validation"]),
+        settings=dict(meta["settings"]),
+        versions=dict(meta["versions"]),
+    )
+
+
+def _checked_form(told: Mapping[str, Any] | None, image_shape: tuple[int, ...]) -> Form | None:
+    if told is None:
+        return None
+    (height, width), stretched = (operator.index(n) for n in told["box"]), bool(told["stretched"])
+    grey = len(image_shape) > 1 and math.prod(image_shape[2:]) == 1
+    if not (grey and all(0 < part <= n for part, n in zip((height, width), image_shape, strict=False))):
+        raise ValueError(f"a box of {height} x {width} in images of the shape {image_shape}")
+    if not stretched and height != width:
+        raise ValueError(f"a box of {height} x {width} that keeps proportions")
+    return Form((height, width), stretched)
+
+
+def _checked_count(told: Any) -> int:
+    if not 1 <= (count := operator.index(told)) < 2**31:
+        raise ValueError(f"{told} labels")
+    return count
+
+
+def _checked_share(told: Any) -> float:
+    if not 0 <= (share := float(told)) <= 1:
+        raise ValueError(f"a share of {told}")
+    return share
+
+
+def _checked_temperature(told: Any) -> float:
+    if not 0 < (temperature := float(told)) < math.inf:
+        raise ValueError(f"a temperature of {told}")
+    return temperature
+
+
+def _checked_shape(shape: Sequence[int], pixels: int) -> tuple[int, ...]:
+    """An image's shape as a model file tells it; a ValueError where it holds another number of pixels."""
+    checked = tuple(map(operator.index, shape))
+    if min(checked, default=0) < 1 or len(checked) > 32 or math.prod(checked) != pixels:
+        raise ValueError(f"images of the shape {shape} for {pixels} inputs")
+    return checked
+
+
+def _likeness(file: Any, labels: int, pixels: int) -> Likeness | None:
+    if not any(name.startswith("likeness.") for name in file.keys()):  # noqa: SIM118
+        return None
+    directions = file.get_slice("likeness.directions").get_shape()[0]
+    shapes = (labels, pixels), (directions, pixels), (), (), ()
+    parts = zip(Likeness._fields, shapes, strict=True)
+    found = Likeness(*(_tensor(file, f"likeness.{part}", *shape) for part, shape in parts))
+    if found.rest <= 0 or found.spread <= 0:
+        raise ValueError("what it tells of its images spreads over nothing")
+    return found
+
+
+def _tensor(file: Any, name: str, *shape: int) -> Array:
+    """The tensor called `name`, looked at before it is loaded: finite floats of this shape."""
+    told = file.get_slice(name)
+    if tuple(told.get_shape()) != shape or told.get_dtype() not in FLOATS:
+        raise ValueError(
+            f"{name} holds {told.get_dtype()} of the shape {told.get_shape()}, not floats of {list(shape)}"
+        )
+    with np.errstate(over="ignore"):  # float64 beyond float32 is infinity, and refused as such
+        array = jnp.asarray(file.get_tensor(name))
+    check_finite(name, array)
+    return array
