@@ -291,6 +291,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_reached(endless):
     assert_kept()
 
 
+@pytest.mark.slow
 def test_sigterm_ends_after_the_epoch_and_says_how_to_go_on(endless):
     endless.send_signal(signal.SIGTERM)
     out, err = endless.communicate(timeout=60)

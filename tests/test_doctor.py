@@ -23,6 +23,7 @@ OWN = ["/data/mine", "/data/with space", "/mine/home/me", ""]
 STARTS = backend.Start([], {}, [], "")
 
 
+@pytest.mark.slow
 def test_an_unknown_flag_an_unwritable_cache_and_half_a_data_set_are_told_and_end_nothing(tmp_path):
     """In a process of its own, as XLA ends the one that has an unknown flag; without a private path."""
     home = tmp_path / "home"

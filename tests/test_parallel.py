@@ -119,7 +119,8 @@ def test_networks_of_a_sweep_send_nothing(digits, mesh8):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("shared_batches", [True, pytest.param(False, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("shared_batches", [True, False])
 def test_a_sweep_on_a_mesh_is_whole_and_the_same(hundred_steps, mesh, shared_batches):
     """12 networks on 8 devices and on 3, in programs that pad widths."""
     settings = {
