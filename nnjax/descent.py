@@ -99,14 +99,17 @@ def descend(
         history.cost[e], history.validation_correct[e], history.test_correct[e] = plain(cost), *counts
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)
-        last = e + 1 == epochs
-        if checkpoints:
-            checkpoints.keep(e + 1, (state, so_far), last)
-        if anywhere(bool(after(state, so_far))) and not last:
-            if checkpoints:
-                checkpoints.keep(e + 1, (state, so_far), last=True)
+        # Where nothing is finite any more, the last good state is what can be gone on from.
+        keep = checkpoints.keep if checkpoints and np.any(diverged_at < 0) else _keep_nothing
+        keep(e + 1, (state, so_far), last=e + 1 == epochs)
+        if anywhere(bool(after(state, so_far))):
+            keep(e + 1, (state, so_far), last=True)
             break
     return state, so_far
+
+
+def _keep_nothing(epoch: int, tree: Any, last: bool) -> None:
+    pass
 
 
 def _room(epochs: int, networks: tuple[int, ...]) -> History:

@@ -116,6 +116,30 @@ def test_a_callback_that_ends_training_ends_it_again(params, digits, tmp_path, a
     assert_same(again, first)
 
 
+def growing(learning_rate):
+    """Not descent: every weight grows by the same factor, step by step."""
+
+    def update(updates, state, params):
+        return jax.tree.map(lambda w: w * (learning_rate - 1), params), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)
+
+
+def test_what_diverged_goes_on_from_the_last_good_epoch(params, digits, tmp_path, advanced):
+    """And diverges again where it did, which is told again."""
+    settings = {"optimizer": growing, "learning_rate": 2.0, "stop_on_nan": True, "locate_nan": True}
+    first = trained(params, digits, checkpoint=nnjax.Checkpoint(tmp_path, **EACH), epochs=50, **settings)
+    good = int(first.history.diverged_at)
+    assert good == len(first.history) - 1 == 128 // 25  # 25 steps an epoch; the weights were about 1
+    assert max(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()) == good
+    advanced.clear()
+    again = trained(params, digits, checkpoint=tmp_path, epochs=50, **settings)
+    assert len(advanced) == 1
+    assert again.divergence == first.divergence
+    assert again.divergence.epoch == good
+    assert again.divergence.path.startswith("params[")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
