@@ -3,7 +3,7 @@ BIN := .venv/bin
 ARGS ?=
 PARALLEL := --numprocesses=auto --dist=loadfile
 
-.PHONY: train test check lint fuzz bench reproduce
+.PHONY: train test check lint audit fuzz bench reproduce
 .DELETE_ON_ERROR:
 
 train: .venv/run        ## train the book's network: MNIST where it can be had, else the digits
@@ -20,6 +20,9 @@ lint: .venv/dev         ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+audit: .venv/audit      ## known vulnerabilities of what is installed, where that can be asked
+	$(BIN)/python .ci/audit.py
 
 fuzz: .venv/fuzz        ## damaged model files and pictures, a minute each, or ARGS=-max_total_time=600
 	$(BIN)/python -m fuzz models -max_total_time=60 $(ARGS)
@@ -42,6 +45,10 @@ reproduce: .venv/experiments ## every experiment of the chapter, and the report;
 
 .venv/experiments: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[experiments]"
+	touch $@ .venv/run
+
+.venv/audit: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[audit]"
 	touch $@ .venv/run
 
 .venv/fuzz: pyproject.toml | .venv/bin/python

@@ -6,8 +6,10 @@ import io
 import json
 import re
 import shutil
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jax
 import numpy as np
@@ -48,7 +50,10 @@ def test_the_page_is_one_file_that_may_load_nothing(model):
     data, script = (content for tag, content in page.inside if tag == "script")
     (style,) = (content for tag, content in page.inside if tag == "style")
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in (script, style)]
-    assert policy == f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'"
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
     assert not [value for _, name, value in page.attributes if name in ("src", "href")]
     assert json.loads(data)["model"]["shape"] == [8, 8]
 
@@ -314,6 +319,57 @@ def test_a_model_s_words_run_no_code(chromium, model, tmp_path):
     chromium.get((tmp_path / "evil.html").as_uri())
     assert chromium.title == "Draw digits"
     assert EVIL in find(chromium, "about").text
+
+
+class Asked(BaseHTTPRequestHandler):
+    """Notes every request, whatever its method."""
+
+    def handle_one_request(self):
+        self.server.asked.append(self.rfile.readline().decode(errors="replace").strip())  # pyright: ignore
+        self.close_connection = True
+
+
+REACH_OUT = """
+const [url, done] = arguments, refused = new Set();
+document.addEventListener("securitypolicyviolation", event => refused.add(event.effectiveDirective));
+fetch(url + "fetch", {mode: "no-cors"}).catch(() => {});
+try { new WebSocket(url.replace("http", "ws") + "socket"); } catch {}
+navigator.sendBeacon(url + "beacon", "x");
+new Image().src = url + "image";
+const add = (name, values) => document.body.append(Object.assign(document.createElement(name), values));
+add("script", {src: url + "script"});
+add("link", {rel: "stylesheet", href: url + "style"});
+add("iframe", {src: url + "frame", name: "frame"});
+add("iframe", {name: "empty"});
+add("video", {src: url + "video"});
+add("form", {action: url + "form", method: "post", target: "empty", id: "form"});
+document.getElementById("form").submit();
+setTimeout(() => done([...refused].sort()), 1500);
+"""
+
+
+@pytest.mark.slow
+def test_the_page_reaches_no_server(chromium, model, tmp_path):
+    """And without its policy it would."""
+    page = draw_page(model)
+    without = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    reached, refused = {}, {}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, html in {"page": page, "without": without}.items():
+            server.asked = reached[name] = []  # pyright: ignore
+            (tmp_path / f"{name}.html").write_text(html)
+            chromium.get((tmp_path / f"{name}.html").as_uri())
+            url = f"http://127.0.0.1:{server.server_address[1]}/"
+            refused[name] = chromium.execute_async_script(REACH_OUT, url)
+        chromium.get("about:blank")
+        server.shutdown()
+    chromium.get_log("browser")
+    assert reached["page"] == []
+    kinds = " ".join(sorted(line.split()[1] for line in set(reached["without"])))
+    assert kinds == "/beacon /fetch /form /frame /image /script /socket /style /video"
+    of_elements = ["form-action", "frame-src", "img-src", "media-src", "script-src-elem", "style-src-elem"]
+    assert refused == {"page": ["connect-src", *of_elements], "without": []}
 
 
 def test_the_page_says_what_python_says():

@@ -42,7 +42,10 @@ def draw_page(model: Model) -> str:
     script = "".join(
         (_HERE / name).read_text("utf-8") for name in ("data.js", "seams.js", "reading.js", "draw.js")
     )
-    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}"
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "base-uri 'none'; form-action 'none'"  # which default-src does not speak of
+    )
     constants = {name: getattr(module, name) for module, names in _CONSTANTS.items() for name in names}
     # As it stands in a script element, data must not end it: no "<".
     data = json.dumps({"C": constants, "model": _told(model)}).replace("<", r"\u003c")
