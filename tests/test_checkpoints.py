@@ -220,7 +220,41 @@ def declare_huge(checkpoint):
     tensorstore.open(spec, dtype="uint8", shape=[2**45]).result()
 
 
-@pytest.mark.parametrize("damage", [truncate, remove_the_manifest, empty, change_the_middle, declare_huge])
+def declare_huge_chunks(checkpoint):
+    """As many numbers as there are, said to be the first of 32 TB."""
+    store = {"driver": "ocdbt", "base": f"file://{checkpoint}/default/", "path": "state/"}
+    spec = {"driver": "zarr", "kvstore": store}
+    shape = tensorstore.open(spec).result().shape
+    chunks = {"metadata": {"chunks": [2**45]}, "delete_existing": True, "create": True}
+    changed = tensorstore.open(spec | chunks, dtype="uint8", shape=shape).result()
+    assert changed.chunk_layout.read_chunk.shape == (2**45,)
+
+
+def many_keys(checkpoint):
+    path = next(checkpoint.rglob("_METADATA"))
+    told = json.loads(path.read_text())
+    [(key, value)] = told["tree_metadata"].items()
+    told["tree_metadata"] |= {key.replace("state", f"../../{i}"): value for i in range(10_000)}
+    path.write_text(json.dumps(told))
+
+
+def nest_deeply(checkpoint):
+    next(checkpoint.rglob("_METADATA")).write_text("[" * 1_000_000)
+
+
+DAMAGES = (
+    truncate,
+    remove_the_manifest,
+    empty,
+    change_the_middle,
+    declare_huge,
+    declare_huge_chunks,
+    many_keys,
+    nest_deeply,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(params, digits, tmp_path, damage, advanced):
     whole = trained(params, digits)
     stopped_after(4, params, digits, tmp_path)
