@@ -109,7 +109,7 @@ class Checkpoints:
             try:
                 found = self._read(epoch, like(epoch))
             except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
-                damaged[epoch] = str(error).partition("\n")[0][:200]
+                damaged[epoch] = _in_a_line(error)
                 continue
             for worse, why in damaged.items():
                 told = f"the checkpoint of epoch {worse} in {folder} is damaged ({why})"
@@ -147,18 +147,22 @@ class Checkpoints:
         except Exception as error:  # the disk's, by way of Orbax and tensorstore: many kinds
             if not self._failed:
                 told = f"no checkpoint could be written into {self._checkpoint.folder}, training goes on"
-                warnings.warn(f"{told}: {str(error)[:300]}", stacklevel=4)
+                warnings.warn(f"{told}: {_in_a_line(error)}", stacklevel=4)
             self._failed = True
 
     def _read(self, epoch: int, like: Any) -> Any:
         wanted = _packed(like)
         # Asked before anything is read: what a file declares may be larger than any memory.
-        declared = self._manager.item_metadata(epoch).tree[_ITEM]
-        if (tuple(declared.shape), np.dtype(declared.dtype)) != (wanted.shape, wanted.dtype):
+        declared = self._manager.item_metadata(epoch).tree
+        shapes = {name: (tuple(one.shape), np.dtype(one.dtype)) for name, one in declared.items()}
+        if shapes != {_ITEM: (wanted.shape, wanted.dtype)}:
             raise ValueError("it holds something else")
-        return _unpacked(
-            self._manager.restore(epoch, args=_args().StandardRestore({_ITEM: wanted}))[_ITEM], like
-        )
+        found = self._manager.restore(epoch, args=_args().StandardRestore({_ITEM: wanted}))
+        return _unpacked(found[_ITEM], like)
+
+
+def _in_a_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def _manager(folder: Path, keep: int) -> Any:
