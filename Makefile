@@ -28,10 +28,11 @@ fuzz: .venv/fuzz        ## damaged model files and pictures, a minute each, or A
 	$(BIN)/python -m fuzz models -max_total_time=60 $(ARGS)
 	$(BIN)/python -m fuzz pictures -max_total_time=60 $(ARGS)
 
-bench: .venv/dev        ## seconds an epoch beside peers, and of the whole command
+bench: .venv/dev        ## seconds an epoch beside peers, of the whole command, and on several devices
 	$(BIN)/python -m benchmarks.epoch
 	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.devices
 
 reproduce: .venv/experiments ## every experiment of the chapter, and the report; two hours, or ARGS=--quick
 	$(BIN)/python -m experiments $(ARGS)
