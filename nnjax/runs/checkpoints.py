@@ -23,6 +23,7 @@ from nnjax.runs.claims import claimed, digest
 
 _ITEM = "state"
 _SUM = 16  # bytes of a digest
+_AROUND = 100_000  # bytes, at most, of what Orbax writes around an array
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,10 @@ class Checkpoints:
 
     def _read(self, epoch: int, like: Any) -> Any:
         wanted = _packed(like)
-        # Asked before anything is read: what a file declares may be larger than any memory.
+        # Asked before anything is read: what files hold or declare may be larger than any memory.
+        files = (Path(self._checkpoint.folder) / str(epoch)).rglob("*")
+        if sum(file.stat().st_size for file in files if file.is_file()) > 2 * wanted.nbytes + _AROUND:
+            raise ValueError("it is larger than what was kept")
         declared = self._manager.item_metadata(epoch).tree
         shapes = {name: (tuple(one.shape), np.dtype(one.dtype)) for name, one in declared.items()}
         if shapes != {_ITEM: (wanted.shape, wanted.dtype)}:
