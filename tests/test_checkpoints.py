@@ -94,6 +94,21 @@ def test_keys_of_another_kind_narrow_floats_and_empty_leaves_come_back(digits, t
     assert_same(nnjax.fit(key, params, digits, epochs=3, checkpoint=tmp_path, **settings), whole)
 
 
+def test_a_folder_may_be_in_the_home_folder_or_here_wherever_one_goes(params, digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for folder in ("~/run", "here"):
+        monkeypatch.chdir(tmp_path)
+        plan = nnjax.Checkpoint(folder, **EACH)
+        trained(
+            params, digits, checkpoint=plan, callback=lambda run: monkeypatch.chdir(tmp_path / "elsewhere")
+        )
+    assert (tmp_path / "run" / "5").exists()
+    assert (tmp_path / "here" / "5").exists()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_the_last_few_stay_and_the_last_epoch_is_always_kept(params, digits, tmp_path):
     trained(params, digits, checkpoint=nnjax.Checkpoint(tmp_path / "a", keep=2, **EACH))
     assert {p.name for p in (tmp_path / "a").iterdir() if p.name.isdigit()} == {"4", "5"}

@@ -53,6 +53,9 @@ class Checkpoint:
                 where = "checkpoint" + f".{name}" * (name != "folder")
                 raise ValueError(f"{where} must be {wanted}, not {getattr(self, name)!r}")
 
+        # Wherever the process goes from here.
+        object.__setattr__(self, "folder", Path(self.folder).expanduser().absolute())
+
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -87,7 +90,7 @@ class Checkpoints:
     """
 
     def __init__(self, checkpoint: Checkpoint, manager: Any):
-        self._checkpoint, self._manager = checkpoint, manager
+        self._checkpoint, self._folder, self._manager = checkpoint, Path(checkpoint.folder), manager
         self._failed = False
         self._epoch, self._time = 0, time.monotonic()  # of the last one
 
@@ -101,7 +104,7 @@ class Checkpoints:
         Raises:
           ValueError: more than `most` epochs are done, or none of the checkpoints can be read.
         """
-        folder = self._checkpoint.folder
+        folder = self._folder
         epochs = sorted(self._manager.all_steps(), reverse=True)
         if epochs and epochs[0] > most:
             raise ValueError(f"{folder} has {epochs[0]} epochs done, more than the {most} asked for")
@@ -147,14 +150,14 @@ class Checkpoints:
             yield
         except Exception as error:  # the disk's, by way of Orbax and tensorstore: many kinds
             if not self._failed:
-                told = f"no checkpoint could be written into {self._checkpoint.folder}, training goes on"
+                told = f"no checkpoint could be written into {self._folder}, training goes on"
                 warnings.warn(f"{told}: {_in_a_line(error)}", stacklevel=4)
             self._failed = True
 
     def _read(self, epoch: int, like: Any) -> Any:
         wanted = _packed(like)
         # Asked before anything is read: what files hold or declare may be larger than any memory.
-        files = (Path(self._checkpoint.folder) / str(epoch)).rglob("*")
+        files = (self._folder / str(epoch)).rglob("*")
         if sum(file.stat().st_size for file in files if file.is_file()) > 2 * wanted.nbytes + _AROUND:
             raise ValueError("it is larger than what was kept")
         declared = self._manager.item_metadata(epoch).tree
