@@ -98,12 +98,14 @@ def test_a_folder_may_be_in_the_home_folder_or_here_wherever_one_goes(params, di
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
+
+    def leave(run):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+
     for folder in ("~/run", "here"):
         monkeypatch.chdir(tmp_path)
         plan = nnjax.Checkpoint(folder, **EACH)
-        trained(
-            params, digits, checkpoint=plan, callback=lambda run: monkeypatch.chdir(tmp_path / "elsewhere")
-        )
+        trained(params, digits, checkpoint=plan, callback=leave)
     assert (tmp_path / "run" / "5").exists()
     assert (tmp_path / "here" / "5").exists()
     assert not list((tmp_path / "elsewhere").iterdir())
