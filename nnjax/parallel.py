@@ -154,7 +154,13 @@ def connect(coordinator: str | None, processes: int | None, process_id: int | No
     """
     processes, process_id = map(_from_environment, PROCESSES, (processes, process_id))
     try:
-        jax.distributed.initialize(coordinator, processes, process_id, heartbeat_timeout_seconds=heartbeat)
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process_id,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,
+        )
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"the processes cannot come together ({error}): say --coordinator HOST:PORT --processes N "

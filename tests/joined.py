@@ -1,7 +1,7 @@
 """A process for `test_processes.py`, that trains with others in double precision.
 
-`python tests/joined.py PORT PROCESSES ID FOLDER EPOCHS` keeps the training in FOLDER; process 0
-writes what came of it into FOLDER/result.npz.
+`python tests/joined.py PORT PROCESSES ID FOLDER EPOCHS [WRONG]` keeps the training in FOLDER; process 0
+writes what came of it into FOLDER/result.npz. Process WRONG raises after its second epoch.
 """
 
 import sys
@@ -32,10 +32,16 @@ def numbers(run):
 
 
 if __name__ == "__main__":
-    port, processes, identity, folder, epochs = sys.argv[1:]
+    port, processes, identity, folder, epochs, *wrong = sys.argv[1:]
     connect(f"127.0.0.1:{port}", int(processes), int(identity), heartbeat=10)
     jax.config.update("jax_enable_x64", True)
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
-    run = trained(Path(folder), int(epochs), mesh, lambda run: print(len(run.history), flush=True))
+
+    def tell(run):
+        print(len(run.history), flush=True)
+        if wrong == [identity] and len(run.history) == 2:
+            raise RuntimeError("this process alone is wrong")
+
+    run = trained(Path(folder), int(epochs), mesh, tell)
     if jax.process_index() == 0:
         np.savez(Path(folder) / "result.npz", *numbers(run))

@@ -26,7 +26,7 @@ def free_port():
 
 
 @contextlib.contextmanager
-def started(processes, folder, epochs, *, command=None):
+def started(processes, folder, epochs, *wrong, command=None):
     """Processes that train together; at the end none is left."""
     port, pipe = free_port(), subprocess.PIPE
     running = []
@@ -35,7 +35,7 @@ def started(processes, folder, epochs, *, command=None):
             own = ["--coordinator", f"127.0.0.1:{port}", "--processes", processes, "--process-id", i]
             arguments = ["-m", "nnjax", *command, *own]
         else:
-            arguments = [Path(joined.__file__), port, processes, i, folder, epochs]
+            arguments = [Path(joined.__file__), port, processes, i, folder, epochs, *wrong]
         arguments = [sys.executable, *map(str, arguments)]
         running.append(subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)))
     try:
@@ -92,6 +92,19 @@ def test_where_one_is_killed_the_others_end_and_all_go_on_in_another_number(vict
     # The newest may be half written: that of the epoch before is gone on from, then.
     assert int(told[0][0].split("is : 1\n")[1].split()[0]) in (reached, reached - 1)
     assert_as_one(tmp_path, reached + 2)
+
+
+def test_where_one_raises_the_others_end_too(tmp_path):
+    endless = 100_000
+    with started(2, tmp_path, endless, 1) as running:
+        for line in running[1].stdout:
+            if line == "2\n":
+                break
+        since = time.monotonic()
+        codes = [process.wait(timeout=120) for process in running]
+        assert time.monotonic() - since < 2 * HEARTBEAT + 30
+        assert all(code != 0 for code in codes)
+        assert "this process alone is wrong" in running[1].stderr.read()
 
 
 def test_the_command_trains_with_several_processes(tmp_path):

@@ -93,8 +93,7 @@ class Train:
         console.print(f"loading {self.dataset}")
         data = first_then_others(lambda: load(self.dataset, self.data_dir))
         reached = self.fit(data)
-        if jax.process_index() == 0:
-            self._write(reached, data)
+        first_then_others(lambda: jax.process_index() or self._write(reached, data))
         go_on = f"to go on: {self.command()}" if self.checkpoint else "with --checkpoint it could go on"
         return reached.told(data, self.epochs, go_on)
 
