@@ -193,7 +193,7 @@ def sweep(
         if keep:
             told = settings_of(
                 key, data, batch_size, **settings, optimizer=optimizer, **hyperparameters, seeds=seeds,
-                shared_batches=shared_batches, programs=[len(c.networks) for c in chunks],
+                shared_batches=shared_batches, devices=devices, programs=[len(c.networks) for c in chunks],
             )  # fmt: skip
             held.enter_context(claimed(Path(keep.folder), told))
         for i, chunk in enumerate(chunks):
@@ -266,11 +266,11 @@ class _Trainer:
         """All epochs of a population, or those that are left where it was stopped."""
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, self.batch_size, self.mesh
-        lowered = population.epoch.lower(states, *arguments)
 
         def settings():
             made_of = jax.tree.leaves((states, objectives, optimizers))
-            return {"networks": digest(made_of), PROGRAM: digest(lowered.as_text())}
+            program = population.epoch.lower(states, *arguments).as_text()
+            return {"networks": digest(made_of), PROGRAM: digest(program)}
 
         with kept(keep, settings) as checkpoints:
             states, history = descend(
@@ -278,7 +278,7 @@ class _Trainer:
                 lambda states: population.epoch(states, *arguments),
                 lambda params, cost: _score_all(params, cost, objectives, validation, test, self.mesh),
                 self.epochs,
-                lambda states: lowered.compile(),
+                lambda states: population.epoch.lower(states, *arguments).compile(),
                 lambda states, history: report(len(history)),
                 networks=(len(jax.tree.leaves(states.params)[0]),),
                 checkpoints=checkpoints,

@@ -316,7 +316,7 @@ def test_another_version_is_told_and_training_goes_on(params, digits, tmp_path):
 
 
 def test_a_second_training_in_the_same_folder_is_refused(params, digits, tmp_path):
-    with claimed(tmp_path, {}), pytest.raises(ValueError, match="another process is training in"):
+    with claimed(tmp_path, {}), pytest.raises(ValueError, match="another training is at work in"):
         trained(params, digits, checkpoint=tmp_path)
     assert not any(path.name.isdigit() for path in tmp_path.iterdir())
 

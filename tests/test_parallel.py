@@ -155,6 +155,14 @@ def test_a_sweep_on_a_mesh_goes_on(hundred_steps, mesh8, tmp_path):
     on = nnjax.sweep(KEY, hundred_steps, epochs=2, checkpoint=tmp_path, **settings)
     whole = nnjax.sweep(KEY, hundred_steps, epochs=2, **settings)
     assert on.data.drop_vars("seconds").identical(whole.data.drop_vars("seconds"))
+    with pytest.raises(ValueError, match="devices was 8 and is 1"):
+        nnjax.sweep(KEY, hundred_steps, epochs=2, checkpoint=tmp_path, **settings | {"mesh": None})
+
+
+def test_a_sweep_on_a_mesh_compiles_its_epoch_once(digits, mesh8, compilations):
+    settings = {"hidden": 11, "learning_rate": 3.0, "batch_size": 100, "epochs": 3, "mesh": mesh8}
+    nnjax.sweep(KEY, digits, seeds=8, **settings)
+    assert sum("epoch" in name for name in compilations) == 1
 
 
 @pytest.mark.parametrize("wrong", [8, "data", (8,)])

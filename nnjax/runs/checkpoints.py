@@ -223,9 +223,12 @@ def _sum(tree: Any) -> bytes:
 def _quiet() -> Iterator[None]:
     """Without Orbax's own words, whole tracebacks among them, for what is told in ours."""
     logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return "orbax" not in Path(record.pathname).parts
+
+    logger.addFilter(of_others)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(of_others)

@@ -39,7 +39,7 @@ def claimed(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
             lock.acquire()
     except Timeout:
         raise ValueError(
-            f"another process is training in {folder}: wait until it ends, or name another folder"
+            f"another training is at work in {folder}: wait until it ends, or name another folder"
         ) from None
     try:
         _check(folder, settings)
