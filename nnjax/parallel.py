@@ -5,6 +5,7 @@ sums that needs. Each process holds the data set whole.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from nnjax.objective import Whole
 
 # What the environment says of how many processes there are, and which of them this is.
 PROCESSES = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+PATIENCE = 60  # seconds in which processes that train together must have come
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ def connect(coordinator: str | None, processes: int | None, process_id: int | No
       ValueError: it cannot be known which processes there are, or they do not come together.
     """
     processes, process_id = map(_from_environment, PROCESSES, (processes, process_id))
+    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address is not None and not re.fullmatch(r".+:\d{1,5}", address):
+        raise ValueError(f"the coordinator must be HOST:PORT, such as 10.0.0.1:1234, not {address!r}")
     try:
         jax.distributed.initialize(
             coordinator,
@@ -160,6 +165,7 @@ def connect(coordinator: str | None, processes: int | None, process_id: int | No
             process_id,
             heartbeat_timeout_seconds=heartbeat,
             shutdown_timeout_seconds=heartbeat,
+            initialization_timeout=PATIENCE,
         )
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(

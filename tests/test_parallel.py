@@ -174,6 +174,12 @@ def test_what_is_no_mesh_is_told(digits, wrong):
         nnjax.sweep(KEY, digits, learning_rate=3.0, mesh=wrong)
 
 
+@pytest.mark.parametrize("told", ["127.0.0.1", ":1234", "host:port", "host:", "::::"])
+def test_a_coordinator_without_a_port_is_told(told):
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        parallel.connect(told, 2, 0, 10)
+
+
 @pytest.mark.parametrize("told", ["", "two", "-1"])
 def test_an_environment_that_makes_no_sense_is_told(monkeypatch, told):
     monkeypatch.setenv("JAX_NUM_PROCESSES", told)

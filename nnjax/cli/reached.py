@@ -34,12 +34,17 @@ class Reached:
             best = self.good.history
             console.print(f"validation: {share(best.validation_correct[-1], len(data.validation.labels))}")
             console.print(f"test: {share(best.test_correct[-1], len(data.test.labels))}")
-        console.print(f"{len(history)} epochs in {history.seconds.sum():.1f} s of training")
+        console.print(
+            f"{len(history)} epoch{'s' * (len(history) != 1)} in {history.seconds.sum():.1f} s of training"
+        )
         if history.diverged_at >= 0:
             where = f"epoch {history.diverged_at + 1}"
             if found := self.run.divergence:
                 where += f", step {found.step + 1}: {found.path} is not finite"
-            console.print(f"diverged in {where}. A smaller learning rate usually helps.")
+            kept = (
+                f"The model is that of epoch {len(self.good.history)}." if self.good else "There is no model."
+            )
+            console.print(f"diverged in {where}; {good}. A smaller learning rate usually helps.")
             return DIVERGED
         if len(history) < epochs:
             console.print(f"interrupted after {len(history)} of {epochs} epochs; {go_on}")

@@ -20,7 +20,7 @@ from nnjax.names import choose
 from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, identity, init, sigmoid
 from nnjax.objective import COSTS, Dense, Objective, quadratic
 from nnjax.optimizers import OPTIMIZERS
-from nnjax.parallel import connect, first_then_others
+from nnjax.parallel import PATIENCE, connect, first_then_others
 from nnjax.runs import Checkpoint, environment, save, write_record
 from nnjax.runs.folder import model_folder, place_of
 from nnjax.terminal import Display, console
@@ -88,6 +88,7 @@ class Train:
         self._settings()
         self._check_paths()
         if self.distributed:
+            console.print(f"waiting for the other processes, {PATIENCE} seconds at most")
             connect(self.coordinator, self.processes, self.process_id, self.heartbeat)
             console.quiet = jax.process_index() > 0
         console.print(f"loading {self.dataset}")
