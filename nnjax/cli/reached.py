@@ -41,8 +41,8 @@ class Reached:
             where = f"epoch {history.diverged_at + 1}"
             if found := self.run.divergence:
                 where += f", step {found.step + 1}: {found.path} is not finite"
-            kept = (
-                f"The model is that of epoch {len(self.good.history)}." if self.good else "There is no model."
+            good = (
+                f"the model is that of epoch {len(self.good.history)}" if self.good else "there is no model"
             )
             console.print(f"diverged in {where}; {good}. A smaller learning rate usually helps.")
             return DIVERGED
