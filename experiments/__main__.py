@@ -15,7 +15,8 @@ from tyro.conf import Positional
 
 import nnjax
 from experiments import catalog, report
-from experiments.evidence import Experiment, Flags, Record, check_can_draw, take_cores_as_devices
+from experiments.devices import take_cores_as_devices
+from experiments.evidence import Experiment, Flags, Record, check_can_draw
 from experiments.progress import Clock, bar, duration
 from nnjax.data.sources import NAMES as DATA_SETS
 from nnjax.descent import whole_number

@@ -1,6 +1,5 @@
 """What every experiment shares: its flags, its record, its claims, and where all of it goes."""
 
-import contextlib
 import io
 import json
 import shutil
@@ -15,10 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
-from jax.sharding import Mesh
 from rich.console import Console
 
 import nnjax
+from experiments.devices import all_devices, take_cores_as_devices
 from experiments.progress import duration
 from experiments.timing import Stopwatch
 from nnjax.data.sources import NAMES
@@ -28,7 +27,6 @@ from nnjax.names import choose
 from nnjax.report.page import Claim
 from nnjax.runs import environment, write_record
 from nnjax.runs.claims import described, digest
-from nnjax.runs.records import cores
 from nnjax.terminal import INTERRUPTED
 
 ROOT = Path(__file__).parents[1]
@@ -73,26 +71,16 @@ class Settings:
         """`nnjax.sweep` with these epochs and, unless told otherwise, seeds; one that was stopped goes on."""
         settings |= {"seeds": seeds or self.seeds, "epochs": self.epochs}
         own = digest(str(key), data.name, described(settings))[:8]  # an experiment may have several
-        settings |= {"checkpoint": self.keep and self.keep / own, "callback": self._report, "mesh": _mesh()}
+        settings |= {
+            "checkpoint": self.keep and self.keep / own,
+            "callback": self._report,
+            "mesh": all_devices(),
+        }
         return nnjax.sweep(jax.random.key(key), data, **settings)
 
     def _report(self, at: nnjax.Progress) -> None:
         if self.tell:
             self.tell(f"{at.networks} of {at.of_networks} networks, epoch {at.epoch} of {at.of_epochs}")
-
-
-def take_cores_as_devices() -> None:
-    """Have jax make a device of each core: a sweep shared out among them takes less time."""
-    with contextlib.suppress(RuntimeError):  # jax has begun to compute already
-        jax.config.update("jax_num_cpu_devices", cores())
-
-
-def _mesh() -> Mesh | None:
-    """The devices among which sweeps are shared out; of virtual ones no more than there are cores."""
-    devices = jax.devices()
-    if jax.default_backend() == "cpu":
-        devices = devices[: cores()]
-    return jax.make_mesh((len(devices),), ("networks",), devices=devices) if len(devices) > 1 else None
 
 
 @dataclass(frozen=True)

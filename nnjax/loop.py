@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from nnjax.data import Dataset
 from nnjax.descent import History, check_arguments, descend, score, settings_of
 from nnjax.objective import Objective, Whole, check_fits, whole
 from nnjax.optimizers import Factory, make_optimizer
-from nnjax.parallel import Spread, everywhere, put, with_auto_axes
+from nnjax.parallel import Spread, placing, with_auto_axes
 from nnjax.runs.checkpoints import Checkpoint, as_checkpoint, kept
 from nnjax.runs.claims import PROGRAM, described, digest
 from nnjax.train import TrainState, epoch, first_bad, start
@@ -111,10 +110,8 @@ def fit(
         if len(split.labels):
             check_fits(objective, params, *split, data.num_classes)
 
-    place, spread = jax.device_put, whole
-    if mesh is not None:
-        mesh = with_auto_axes(mesh)
-        place, spread = partial(put, sharding=everywhere(mesh)), Spread(mesh)
+    mesh = with_auto_axes(mesh)
+    place, spread = placing(mesh), Spread(mesh) if mesh else whole
     training, validation, test = place((data.train, data.validation, data.test))
     arguments = *training, objective, method, batch_size
     trainer = _Trainer(arguments, spread, callback, stop_on_nan, locate_nan)

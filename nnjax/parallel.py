@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -42,7 +43,8 @@ class Spread(Whole):
         filled = np.minimum(np.arange(n + -n % parts), n - 1)
 
         def split(x):
-            x = self.everywhere(self.everywhere(x)[filled])
+            x = self.everywhere(x)
+            x = self.everywhere(x[filled]) if len(filled) > n else x
             return jax.lax.with_sharding_constraint(x.reshape(parts, -1, *x.shape[1:]), along(self.mesh))
 
         def join(y):
@@ -55,8 +57,10 @@ class Spread(Whole):
         return jax.lax.with_sharding_constraint(tree, everywhere(self.mesh))
 
 
-def with_auto_axes(mesh: Any) -> Mesh:
-    """The mesh with axes on which XLA works out shardings, whichever it has; a ValueError for no mesh."""
+def with_auto_axes(mesh: Any) -> Mesh | None:
+    """The mesh with axes on which XLA works out shardings, or None; a ValueError for what is neither."""
+    if mesh is None:
+        return None
     if not isinstance(mesh, Mesh) or not mesh.size:
         raise ValueError(f"mesh must be devices, such as jax.make_mesh((8,), ('data',)), not {mesh!r}")
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
@@ -82,6 +86,11 @@ def put(tree: Any, sharding: NamedSharding) -> Any:
         return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
 
     return jax.tree.map(lay, tree)
+
+
+def placing(mesh: Mesh | None) -> Callable[[Any], Any]:
+    """Lays arrays on the device, or whole on every device of a mesh."""
+    return jax.device_put if mesh is None else partial(put, sharding=everywhere(mesh))
 
 
 def vmap(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callable:

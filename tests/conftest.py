@@ -10,7 +10,7 @@ import pytest
 import nnjax
 from experiments import catalog
 from experiments.evidence import Flags
-from nnjax import cli, grid, loop
+from nnjax import chunks, cli, loop
 from nnjax.descent import descend
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -57,7 +57,7 @@ def advanced(monkeypatch):
         return descend(state, lambda state: epochs.append(None) or advance(state), *rest, **more)
 
     monkeypatch.setattr(loop, "descend", counting)
-    monkeypatch.setattr(grid, "descend", counting)
+    monkeypatch.setattr(chunks, "descend", counting)
     return epochs
 
 

@@ -155,7 +155,7 @@ class Checkpoints:
             self._failed = True
 
     def _read(self, epoch: int, like: Any) -> Any:
-        wanted = _packed(like)
+        wanted = np.empty(_SUM + sum(plain(leaf).nbytes for leaf in jax.tree.leaves(like)), np.uint8)
         # Asked before anything is read: what files hold or declare may be larger than any memory.
         files = (self._folder / str(epoch)).rglob("*")
         if sum(file.stat().st_size for file in files if file.is_file()) > 2 * wanted.nbytes + _AROUND:
