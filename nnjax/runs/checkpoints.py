@@ -33,7 +33,7 @@ class Checkpoint:
     Attributes:
       folder: this training's own; made where it is not there yet.
       seconds: a checkpoint is written when so many have gone by since the last one,
-      epochs: or when so many epochs have been done, if said; and always at the end.
+      epochs: or when so many epochs have been done, if said; and at the end, unless all has diverged.
       keep: how many stay, the newest.
     """
 
