@@ -82,12 +82,15 @@ class Trainer:
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, self.batch_size, self.mesh
 
-        def settings():
+        told = {}
+        if keep:
             made_of = jax.tree.leaves((states, objectives, optimizers))
-            program = population.epoch.lower(states, *arguments).as_text()
-            return {"networks": digest(made_of), PROGRAM: digest(program)}
+            cost = jnp.zeros(len(jax.tree.leaves(states.params)[0]))
+            training = population.epoch.lower(states, *arguments)
+            scoring = _score_all.lower(states.params, cost, objectives, validation, test, self.mesh)
+            told = {"networks": digest(made_of), PROGRAM: digest(training.as_text(), scoring.as_text())}
 
-        with kept(keep, settings) as checkpoints:
+        with kept(keep, told) as checkpoints:
             states, history = descend(
                 population.place(states, self.mesh),
                 lambda states: population.epoch(states, *arguments),
@@ -97,7 +100,6 @@ class Trainer:
                 lambda states, history: report(len(history)),
                 networks=(len(jax.tree.leaves(states.params)[0]),),
                 checkpoints=checkpoints,
-                place=partial(population.place, mesh=self.mesh),
             )
         return history, jax.tree.map(plain, states.params)
 

@@ -1,6 +1,5 @@
 """What `fit` and `sweep` have in common: the host's loop over epochs, and the history of a training."""
 
-import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,11 +13,16 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset, Split
 from nnjax.evaluate import right
+from nnjax.numbers import whole_number
 from nnjax.objective import Objective, Whole, whole
-from nnjax.parallel import anywhere, is_key, plain
+from nnjax.parallel import is_key, lie_as, plain
+from nnjax.processes import anywhere
 from nnjax.runs.checkpoints import Checkpoints
 from nnjax.runs.claims import described, digest
 from nnjax.train import TrainState
+
+# Of jax's settings, those that change the numbers of a program.
+PRECISION = ("jax_enable_x64", "jax_default_matmul_precision")
 
 COLUMNS = ("cost", "validation_correct", "test_correct", "seconds")
 
@@ -62,7 +66,6 @@ def descend(
     *,
     networks: tuple[int, ...] = (),
     checkpoints: Checkpoints | None = None,
-    place: Callable[[Any], Any] = jax.device_put,
 ) -> tuple[TrainState, History]:
     """The host's loop over epochs: the last state, and the history up to it.
 
@@ -78,13 +81,12 @@ def descend(
       after: called after each epoch, and with what `checkpoints` held; training ends if it is true.
       networks: the shape of the network axis.
       checkpoints: where the training is kept and, if anything is there, gone on with.
-      place: lays a state that was kept on the devices.
     """
     history = _room(epochs, networks)
     so_far = history.first(0)
     if checkpoints and (found := checkpoints.newest(lambda done: (state, history.first(done)), epochs)):
         kept, so_far = found
-        state, so_far = place(kept), replace(so_far, diverged_at=so_far.diverged_at[()])
+        state, so_far = lie_as(kept, state), replace(so_far, diverged_at=so_far.diverged_at[()])
         for name in COLUMNS:
             getattr(history, name)[: len(so_far)] = getattr(so_far, name)
         if anywhere(bool(after(state, so_far))):
@@ -99,8 +101,8 @@ def descend(
         history.cost[e], history.validation_correct[e], history.test_correct[e] = plain(cost), *counts
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)
-        # Where nothing is finite any more, the last good state is what can be gone on from.
-        keep = checkpoints.keep if checkpoints and np.any(diverged_at < 0) else _keep_nothing
+        # One network that has diverged goes on, if at all, from its last good state.
+        keep = checkpoints.keep if checkpoints and (networks or diverged_at < 0) else _keep_nothing
         keep(e + 1, (state, so_far), last=e + 1 == epochs)
         if anywhere(bool(after(state, so_far))):
             keep(e + 1, (state, so_far), last=True)
@@ -144,6 +146,7 @@ def score(
 def settings_of(key: Array, data: Dataset, batch_size: int, **given: Any) -> dict[str, str]:
     """What a checkpoint tells of the settings of a `fit` or a `sweep`."""
     told = {"key": described(plain(key).tolist()), "batch_size": str(batch_size)}
+    told |= {name: str(getattr(jax.config, name)) for name in PRECISION}
     for name in ("train", "validation", "test"):
         told[f"{name} data"] = digest(getattr(data, name))
     return told | {name: described(value) for name, value in given.items()}
@@ -156,17 +159,3 @@ def check_arguments(key: Any, data: Any, epochs: Any, batch_size: Any) -> tuple[
     if not isinstance(data, Dataset):
         raise ValueError(f"data must be a Dataset (of nnjax.load or Dataset.from_arrays), not {type(data)}")
     return whole_number("epochs", epochs), whole_number("batch_size", batch_size, len(data.train.labels))
-
-
-def whole_number(name: str, value: Any, most: int | None = None) -> int:
-    """`value` as an int of 1 or more; a ValueError, naming it, where it is none."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
-    if number < 1 or (most is not None and number > most):
-        bounds = "1 or more" if most is None else f"from 1 to {most}, the number of training examples"
-        raise ValueError(f"{name} must be {bounds}, not {number}")
-    return number

@@ -22,11 +22,13 @@ from jaxtyping import Array
 
 from nnjax.chunks import Keys, Trainer
 from nnjax.data import Dataset
-from nnjax.descent import History, check_arguments, settings_of, whole_number
+from nnjax.descent import History, check_arguments, settings_of
+from nnjax.numbers import whole_number
 from nnjax.objective import Objective
 from nnjax.optimizers import Factory
 from nnjax.parallel import placing, with_auto_axes
 from nnjax.plan import Cell, Chunk, bytes_of, make_cells, make_chunks
+from nnjax.processes import agree, by_first
 from nnjax.runs.checkpoints import Checkpoint, as_checkpoint
 from nnjax.runs.claims import claimed
 
@@ -169,13 +171,16 @@ def sweep(
 
     histories, params = [], {}
     with contextlib.ExitStack() as held:
-        if keep:
+        if keep or jax.process_count() > 1:
+            given = settings | hyperparameters | {name: list(axis) for name, axis in axes.items()}
             told = settings_of(
-                key, data, batch_size, **settings, optimizer=optimizer, **hyperparameters, seeds=seeds,
+                key, data, batch_size, **given, optimizer=optimizer, seeds=seeds,
                 shared_batches=shared_batches, devices=trainer.devices,
                 programs=[len(chunk.networks) for chunk in chunks],
             )  # fmt: skip
-            held.enter_context(claimed(Path(keep.folder), told))
+            agree(told | {"epochs": epochs, "checkpoint": keep is not None})
+            if keep:
+                by_first(lambda: held.enter_context(claimed(Path(keep.folder), told, keep.named)))
         for i, chunk in enumerate(chunks):
             report = _reporter(callback, cells, chunks, i, epochs)
             own = keep and replace(keep, folder=Path(keep.folder) / f"program-{i}")

@@ -1,7 +1,7 @@
 """`fit`: one network, trained from the first epoch to the last."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from jaxtyping import Array
 from nnjax.data import Dataset
 from nnjax.descent import History, check_arguments, descend, score, settings_of
 from nnjax.objective import Objective, Whole, check_fits, whole
-from nnjax.optimizers import Factory, make_optimizer
+from nnjax.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.parallel import Spread, placing, with_auto_axes
+from nnjax.processes import agree
 from nnjax.runs.checkpoints import Checkpoint, as_checkpoint, kept
 from nnjax.runs.claims import PROGRAM, described, digest
 from nnjax.train import TrainState, epoch, first_bad, start
@@ -95,7 +96,7 @@ def fit(
 
     Raises:
       ValueError: before anything is trained, where an argument is wrong: it says which and why;
-        where the checkpoints are of other settings, or another process's.
+        where the checkpoints are of other settings, or another training's.
 
     >>> import nnjax
     >>> data = nnjax.load("digits")
@@ -116,15 +117,11 @@ def fit(
     arguments = *training, objective, method, batch_size
     trainer = _Trainer(arguments, spread, callback, stop_on_nan, locate_nan)
 
-    def settings():
-        # As for one device: the number of devices may change between a start and the next.
-        program = epoch.lower(start(key, params, method), *data.train, *arguments[2:]).as_text()
-        told = settings_of(key, data, batch_size, objective=objective, optimizer=method.factory)
-        told |= {name: described(value) for name, value in (*method.options, *method.numbers.items())}
-        told |= {"initial parameters": digest(params), "numbers of the objective": digest(objective)}
-        return told | {PROGRAM: digest(program)}
-
-    with kept(keep, settings) as checkpoints:
+    told = {}
+    if keep or jax.process_count() > 1:
+        told = _settings(key, params, data, objective, method, batch_size)
+    agree(told | {"epochs": epochs, "checkpoint": keep is not None, "locate_nan": locate_nan})
+    with kept(keep, told) as checkpoints:
         state, history = descend(
             place(start(key, params, method)),
             trainer.advance,
@@ -133,9 +130,25 @@ def fit(
             lambda state: epoch.lower(state, *arguments, spread).compile(),
             trainer.after,
             checkpoints=checkpoints,
-            place=place,
         )
     return Run(state, history, trainer.divergence)
+
+
+def _settings(
+    key: Array, params: Any, data: Dataset, objective: Objective, method: Optimizer, batch_size: int
+) -> dict[str, str]:
+    """What a checkpoint tells of a `fit`: two with the same settings come to the same bits."""
+    told = settings_of(key, data, batch_size, optimizer=method.factory)
+    told |= {name: described(value) for name, value in (*method.options, *method.numbers.items())}
+    told |= {f"objective.{part.name}": described(getattr(objective, part.name)) for part in fields(objective)}
+    # As for one device: the number of devices may change between a start and the next.
+    training = epoch.lower(start(key, params, method), *data.train, objective, method, batch_size)
+    scoring = score.lower(params, jnp.float32(0), objective, data.validation, data.test)
+    return told | {
+        "initial parameters": digest(params),
+        "numbers of the objective": digest(objective),
+        PROGRAM: digest(training.as_text(), scoring.as_text()),
+    }
 
 
 @dataclass
@@ -158,7 +171,7 @@ class _Trainer:
     def after(self, state: TrainState, history: History) -> bool:
         """Whether training is to end."""
         diverged = history.diverged_at >= 0
-        if diverged and self._before is not None and self.divergence is None:
+        if history.diverged_at == len(history) - 1 and self._before is not None:
             found = first_bad(self._before, *self.arguments, spread=self.spread)
             self.divergence = found and Divergence(int(history.diverged_at), *found)
         done = self.callback and self.callback(Run(_copy(state), history, self.divergence))

@@ -4,8 +4,6 @@ Nothing here adds up or sends by hand: arrays are told where they lie, and XLA w
 sums that needs. Each process holds the data set whole.
 """
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from nnjax.objective import Whole
-
-# What the environment says of how many processes there are, and which of them this is.
-PROCESSES = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-PATIENCE = 60  # seconds in which processes that train together must have come
 
 
 @dataclass(frozen=True)
@@ -58,11 +52,22 @@ class Spread(Whole):
 
 
 def with_auto_axes(mesh: Any) -> Mesh | None:
-    """The mesh with axes on which XLA works out shardings, or None; a ValueError for what is neither."""
+    """The mesh with axes on which XLA works out shardings, or None.
+
+    Raises:
+      ValueError: it is neither, or leaves out a process of those that jax.distributed has joined.
+    """
+    if mesh is not None and not (isinstance(mesh, Mesh) and mesh.size):
+        raise ValueError(f"mesh must be devices, such as jax.make_mesh((8,), ('data',)), not {mesh!r}")
+    if jax.process_count() > 1:
+        of = {device.process_index for device in mesh.devices.flat} if mesh else set()
+        if len(of) < jax.process_count():
+            raise ValueError(
+                f"{jax.process_count()} processes train together: give all of them a mesh of all their "
+                "devices, as jax.make_mesh((jax.device_count(),), ('data',))"
+            )
     if mesh is None:
         return None
-    if not isinstance(mesh, Mesh) or not mesh.size:
-        raise ValueError(f"mesh must be devices, such as jax.make_mesh((8,), ('data',)), not {mesh!r}")
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 
@@ -76,7 +81,7 @@ def along(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
 
-def put(tree: Any, sharding: NamedSharding) -> Any:
+def put(tree: Any, sharding: Sharding) -> Any:
     """Arrays that this process holds whole, laid on a mesh; the other processes hold the same ones."""
 
     def lay(x):
@@ -86,6 +91,15 @@ def put(tree: Any, sharding: NamedSharding) -> Any:
         return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
 
     return jax.tree.map(lay, tree)
+
+
+def lie_as(tree: Any, shown: Any) -> Any:
+    """`tree`, which this process holds whole, on the devices on which `shown` lies."""
+
+    def lay(x, where):
+        return put(x, where.sharding) if where.committed else jax.device_put(x)
+
+    return jax.tree.map(lay, tree, shown)
 
 
 def placing(mesh: Mesh | None) -> Callable[[Any], Any]:
@@ -127,66 +141,3 @@ def plain(x: Any) -> np.ndarray:
 
         return np.asarray(process_allgather(x, tiled=True))
     return np.asarray(x)
-
-
-def anywhere(flag: bool) -> bool:
-    """Whether `flag` is true in any of the processes that train together: one answer for all."""
-    if jax.process_count() == 1:
-        return flag
-    from jax.experimental.multihost_utils import process_allgather
-
-    return bool(np.any(process_allgather(np.asarray(flag))))
-
-
-def first_then_others(f: Callable[[], Any]) -> Any:
-    """`f()` in process 0, and when it is done in the others: for what leaves files that they find."""
-    if jax.process_index() > 0:
-        anywhere(False)
-        return f()
-    result = f()
-    anywhere(False)
-    return result
-
-
-def connect(coordinator: str | None, processes: int | None, process_id: int | None, heartbeat: int) -> None:
-    """Join the processes that train together, before anything else is computed.
-
-    What is None, the environment says: `$JAX_COORDINATOR_ADDRESS`, `$JAX_NUM_PROCESSES` and
-    `$JAX_PROCESS_ID`, or what Slurm, Open MPI or a TPU pod say of themselves.
-
-    Args:
-      coordinator: host and port of process 0.
-      processes: how many there are.
-      process_id: which of them this one is, from 0.
-      heartbeat: seconds after which a silent process counts as dead, and the others are ended.
-
-    Raises:
-      ValueError: it cannot be known which processes there are, or they do not come together.
-    """
-    processes, process_id = map(_from_environment, PROCESSES, (processes, process_id))
-    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if address is not None and not re.fullmatch(r".+:\d{1,5}", address):
-        raise ValueError(f"the coordinator must be HOST:PORT, such as 10.0.0.1:1234, not {address!r}")
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            process_id,
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=heartbeat,
-            initialization_timeout=PATIENCE,
-        )
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"the processes cannot come together ({error}): say --coordinator HOST:PORT --processes N "
-            "--process-id 0 to N-1, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
-        ) from error
-
-
-def _from_environment(name: str, given: int | None) -> int | None:
-    told = os.environ.get(name)
-    if given is not None or told is None:
-        return given
-    if not told.isdigit():
-        raise ValueError(f"{name} must be a whole number, not {told!r}")
-    return int(told)

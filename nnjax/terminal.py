@@ -29,7 +29,7 @@ class Display:
 
     def __init__(self, epochs: int, data: Dataset):
         self._epochs, self._of = epochs, len(data.test.labels)
-        self._began = time.perf_counter()
+        self._began, self._before = time.perf_counter(), 0
         self._bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
@@ -50,8 +50,11 @@ class Display:
 
     def show(self, run: Run) -> None:
         done, history = len(run.history), run.history
+        if done > 1 and not self._bar.tasks[self._task].completed:  # of an earlier start
+            self._before, self._began = done, time.perf_counter()
+            self._bar.reset(self._task, completed=done)
         line = f"cost {history.cost[-1]:.4f}  test {history.test_correct[-1]:,} / {self._of:,}"
-        rate = done / (time.perf_counter() - self._began)
+        rate = (done - self._before) / (time.perf_counter() - self._began)
         self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
         console.print(f"epoch {done:3} / {self._epochs}  {line}")
 

@@ -96,9 +96,9 @@ def epoch(
     """
     arguments = images, labels, objective, optimizer, batch_size, spread
     state, costs = _watched(state, *arguments, lambda params, cost: cost)
-    rest = len(images) % batch_size
-    total = jnp.sum(costs) * batch_size - (costs[-1] * (batch_size - rest) if rest else 0)
-    return state, total / len(images)
+    # Each mini-batch's share of the examples: a sum of costs alone may overflow where none of them does.
+    shares = np.diff(np.minimum(np.arange(len(costs) + 1) * batch_size, len(images))) / len(images)
+    return state, jnp.sum(costs * shares.astype(costs.dtype))
 
 
 def _watched(

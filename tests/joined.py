@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import nnjax
-from nnjax.parallel import connect, plain
+from nnjax.parallel import plain
+from nnjax.processes import connect
 
 KEY = jax.random.key
 

@@ -14,7 +14,7 @@ import pytest
 import tensorstore
 
 import nnjax
-from nnjax.runs.checkpoints import Checkpoints, kept
+from nnjax.runs.checkpoints import kept
 from nnjax.runs.claims import claimed
 
 KEY = jax.random.key(7)
@@ -163,7 +163,10 @@ def test_what_diverged_goes_on_from_the_last_good_epoch(params, digits, tmp_path
         ({"learning_rate": 1.0}, "learning_rate was 3.0 and is 1.0"),
         ({"batch_size": 49}, "batch_size was 50 and is 49"),
         ({"optimizer": nnjax.momentum}, "optimizer was <function sgd> and is <function momentum>"),
-        ({"objective": nnjax.Objective(penalty=lambda params: 0.0)}, "penalty=None.* penalty=<function"),
+        (
+            {"objective": nnjax.Objective(penalty=lambda params: 0.0)},
+            "objective.penalty was None and is <function",
+        ),
         ({"epochs": 4}, "5 epochs done, more than the 4 asked for"),
     ],
 )
@@ -192,13 +195,102 @@ def test_other_data_parameters_keys_numbers_and_functions_are_refused(params, di
     )
     for told, change in {
         "key was": {"key": jax.random.key(8)},
-        "initial parameters was": {"params": jax.tree.map(lambda x: x + 1e-6, params)},
-        "test data was": {"data": fewer},
-        "objective": {"objective": objective(0.1000001)},
+        "other initial parameters": {"params": jax.tree.map(lambda x: x + 1e-6, params)},
+        "other test data": {"data": fewer},
+        "objective.penalty was": {"objective": objective(0.1000001)},
         "function of yours has changed": {"objective": objective(0.1, scale=2.0)},
     }.items():
         with pytest.raises(ValueError, match=told):
             begun(**change)
+
+
+def test_what_only_evaluates_otherwise_is_refused(params, digits, tmp_path):
+    """Else a history would hold counts of two kinds."""
+
+    def evaluating(sign):
+        def forward(params, x, key):
+            out = nnjax.feedforward(params, x)
+            return out if key is not None else sign * out
+
+        return nnjax.Objective(forward=forward)
+
+    trained(params, digits, epochs=1, objective=evaluating(1), checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="a function of yours has changed"):
+        trained(params, digits, epochs=2, objective=evaluating(-1), checkpoint=tmp_path)
+
+
+def test_precision_is_a_setting(params, digits, tmp_path):
+    trained(params, digits, epochs=1, checkpoint=tmp_path)
+    with (
+        jax.default_matmul_precision("float32"),
+        pytest.raises(ValueError, match="matmul_precision was None"),
+    ):
+        trained(params, digits, epochs=2, checkpoint=tmp_path)
+
+
+def test_other_settings_are_told_in_the_words_of_who_asks(params, digits, tmp_path):
+    def begun(rate):
+        plan = nnjax.Checkpoint(tmp_path, named={"--rate": str(rate), "--same": "1"})
+        trained(params, digits, learning_rate=rate, checkpoint=plan)
+
+    begun(3.0)
+    with pytest.raises(ValueError, match=r"other settings \(--rate was 3.0 and is 2.0\)"):
+        begun(2.0)
+
+
+def test_a_folder_in_which_nothing_was_kept_may_be_of_other_settings(params, digits, tmp_path):
+    settings = {"optimizer": growing, "stop_on_nan": True, "checkpoint": tmp_path}
+    assert trained(params, digits, learning_rate=1e9, **settings).history.diverged_at == 0
+    trained(params, digits, learning_rate=1.0, **settings)
+    with pytest.raises(ValueError, match="learning_rate was 1.0 and is 1.5"):
+        trained(params, digits, learning_rate=1.5, **settings)
+
+
+def test_a_folder_of_anything_else_is_left_as_it_is(params, digits, tmp_path):
+    (tmp_path / "2024").mkdir()
+    with pytest.raises(ValueError, match="holds numbered files, but no settings.json"):
+        trained(params, digits, checkpoint=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["2024"]
+
+
+def test_a_folder_that_is_taken_away_is_told_and_not_made_again(params, digits, tmp_path):
+    folder = tmp_path / "run"
+
+    def take_away(run):
+        if len(run.history) == 2:
+            folder.rename(tmp_path / "elsewhere")  # as if removed, but while it is being written into
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        trained(params, digits, callback=take_away, checkpoint=nnjax.Checkpoint(folder, **EACH))
+    assert [str(w.message).partition(": ")[2] for w in told] == [
+        "the folder was taken away",
+        "started again, training starts anew",
+    ]
+    assert not (folder / "5").exists()
+
+
+def test_a_process_keeps_one_training_at_a_time(params, digits, tmp_path):
+    def another(run):
+        with pytest.raises(ValueError, match="keeps another training already"):
+            trained(params, digits, checkpoint=tmp_path / "b")
+
+    trained(params, digits, epochs=1, callback=another, checkpoint=tmp_path / "a")
+    trained(params, digits, checkpoint=tmp_path / "b")
+
+
+def test_a_training_goes_on_on_its_own_device(params, digits, tmp_path):
+    device = jax.devices()[1]
+    params = jax.device_put(params, device)
+    for epochs in (2, 4):
+        run = trained(params, digits, epochs=epochs, checkpoint=tmp_path)
+        assert {leaf.device for leaf in jax.tree.leaves(run.params)} == {device}
+
+
+def test_numbers_of_numpy_are_numbers(params, digits, tmp_path):
+    plan = nnjax.Checkpoint(tmp_path, seconds=np.float32(0), epochs=np.int64(2), keep=np.int8(1))
+    trained(params, digits, checkpoint=plan)
+    assert (tmp_path / "5").exists()
 
 
 def files_of(checkpoint):
@@ -292,7 +384,7 @@ def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(params, digits, 
     with pytest.raises(ValueError, match=r"no checkpoint in .* can be read"):
         trained(params, digits, checkpoint=tmp_path)
     (tmp_path / "settings.json").unlink()
-    with pytest.raises(ValueError, match=r"settings.json is missing"):
+    with pytest.raises(ValueError, match=r"numbered files, but no settings.json"):
         trained(params, digits, checkpoint=tmp_path)
 
 
@@ -316,7 +408,7 @@ def test_another_version_is_told_and_training_goes_on(params, digits, tmp_path):
 
 
 def test_a_second_training_in_the_same_folder_is_refused(params, digits, tmp_path):
-    with claimed(tmp_path, {}), pytest.raises(ValueError, match="another training is at work in"):
+    with claimed(tmp_path, {}, {}), pytest.raises(ValueError, match="another training is at work in"):
         trained(params, digits, checkpoint=tmp_path)
     assert not any(path.name.isdigit() for path in tmp_path.iterdir())
 
@@ -338,8 +430,9 @@ def test_a_full_disk_is_told_once_and_training_goes_on(params, digits, tmp_path)
     with warnings.catch_warnings(record=True) as told, full_disk():
         warnings.simplefilter("always")
         on = trained(params, digits, checkpoint=nnjax.Checkpoint(tmp_path, **EACH))
-    assert [str(w.message).partition(":")[0] for w in told] == [
-        f"no checkpoint could be written into {tmp_path}, training goes on"
+    assert [str(w.message) for w in told] == [
+        f"no checkpoint could be written into {tmp_path}, training goes on: File too large",
+        f"epoch 5 could not be kept in {tmp_path}: started again, training goes on after epoch 2",
     ]
     assert_same(on, whole)
     # The last good one stands, and is gone on from once there is room.
@@ -350,7 +443,7 @@ def test_no_file_of_a_checkpoint_can_change_without_being_noticed(tmp_path):
     """A changed byte anywhere: refused, or of no account."""
     tree = {"w": np.random.default_rng(0).random((30, 20)), "epoch": np.int32(3)}
     plan = nnjax.Checkpoint(tmp_path / "run", **EACH)
-    with kept(plan, dict) as checkpoints:
+    with kept(plan, {}) as checkpoints:
         checkpoints.keep(3, tree, last=True)
     rng, refused = np.random.default_rng(1), 0
     for file in files_of(tmp_path / "run" / "3"):
@@ -359,7 +452,7 @@ def test_no_file_of_a_checkpoint_can_change_without_being_noticed(tmp_path):
             changed = bytearray(content)
             changed[place] ^= rng.integers(1, 256)
             file.write_bytes(changed)
-            with kept(plan, dict) as checkpoints, contextlib.suppress(ValueError):
+            with kept(plan, {}) as checkpoints, contextlib.suppress(ValueError):
                 refused += 1
                 found = checkpoints.newest(lambda epoch: tree, most=3)
                 np.testing.assert_array_equal(found["w"], tree["w"])
@@ -372,9 +465,10 @@ def test_no_file_of_a_checkpoint_can_change_without_being_noticed(tmp_path):
     ("wrong", "told"),
     [
         ({"folder": 3}, "checkpoint must be a folder's path, not 3"),
+        ({"folder": ""}, "checkpoint must be a folder's path, not ''"),
         ({"seconds": -1}, r"checkpoint.seconds must be a number, 0 or more, not -1"),
         ({"seconds": "9"}, r"checkpoint.seconds must be"),
-        ({"epochs": 0}, r"checkpoint.epochs must be a whole number, 1 or more, not 0"),
+        ({"epochs": 0}, r"checkpoint.epochs must be 1 or more, not 0"),
         ({"keep": True}, r"checkpoint.keep must be"),
     ],
 )
@@ -389,4 +483,3 @@ def test_orbax_is_imported_only_where_it_is_used():
 
     code = "import sys, nnjax; assert 'orbax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert Checkpoints.__module__ == "nnjax.runs.checkpoints"

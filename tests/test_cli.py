@@ -232,7 +232,36 @@ def test_the_command_that_goes_on_is_the_one_that_was_given(options):
 def test_a_folder_of_another_training_is_told(run, capsys):
     assert run(*TRAIN, "--checkpoint", "kept") == 0
     assert run(*TRAIN, "--checkpoint", "kept", "--learning-rate", 1) == 2
-    assert "learning_rate was 3.0 and is 1.0" in " ".join(capsys.readouterr().err.split())
+    assert "(--learning-rate was 3.0 and is 1.0)" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ["--checkpoint", "kept", "--checkpoint-seconds", "-1"],
+            "--checkpoint-seconds must be 0 or more, not -1",
+        ),
+        (
+            ["--checkpoint", "kept", "--checkpoint-epochs", "0"],
+            "--checkpoint-epochs must be 1 or more, not 0",
+        ),
+        (["--checkpoint", "."], "--checkpoint must name a folder of its own"),
+        (["--process-id", "1", "--processes", "2"], "--processes, --process-id: for several processes"),
+        (["--distributed", "--heartbeat", "0", "--coordinator", "localhost:1"], "heartbeat must be 1 second"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_by_their_names(run, capsys, options, told):
+    assert run(*TRAIN, *options) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not os.listdir()
+
+
+def test_what_is_gone_on_with_is_said(run, capsys):
+    assert run(*TRAIN, "--checkpoint", "kept") == 0
+    capsys.readouterr()
+    assert run(*TRAIN, "--epochs", 3, "--checkpoint", "kept") == 0
+    assert "going on after epoch 2 from kept" in capsys.readouterr().out
 
 
 # --- in a process of its own ---
@@ -241,6 +270,15 @@ def test_a_folder_of_another_training_is_told(run, capsys):
 def command(*arguments, **more):
     environment = os.environ | {"XDG_CACHE_HOME": more.pop("cache", "/nonexistent")} | more.pop("env", {})
     return [sys.executable, "-m", "nnjax", *map(str, arguments)], environment
+
+
+@pytest.mark.parametrize("asked", ["cuda", "nonsense"])
+def test_a_platform_that_is_not_there_is_told(asked):
+    line, environment = command("train", "--dataset", "digits", env={"JAX_PLATFORMS": asked})
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"jax does not start with JAX_PLATFORMS={asked}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_version(run):

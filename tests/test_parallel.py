@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import AxisType
 
 import nnjax
-from nnjax import parallel, population, train
+from nnjax import parallel, population, processes, train
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
 from reference import distance
@@ -177,11 +177,11 @@ def test_what_is_no_mesh_is_told(digits, wrong):
 @pytest.mark.parametrize("told", ["127.0.0.1", ":1234", "host:port", "host:", "::::"])
 def test_a_coordinator_without_a_port_is_told(told):
     with pytest.raises(ValueError, match="must be HOST:PORT"):
-        parallel.connect(told, 2, 0, 10)
+        processes.connect(told, 2, 0, 10)
 
 
 @pytest.mark.parametrize("told", ["", "two", "-1"])
 def test_an_environment_that_makes_no_sense_is_told(monkeypatch, told):
     monkeypatch.setenv("JAX_NUM_PROCESSES", told)
     with pytest.raises(ValueError, match="JAX_NUM_PROCESSES must be a whole number"):
-        parallel.connect("127.0.0.1:1", None, 0, 10)
+        processes.connect("127.0.0.1:1", None, 0, 10)

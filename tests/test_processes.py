@@ -26,14 +26,14 @@ def free_port():
 
 
 @contextlib.contextmanager
-def started(processes, folder, epochs, *wrong, command=None):
+def started(processes, folder, epochs, *wrong, command=None, each=lambda i: []):
     """Processes that train together; at the end none is left."""
     port, pipe = free_port(), subprocess.PIPE
     running = []
     for i in range(processes):
         if command:
             own = ["--coordinator", f"127.0.0.1:{port}", "--processes", processes, "--process-id", i]
-            arguments = ["-m", "nnjax", *command, *own]
+            arguments = ["-m", "nnjax", *command, *own, *each(i)]
         else:
             arguments = [Path(joined.__file__), port, processes, i, folder, epochs, *wrong]
         arguments = [sys.executable, *map(str, arguments)]
@@ -126,6 +126,55 @@ def test_the_command_trains_with_several_processes(tmp_path):
     subprocess.run(alone, check=True, stdout=subprocess.PIPE)
     models = [nnjax.read_model(tmp_path / name) for name in ("m.st", "alone.st")]
     assert distance(models[0].params, models[1].params) < 1e-3
+
+
+def told_and_ended(running, within):
+    since = time.monotonic()
+    told = [" ".join(process.communicate(timeout=within)[1].split()) for process in running]
+    assert time.monotonic() - since < within
+    assert [process.returncode for process in running] == [2] * len(running), told
+    return told
+
+
+def test_processes_that_were_started_otherwise_are_told(tmp_path):
+    """Each would train, and with other seeds to garbage."""
+    command = ["train", "--dataset", "digits", "--distributed", "--no-keep"]
+    with started(2, tmp_path, 2, command=command, each=lambda i: ["--seed", i, "--hidden", 5 + i]) as running:
+        for told in told_and_ended(running, 60):
+            assert "--hidden is 5 in process 0 and 6 in process 1; --seed is 0 in process 0 and 1" in told
+            assert "Traceback" not in told
+
+
+def test_where_the_first_cannot_keep_the_training_all_are_told(tmp_path):
+    (tmp_path / "7").mkdir()
+    command = ["train", "--dataset", "digits", "--distributed", "--no-keep", "--checkpoint", tmp_path]
+    with started(2, tmp_path, 2, command=command) as running:
+        first, other = told_and_ended(running, 60)
+    assert "holds numbered files" in first
+    assert "process 0 cannot go on" in other
+
+
+def test_the_folder_of_the_first_is_enough_and_a_signal_to_one_ends_all(tmp_path):
+    """The others read no checkpoint: what the first has they are sent."""
+
+    def each(i):
+        return ["--checkpoint", tmp_path / str(i), "--checkpoint-epochs", 1]
+
+    command = ["train", "--dataset", "digits", "--distributed", "--no-keep", "--epochs", 100_000]
+    with started(2, tmp_path, 2, command=command, each=each) as running:
+        for line in running[0].stdout:
+            if line.startswith("epoch   2 "):
+                break
+        running[1].terminate()
+        codes = [process.wait(timeout=60) for process in running]
+    assert codes[1] == 143
+    assert codes[0] == 130  # no signal reached it
+    assert not (tmp_path / "1").exists()
+    reached = max(int(path.name) for path in (tmp_path / "0").iterdir() if path.name.isdigit())
+    command[-1] = reached + 1
+    with started(2, tmp_path, 2, command=command, each=each) as running:
+        told = ended(running)
+    assert f"going on after epoch {reached} from" in told[0][0]
 
 
 def test_processes_that_do_not_come_together_are_told(tmp_path):

@@ -23,6 +23,24 @@ def started(kind, folder):
 
 
 @pytest.mark.slow
+def test_a_training_killed_while_it_writes_ends_with_the_same_bits(tmp_path):
+    half_written = 0
+    for _ in range(5):
+        with started("sgd", tmp_path) as process:
+            while not list(tmp_path.glob("kept/*-tmp*")):
+                assert process.poll() is None
+            process.kill()
+        half_written += bool(list(tmp_path.glob("kept/*-tmp*")))
+    assert half_written > 1
+    with started("sgd", tmp_path) as process:
+        _, err = process.communicate()
+        assert not err
+    with np.load(tmp_path / "result.npz", allow_pickle=False) as found:
+        for one, expected in zip(found.values(), killed.trained("sgd", None), strict=True):
+            np.testing.assert_array_equal(one, expected)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sgd", "adam", "sweep"])
 def test_a_training_killed_at_random_moments_ends_with_the_same_bits(kind, tmp_path):
     moments, told = random.Random(kind), []

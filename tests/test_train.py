@@ -135,3 +135,11 @@ def test_an_infinite_cost_alone_is_found():
     images, labels = jnp.zeros((6, 4)), jnp.zeros((6, 2))
     state = start(KEY, jnp.ones(2), SGD)
     assert first_bad(state, images, labels, objective, SGD, 2) == (0, "cost")
+
+
+def test_a_mean_cost_does_not_overflow_where_no_cost_does(digits):
+    objective = Objective(cost=lambda a, y: jnp.float32(2e38) + 0 * jnp.sum(a))
+    optimizer = make_optimizer(optax.sgd, {"learning_rate": 0.0})
+    state = train.start(jax.random.key(0), nnjax.init(jax.random.key(1), (64, 5, 10)), optimizer)
+    _, cost = train.epoch(state, *digits.train, objective, optimizer, 100)
+    assert float(cost) == pytest.approx(2e38)

@@ -30,6 +30,16 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def _start_jax() -> None:
+    try:
+        jax.devices()
+    except Exception as error:  # jax has many
+        asked = os.environ.get("JAX_PLATFORMS")
+        told = f" with JAX_PLATFORMS={asked}" if asked else ""
+        why = f" ({error})" if str(error) else ""
+        raise ValueError(f"jax does not start{told}{why}: nnjax doctor tells more") from error
+
+
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
@@ -52,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
     _use_compilation_cache()
     try:
+        if not isinstance(command, Doctor | Data) and not getattr(command, "distributed", False):
+            _start_jax()
         return command.run()
     except (ValueError, OSError) as error:
         errors.print(f"nnjax: error: {error}", style="red", markup=False, soft_wrap=True)
@@ -63,6 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         why = str(error).partition("\n")[0]
         errors.print(f"nnjax: error: {told}: {why}", markup=False, soft_wrap=True)
         return 2
-    except KeyboardInterrupt:
-        errors.print("nnjax: interrupted" + ", nothing was trained" * isinstance(command, Train))
+    except KeyboardInterrupt as interrupt:
+        errors.print(", ".join(["nnjax: interrupted", *interrupt.args]))
         return INTERRUPTED

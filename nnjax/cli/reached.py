@@ -1,6 +1,7 @@
 """What a training on the command line has reached: seen epoch by epoch, and told at the end."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from nnjax.cli.signals import Ending
 from nnjax.data import Dataset
@@ -13,13 +14,15 @@ DIVERGED = 4
 class Reached:
     """The run after its last epoch, and after the last one from which all was finite."""
 
-    def __init__(self, show: Callable[[Run], None], ending: Ending):
-        self._show, self._ending = show, ending
+    def __init__(self, show: Callable[[Run], None], ending: Ending, folder: Path | None):
+        self._show, self._ending, self._folder = show, ending, folder
         self.run: Run | None = None
         self.good: Run | None = None
 
     def see(self, run: Run) -> bool:
         """The callback of `fit`: whether it is to end."""
+        if self.run is None and len(run.history) > 1:
+            console.print(f"going on after epoch {len(run.history)} from {self._folder}")
         self.run = run
         if run.history.diverged_at < 0:
             self.good = run

@@ -19,6 +19,16 @@ class Ending:
 
 
 @contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process where Python cannot take them, in the middle of a long call."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def ending_after_the_epoch() -> Iterator[Ending]:
     """Take SIGINT and SIGTERM as a wish to end after the running epoch; the second one ends at once."""
     ending = Ending()

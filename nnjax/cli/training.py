@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import sys
 import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,25 +12,35 @@ import jax
 from jax.sharding import Mesh
 
 from nnjax.cli.reached import Reached
-from nnjax.cli.signals import ending_after_the_epoch
+from nnjax.cli.signals import ending_after_the_epoch, ending_at_once
 from nnjax.codes import CODES
 from nnjax.data import Dataset, load
 from nnjax.files import check_writable, make_folder
 from nnjax.loop import fit
 from nnjax.names import choose
 from nnjax.network import ACTIVATIONS, INITIAL_WEIGHTS, identity, init, sigmoid
+from nnjax.numbers import whole_number
 from nnjax.objective import COSTS, Dense, Objective, quadratic
 from nnjax.optimizers import OPTIMIZERS
-from nnjax.parallel import PATIENCE, connect, first_then_others
+from nnjax.processes import PATIENCE, agree, connect, first_then_others
 from nnjax.runs import Checkpoint, environment, save, write_record
 from nnjax.runs.folder import model_folder, place_of
 from nnjax.terminal import Display, console
 
 # What may differ between two trainings of the same model.
 NOT_OF_THE_MODEL = (
-    *("save", "keep", "json", "data_dir", "checkpoint", "checkpoint_seconds", "data_parallel"),
-    *("distributed", "coordinator", "processes", "process_id", "heartbeat"),
+    *("save", "keep", "json", "data_dir", "checkpoint", "checkpoint_seconds", "checkpoint_epochs"),
+    *("data_parallel", "distributed", "coordinator", "processes", "process_id", "heartbeat"),
 )
+
+
+# What only several processes need.
+JOINING = ("coordinator", "processes", "process_id")
+
+
+def _as_module() -> bool:
+    """Whether this is `python -m nnjax`: there may be no `nnjax` on the PATH."""
+    return Path(sys.argv[0]).parts[-2:] == ("nnjax", "__main__.py")
 
 
 @dataclass
@@ -70,13 +81,16 @@ class Train:
     checkpoint: Path | None = None
     """A folder to keep the training in as it goes: started again, it goes on from there, bit for bit."""
     checkpoint_seconds: float = 10.0
-    """How often it is kept."""
+    """How often it is kept,"""
+    checkpoint_epochs: int | None = None
+    """or after how many epochs."""
     data_parallel: bool = False
     """Split each mini-batch among all devices."""
     distributed: bool = False
-    """And among processes that were started alike; they are told apart by the next three or by Slurm."""
+    """And among processes: start this command once for each, alike but for --process-id. Under Slurm
+    and on a TPU pod they know each other; elsewhere they need the next three."""
     coordinator: str | None = None
-    """Host and port of the first process; by default $JAX_COORDINATOR_ADDRESS."""
+    """HOST:PORT that the others reach process 0 by; by default $JAX_COORDINATOR_ADDRESS."""
     processes: int | None = None
     """How many there are; by default $JAX_NUM_PROCESSES."""
     process_id: int | None = None
@@ -88,15 +102,26 @@ class Train:
         self._settings()
         self._check_paths()
         if self.distributed:
-            console.print(f"waiting for the other processes, {PATIENCE} seconds at most")
-            connect(self.coordinator, self.processes, self.process_id, self.heartbeat)
-            console.quiet = jax.process_index() > 0
+            self._join()
+        elif told := [f"--{name.replace('_', '-')}" for name in JOINING if getattr(self, name) is not None]:
+            raise ValueError(f"{', '.join(told)}: for several processes, so --distributed is wanted too")
         console.print(f"loading {self.dataset}")
-        data = first_then_others(lambda: load(self.dataset, self.data_dir))
-        reached = self.fit(data)
+        try:
+            data = first_then_others(lambda: load(self.dataset, self.data_dir))
+            reached = self.fit(data)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("nothing was trained") from None
         first_then_others(lambda: jax.process_index() or self._write(reached, data))
         go_on = f"to go on: {self.command()}" if self.checkpoint else "with --checkpoint it could go on"
         return reached.told(data, self.epochs, go_on)
+
+    def _join(self) -> None:
+        """Come together with the other processes, which must have been started alike."""
+        console.print(f"waiting for the other processes, {PATIENCE} seconds at most")
+        with ending_at_once():
+            connect(self.coordinator, self.processes, self.process_id, self.heartbeat)
+        console.quiet = jax.process_index() > 0
+        agree(self._named() | {"--epochs": self.epochs, "--checkpoint": self.checkpoint is not None})
 
     def fit(self, data: Dataset) -> Reached:
         """Train on `data`, showing how it goes, until done, diverged or interrupted."""
@@ -107,7 +132,7 @@ class Train:
         params = init(init_key, sizes, choose("initial weights", self.initial_weights, INITIAL_WEIGHTS))
         console.print(f"{data.name}: training {list(sizes)} on {len(data.train.labels):,} images")
         with Display(self.epochs, data) as display, ending_after_the_epoch() as ending:
-            reached = Reached(display.show, ending)
+            reached = Reached(display.show, ending, self.checkpoint)
             with contextlib.suppress(KeyboardInterrupt):
                 fit(fit_key, params, data, mesh=self._mesh(), callback=reached.see, **settings)
         if reached.run is None:
@@ -127,9 +152,34 @@ class Train:
             "batch_size": self.batch_size,
             "stop_on_nan": True,
             "locate_nan": True,
-            "checkpoint": self.checkpoint and Checkpoint(self.checkpoint, self.checkpoint_seconds),
-            "learning_rate": variant.learning_rate if self.learning_rate is None else self.learning_rate,
+            "checkpoint": self._checkpoint(),
+            "learning_rate": self._rate(),
         }
+
+    def _rate(self) -> float:
+        usual = choose("optimizer", self.optimizer, OPTIMIZERS).learning_rate
+        return usual if self.learning_rate is None else self.learning_rate
+
+    def _checkpoint(self) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        if self.checkpoint == Path():
+            raise ValueError("--checkpoint must name a folder of its own")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"--checkpoint-seconds must be 0 or more, not {self.checkpoint_seconds:g}")
+        if self.checkpoint_epochs is not None:
+            whole_number("--checkpoint-epochs", self.checkpoint_epochs)
+        return Checkpoint(
+            self.checkpoint, self.checkpoint_seconds, self.checkpoint_epochs, named=self._named()
+        )
+
+    def _named(self) -> dict[str, str]:
+        """What must be alike in all processes, and when training goes on, as options are named."""
+        told = {name: value for name, value in asdict(self).items() if name not in NOT_OF_THE_MODEL}
+        del told["epochs"]
+        told["learning_rate"] = self._rate()
+        in_words = (" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in told.values())
+        return dict(zip((f"--{name.replace('_', '-')}" for name in told), in_words, strict=True))
 
     def _check_paths(self) -> None:
         for path in filter(None, (self.save, self.json)):
@@ -151,7 +201,7 @@ class Train:
     def _write(self, reached: Reached, data: Dataset) -> None:
         """Write the model of the last good epoch, and the record."""
         told = {k: v for k, v in asdict(self).items() if k not in NOT_OF_THE_MODEL}
-        told |= {"dataset": data.name, "learning_rate": self._settings()["learning_rate"]}
+        told |= {"dataset": data.name, "learning_rate": self._rate()}
         good, run = reached.good, reached.run
         told |= {"epochs": len(good.history) if good else 0}  # another number, another model
         place = (self.save or self._place(told)) if good else None
@@ -164,7 +214,11 @@ class Train:
                 warnings.warn(f"the model is not kept: {error}", stacklevel=2)
                 place = None
         if self.json and run:
-            record = {"settings": told, "history": asdict(run.history), "divergence": run.divergence}
+            record = {
+                "settings": told,
+                "history": asdict(run.history),
+                "divergence": run.divergence and run.divergence._asdict(),
+            }
             write_record(self.json, record | environment())
         # Only now, with all in files: where a pipe's reader has left, printing ends the command.
         if place:
@@ -188,7 +242,8 @@ class Train:
                 told.append(f"--{flag}" if value else f"--no-{flag}")
             else:
                 told += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
-        return shlex.join(["nnjax", "train", *told])
+        program = [Path(sys.executable).name, "-m", "nnjax"] if _as_module() else ["nnjax"]
+        return shlex.join([*program, "train", *told])
 
     def _objective(self) -> Objective:
         cost = choose("cost", self.cost, COSTS)

@@ -65,7 +65,7 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
         return _book_split("mnist", _arrays("mnist", resolve_data_dir(data_dir), hasty=True))
     except DatasetUnavailable as error:
         warnings.warn(
-            f"{str(error).splitlines()[0]} Taking the embedded 8x8 digits instead; "
+            f"{str(error).splitlines()[0].rstrip('.')}. Taking the embedded 8x8 digits instead; "
             "`nnjax data prepare mnist` tells more.",
             stacklevel=2,
         )

@@ -77,7 +77,8 @@ def _start(flags: str) -> tuple[str, list[str]]:
     if out.returncode == 0:
         return "", [line for _, line in said]
     if "Traceback" in out.stderr:
-        return out.stderr.strip().splitlines()[-1], []
+        why = out.stderr.strip().splitlines()[-1]
+        return why if why != "AssertionError" else "it finds no device of that platform", []
     return next((line for severity, line in said if severity != "W"), f"exit code {out.returncode}"), []
 
 

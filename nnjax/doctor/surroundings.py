@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from packaging.requirements import Requirement
 
-from nnjax.parallel import PROCESSES
+from nnjax.processes import PROCESSES
 from nnjax.runs.records import cores, processor
 
 # Settings that are told with their values; of jax's own, all but addresses.

@@ -5,11 +5,15 @@ tensorstore read numbers only, no code.
 """
 
 import contextlib
+import errno
 import logging
+import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnjax.parallel import anywhere, is_key, plain
-from nnjax.runs.claims import claimed, digest
+from nnjax.numbers import whole_number
+from nnjax.parallel import is_key, plain
+from nnjax.processes import anywhere, by_first, from_first, told_by_all
+from nnjax.runs.claims import SETTINGS, claimed, digest
 
 _ITEM = "state"
-_SUM = 16  # bytes of a digest
+_SUM = 32  # bytes of a digest
 _AROUND = 100_000  # bytes, at most, of what Orbax writes around an array
+
+# Trainings in several threads would be taken for one by Orbax, whose operations a process numbers.
+_AT_WORK = threading.Lock()
+
+# What a disk says when it takes no more, to be found in the long words of others.
+_REASONS = tuple(
+    map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO))
+)
 
 
 @dataclass(frozen=True)
@@ -35,30 +49,26 @@ class Checkpoint:
       seconds: a checkpoint is written when so many have gone by since the last one,
       epochs: or when so many epochs have been done, if said; and at the end, unless all has diverged.
       keep: how many stay, the newest.
+      named: the settings as you call them, for the word that refuses others.
     """
 
     folder: str | PathLike
     seconds: float = 10.0
     epochs: int | None = None
     keep: int = 3
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name, wanted, met in (
-            ("folder", "a folder's path", isinstance(self.folder, str | PathLike)),
-            ("seconds", "a number, 0 or more", isinstance(self.seconds, int | float) and self.seconds >= 0),
-            ("epochs", "a whole number, 1 or more", self.epochs is None or _is_count(self.epochs)),
-            ("keep", "a whole number, 1 or more", _is_count(self.keep)),
-        ):
-            if not met:
-                where = "checkpoint" + f".{name}" * (name != "folder")
-                raise ValueError(f"{where} must be {wanted}, not {getattr(self, name)!r}")
-
+        folder, seconds = self.folder, self.seconds
+        if not isinstance(folder, str | PathLike) or not str(folder):
+            raise ValueError(f"checkpoint must be a folder's path, not {folder!r}")
+        if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds >= 0:
+            raise ValueError(f"checkpoint.seconds must be a number, 0 or more, not {seconds!r}")
+        if self.epochs is not None:
+            whole_number("checkpoint.epochs", self.epochs)
+        whole_number("checkpoint.keep", self.keep)
         # Wherever the process goes from here.
-        object.__setattr__(self, "folder", Path(self.folder).expanduser().absolute())
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        object.__setattr__(self, "folder", Path(folder).expanduser().absolute())
 
 
 def as_checkpoint(given: Any) -> Checkpoint | None:
@@ -67,20 +77,30 @@ def as_checkpoint(given: Any) -> Checkpoint | None:
 
 
 @contextlib.contextmanager
-def kept(
-    checkpoint: Checkpoint | None, settings: Callable[[], Mapping[str, str]]
-) -> Iterator["Checkpoints | None"]:
-    """The checkpoints of a training with `settings`, held for this process; None for no `checkpoint`."""
+def kept(checkpoint: Checkpoint | None, settings: Mapping[str, str]) -> Iterator["Checkpoints | None"]:
+    """The checkpoints of a training with `settings`, held for it; None for no `checkpoint`.
+
+    Of processes that train together the first one holds, reads and writes them for all.
+    """
     if checkpoint is None:
         yield None
         return
     folder = Path(checkpoint.folder)
-    with claimed(folder, settings()), _quiet(), _manager(folder, checkpoint.keep) as manager:
-        checkpoints = Checkpoints(checkpoint, manager)
+    with contextlib.ExitStack() as held:
+
+        def opened():
+            if not _AT_WORK.acquire(blocking=False):
+                raise ValueError("this process keeps another training already, and keeps one at a time")
+            held.callback(_AT_WORK.release)
+            held.enter_context(claimed(folder, settings, checkpoint.named))
+            held.enter_context(_quiet())
+            return held.enter_context(_manager(folder, checkpoint.keep))
+
+        checkpoints = Checkpoints(checkpoint, by_first(opened))
         try:
             yield checkpoints
         finally:
-            checkpoints.wait()
+            checkpoints.close()
 
 
 class Checkpoints:
@@ -90,7 +110,8 @@ class Checkpoints:
     """
 
     def __init__(self, checkpoint: Checkpoint, manager: Any):
-        self._checkpoint, self._folder, self._manager = checkpoint, Path(checkpoint.folder), manager
+        self._checkpoint, self._folder = checkpoint, Path(checkpoint.folder)
+        self._manager = manager  # None in all processes but the first
         self._failed = False
         self._epoch, self._time = 0, time.monotonic()  # of the last one
 
@@ -104,27 +125,37 @@ class Checkpoints:
         Raises:
           ValueError: more than `most` epochs are done, or none of the checkpoints can be read.
         """
+        epoch, packed = by_first(lambda: self._newest(like, most)) or (0, None)
+        self._epoch = int(told_by_all(str(epoch))[0])
+        if not self._epoch:
+            return None
+        shown = like(self._epoch)
+        return _unpacked(from_first(np.empty(_size(shown), np.uint8) if packed is None else packed), shown)
+
+    def _newest(self, like: Callable[[int], Any], most: int) -> tuple[int, np.ndarray | None]:
+        """The epoch of the newest whole one, and its bytes; 0 where there is none."""
         folder = self._folder
         epochs = sorted(self._manager.all_steps(), reverse=True)
         if epochs and epochs[0] > most:
             raise ValueError(f"{folder} has {epochs[0]} epochs done, more than the {most} asked for")
         damaged: dict[int, str] = {}
         for epoch in epochs:
+            shown = like(epoch)
             try:
-                found = self._read(epoch, like(epoch))
-            except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
-                damaged[epoch] = _in_a_line(error)
+                packed = self._read(epoch, _size(shown))
+                _unpacked(packed, shown)
+            except ValueError as error:
+                damaged[epoch] = str(error)
                 continue
             for worse, why in damaged.items():
                 told = f"the checkpoint of epoch {worse} in {folder} is damaged ({why})"
                 warnings.warn(f"{told}: going on from that of epoch {epoch}", stacklevel=4)
                 self._manager.delete(worse)
-            self._epoch = epoch
-            return found
+            return epoch, packed
         if damaged:
             why = damaged[epochs[0]]
             raise ValueError(f"no checkpoint in {folder} can be read ({why}): remove it to start anew")
-        return None
+        return 0, None
 
     def keep(self, epoch: int, tree: Any, last: bool = False) -> None:
         """Write a checkpoint if its time has come; if it is the `last`, write it and wait for it."""
@@ -132,51 +163,84 @@ class Checkpoints:
         due = time.monotonic() - self._time >= plan.seconds
         due |= plan.epochs is not None and epoch - self._epoch >= plan.epochs
         if epoch > self._epoch and anywhere(due or last):
-            self.wait()
+            packed = _packed(tree)  # of many devices: in all processes, each of which holds a part
+            self._wait()
             with self._told():
-                self._manager.save(epoch, args=_args().StandardSave({_ITEM: _packed(tree)}))
+                if self._manager:
+                    self._save(epoch, packed)
             self._epoch, self._time = epoch, time.monotonic()
         if last:
-            self.wait()
+            self._wait()
 
-    def wait(self) -> None:
-        """Until what is being written is there."""
+    def close(self) -> None:
+        """Wait for what is being written, and say where the newest one is not the last wanted."""
+        self._wait()
+        there = self._folder.glob("*") if self._is_there() else ()
+        stands = max((int(path.name) for path in there if path.name.isdigit()), default=0)
+        if self._failed and stands < self._epoch:
+            told = f"epoch {self._epoch} could not be kept in {self._folder}: started again, training "
+            warnings.warn(told + (f"goes on after epoch {stands}" if stands else "starts anew"), stacklevel=4)
+
+    def _save(self, epoch: int, packed: np.ndarray) -> None:
+        if self._is_there():
+            self._manager.save(epoch, args=_args().StandardSave({_ITEM: packed}))
+
+    def _is_there(self) -> bool:
+        return (self._folder / SETTINGS).exists()
+
+    def _wait(self) -> None:
         with self._told():
-            self._manager.wait_until_finished()
+            if self._manager:
+                self._manager.wait_until_finished()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
+        why = ""
         try:
             yield
         except Exception as error:  # the disk's, by way of Orbax and tensorstore: many kinds
-            if not self._failed:
-                told = f"no checkpoint could be written into {self._folder}, training goes on"
-                warnings.warn(f"{told}: {_in_a_line(error)}", stacklevel=4)
-            self._failed = True
+            why = _in_a_line(error)
+        if self._manager and not self._is_there():  # Orbax would make it again
+            why = "the folder was taken away"
+        if why and not self._failed:
+            told = f"no checkpoint could be written into {self._folder}, training goes on"
+            warnings.warn(f"{told}: {why}", stacklevel=4)
+        self._failed |= bool(why)
 
-    def _read(self, epoch: int, like: Any) -> Any:
-        wanted = np.empty(_SUM + sum(plain(leaf).nbytes for leaf in jax.tree.leaves(like)), np.uint8)
+    def _read(self, epoch: int, size: int) -> np.ndarray:
         # Asked before anything is read: what files hold or declare may be larger than any memory.
         files = (self._folder / str(epoch)).rglob("*")
-        if sum(file.stat().st_size for file in files if file.is_file()) > 2 * wanted.nbytes + _AROUND:
+        if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _AROUND:
             raise ValueError("it is larger than what was kept")
-        declared = self._manager.item_metadata(epoch).tree
-        shapes = {name: (tuple(one.shape), np.dtype(one.dtype)) for name, one in declared.items()}
-        if shapes != {_ITEM: (wanted.shape, wanted.dtype)}:
-            raise ValueError("it holds something else")
-        found = self._manager.restore(epoch, args=_args().StandardRestore({_ITEM: wanted}))
-        return _unpacked(found[_ITEM], like)
+        try:
+            declared = self._manager.item_metadata(epoch).tree
+            shapes = {name: (tuple(one.shape), np.dtype(one.dtype)) for name, one in declared.items()}
+            wanted = np.empty(size, np.uint8)
+            if shapes == {_ITEM: (wanted.shape, wanted.dtype)}:
+                return self._manager.restore(epoch, args=_args().StandardRestore({_ITEM: wanted}))[_ITEM]
+        except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
+            raise ValueError("its files cannot be read") from error
+        raise ValueError("it holds something else")
 
 
 def _in_a_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+    told = str(error)
+    return next((reason for reason in _REASONS if reason in told), told.partition("\n")[0][:200])
 
 
 def _manager(folder: Path, keep: int) -> Any:
     from orbax.checkpoint import CheckpointManager, CheckpointManagerOptions, StandardCheckpointHandler
+    from orbax.checkpoint.options import MultiprocessingOptions
 
-    options = CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-    return CheckpointManager(folder.resolve(), options=options, item_handlers=StandardCheckpointHandler())
+    # It waits for no other process.
+    alone = MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix=folder.name)
+    return CheckpointManager(
+        folder.resolve(),
+        options=CheckpointManagerOptions(
+            max_to_keep=keep, cleanup_tmp_directories=True, create=False, multiprocessing_options=alone
+        ),
+        item_handlers=StandardCheckpointHandler(multiprocessing_options=alone),
+    )
 
 
 def _args() -> Any:
@@ -187,6 +251,19 @@ def _args() -> Any:
 
 # A state goes into one array: where one of several is damaged, Orbax abandons the reading of the others,
 # which then ends in tracebacks that nobody can catch.
+
+
+def _size(tree: Any) -> int:
+    """The bytes of `_packed(tree)`."""
+    shown = map(_shown, jax.tree.leaves(tree))
+    return _SUM + sum(one.size * one.dtype.itemsize for one in shown)
+
+
+def _shown(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of a leaf as NumPy has it, though it may lie on many devices."""
+    if is_key(leaf):
+        return jax.eval_shape(jax.random.key_data, leaf)
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
 
 
 def _packed(tree: Any) -> np.ndarray:
@@ -201,9 +278,9 @@ def _unpacked(packed: np.ndarray, like: Any) -> Any:
 
     def next_leaf(shown) -> Any:
         nonlocal place
-        array = plain(shown)
-        found = np.frombuffer(content, array.dtype, array.size, place).reshape(array.shape).copy()
-        place += array.nbytes
+        form = _shown(shown)
+        found = np.frombuffer(content, form.dtype, form.size, place).reshape(form.shape).copy()
+        place += found.nbytes
         if not is_key(shown):
             return found
         return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(shown))
@@ -216,7 +293,7 @@ def _unpacked(packed: np.ndarray, like: Any) -> Any:
 
 def _sum(tree: Any) -> bytes:
     named = jax.tree.leaves_with_path(tree)
-    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in named]))
+    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in named])[-2 * _SUM :])
 
 
 @contextlib.contextmanager

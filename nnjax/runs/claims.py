@@ -19,70 +19,89 @@ from nnjax.runs.records import environment, write_record
 
 SETTINGS = "settings.json"
 
-# The settings that tell of compiled code: another version of jax writes the same step otherwise.
+# The setting that tells of compiled code: another version of jax writes the same step otherwise.
 PROGRAM = "program"
+
+_DIGEST = "sha256:"
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
-    """Hold `folder` for this process and for a training with `settings`, new or gone on with.
+def claimed(folder: Path, settings: Mapping[str, str], named: Mapping[str, str]) -> Iterator[None]:
+    """Hold `folder` for a training with `settings`, new or gone on with; a crash releases it.
 
-    Of processes that train together the first one holds it. A crash releases it.
+    Args:
+      folder: made where it is not there yet.
+      settings: what must be the same when it is gone on with.
+      named: the same in the words of whoever asks, for a refusal.
 
     Raises:
-      ValueError: another process holds it, or it is of other settings: it says which.
+      ValueError: another training holds it, or it is of other settings: it says which.
     """
     make_folder(folder)
+    if _holds_checkpoints(folder) and not (folder / SETTINGS).exists():
+        raise ValueError(
+            f"{folder} holds numbered files, but no {SETTINGS} that says of what: name another folder"
+        )
     lock = FileLock(folder / "lock", blocking=False)
     try:
-        if jax.process_index() == 0:
-            lock.acquire()
+        lock.acquire()
     except Timeout:
         raise ValueError(
             f"another training is at work in {folder}: wait until it ends, or name another folder"
         ) from None
     try:
-        _check(folder, settings)
+        _check(folder, dict(settings), dict(named))
         yield
     finally:
         lock.release()
 
 
-def _check(folder: Path, settings: Mapping[str, str]) -> None:
+def _holds_checkpoints(folder: Path) -> bool:
+    """Whether anything is kept there, or in the folders of a sweep's programs."""
+    return any(file.name.isdigit() for file in (*folder.iterdir(), *folder.glob("*/*")))
+
+
+def _check(folder: Path, settings: dict[str, str], named: dict[str, str]) -> None:
     """Write what a folder is for, or hold that against what was written."""
     here = environment()
     here = here.pop("versions") | here
     path = folder / SETTINGS
-    try:
-        told = json.loads(path.read_text())
-        before, there = dict(told["settings"]), dict(told["environment"])
-    except FileNotFoundError:
-        if any(file.name.isdigit() for file in folder.iterdir()):
-            raise ValueError(f"{path} is missing, which says what the checkpoints there are of") from None
-        if jax.process_index() == 0:
-            write_record(path, {"settings": settings, "environment": here})
+    if path.exists():
+        try:
+            told = json.loads(path.read_text())
+            before, before_named, there = (dict(told[part]) for part in ("settings", "named", "environment"))
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged ({error}): name another folder") from None
+    if not _holds_checkpoints(folder):
+        write_record(path, {"named": named, "settings": settings, "environment": here})
         return
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}): name another folder") from None
-    if moved := _differences(there, here):
+    moved = _differences(there, here)
+    if moved:
+        before[PROGRAM] = settings.get(PROGRAM)
+    if before != settings:
+        differ = _differences(before_named, named) or _differences(before, settings)
+        raise ValueError(
+            f"{folder} holds a training with other settings ({differ}): give the same ones, or another folder"
+        )
+    if moved:
         warnings.warn(
             f"{folder} was begun elsewhere ({moved}): training goes on, but its bits may be others than "
             "those of a run never stopped",
             stacklevel=4,
         )
-        before |= {name: value for name, value in settings.items() if name == PROGRAM}
-    if differ := _differences(before, settings):
-        raise ValueError(
-            f"{folder} holds a training with other settings ({differ}): give the same ones, or another folder"
-        )
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs, in words; the program only where nothing else does."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if names == [PROGRAM]:
-        return "the compiled step is another: a function of yours has changed"
-    told = ((name, before.get(name, "unsaid"), now.get(name, "unsaid")) for name in names if name != PROGRAM)
-    return "; ".join(f"{name} was {then} and is {this}" for name, then, this in told)
+        return "the compiled program is another: a function of yours has changed"
+
+    def in_words(name):
+        then, this = before.get(name, "unsaid"), now.get(name, "unsaid")
+        return f"other {name}" if str(this).startswith(_DIGEST) else f"{name} was {then} and is {this}"
+
+    return "; ".join(in_words(name) for name in names if name != PROGRAM)
 
 
 def described(value: Any) -> str:
@@ -105,4 +124,4 @@ def digest(*parts: Any) -> str:
         array = np.frombuffer(leaf.encode(), np.uint8) if isinstance(leaf, str) else plain(leaf)
         told.update(f"{array.dtype}{array.shape}".encode())
         told.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return told.hexdigest()[:32]
+    return _DIGEST + told.hexdigest()
