@@ -19,9 +19,9 @@ from experiments.devices import take_cores_as_devices
 from experiments.evidence import Experiment, Flags, Record, check_can_draw
 from experiments.progress import Clock, bar, duration
 from nnjax.data.sources import NAMES as DATA_SETS
-from nnjax.numbers import whole_number
 from nnjax.files import make_folder
 from nnjax.names import choose
+from nnjax.numbers import whole_number
 from nnjax.terminal import INTERRUPTED, console
 
 QUICK_MINUTES = 0.1

@@ -21,9 +21,9 @@ from experiments.devices import all_devices, take_cores_as_devices
 from experiments.progress import duration
 from experiments.timing import Stopwatch
 from nnjax.data.sources import NAMES
-from nnjax.numbers import whole_number
 from nnjax.files import make_folder, write_atomically
 from nnjax.names import choose
+from nnjax.numbers import whole_number
 from nnjax.report.page import Claim
 from nnjax.runs import environment, write_record
 from nnjax.runs.claims import described, digest

@@ -242,13 +242,13 @@ def test_a_folder_in_which_nothing_was_kept_may_be_of_other_settings(params, dig
     settings = {"optimizer": growing, "stop_on_nan": True, "checkpoint": tmp_path}
     assert trained(params, digits, learning_rate=1e9, **settings).history.diverged_at == 0
     trained(params, digits, learning_rate=1.0, **settings)
-    with pytest.raises(ValueError, match="learning_rate was 1.0 and is 1.5"):
+    with pytest.raises(ValueError, match=r"learning_rate was 1\.0 and is 1\.5"):
         trained(params, digits, learning_rate=1.5, **settings)
 
 
 def test_a_folder_of_anything_else_is_left_as_it_is(params, digits, tmp_path):
     (tmp_path / "2024").mkdir()
-    with pytest.raises(ValueError, match="holds numbered files, but no settings.json"):
+    with pytest.raises(ValueError, match=r"holds numbered files, but no settings\.json"):
         trained(params, digits, checkpoint=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["2024"]
 

@@ -103,7 +103,7 @@ def settings() -> tuple[dict[str, Any], list[str]]:
 
 
 def _known_to_jax(name: str) -> bool:
-    """Whether it is one of jax's settings, or jax's sources name it, or `parallel.connect` reads it."""
+    """Whether it is one of jax's settings, or jax's sources name it, or `processes.connect` reads it."""
     if hasattr(jax.config, name.lower()) or name in PROCESSES:
         return True
     word = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)

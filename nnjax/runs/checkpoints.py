@@ -18,17 +18,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nnjax.numbers import whole_number
-from nnjax.parallel import is_key, plain
 from nnjax.processes import anywhere, by_first, from_first, told_by_all
-from nnjax.runs.claims import SETTINGS, claimed, digest
+from nnjax.runs.claims import SETTINGS, claimed
+from nnjax.runs.packing import packed_bytes, size_of, unpacked
 
 _ITEM = "state"
-_SUM = 32  # bytes of a digest
 _AROUND = 100_000  # bytes, at most, of what Orbax writes around an array
 
 # Trainings in several threads would be taken for one by Orbax, whose operations a process numbers.
@@ -130,7 +127,7 @@ class Checkpoints:
         if not self._epoch:
             return None
         shown = like(self._epoch)
-        return _unpacked(from_first(np.empty(_size(shown), np.uint8) if packed is None else packed), shown)
+        return unpacked(from_first(np.empty(size_of(shown), np.uint8) if packed is None else packed), shown)
 
     def _newest(self, like: Callable[[int], Any], most: int) -> tuple[int, np.ndarray | None]:
         """The epoch of the newest whole one, and its bytes; 0 where there is none."""
@@ -142,8 +139,8 @@ class Checkpoints:
         for epoch in epochs:
             shown = like(epoch)
             try:
-                packed = self._read(epoch, _size(shown))
-                _unpacked(packed, shown)
+                packed = self._read(epoch, size_of(shown))
+                unpacked(packed, shown)
             except ValueError as error:
                 damaged[epoch] = str(error)
                 continue
@@ -163,7 +160,7 @@ class Checkpoints:
         due = time.monotonic() - self._time >= plan.seconds
         due |= plan.epochs is not None and epoch - self._epoch >= plan.epochs
         if epoch > self._epoch and anywhere(due or last):
-            packed = _packed(tree)  # of many devices: in all processes, each of which holds a part
+            packed = packed_bytes(tree)  # of many devices: in all processes, each of which holds a part
             self._wait()
             with self._told():
                 if self._manager:
@@ -247,53 +244,6 @@ def _args() -> Any:
     from orbax.checkpoint import args
 
     return args
-
-
-# A state goes into one array: where one of several is damaged, Orbax abandons the reading of the others,
-# which then ends in tracebacks that nobody can catch.
-
-
-def _size(tree: Any) -> int:
-    """The bytes of `_packed(tree)`."""
-    shown = map(_shown, jax.tree.leaves(tree))
-    return _SUM + sum(one.size * one.dtype.itemsize for one in shown)
-
-
-def _shown(leaf: Any) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of a leaf as NumPy has it, though it may lie on many devices."""
-    if is_key(leaf):
-        return jax.eval_shape(jax.random.key_data, leaf)
-    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
-
-
-def _packed(tree: Any) -> np.ndarray:
-    """The bytes of all leaves in their order, after a sum over them and their names, dtypes, shapes."""
-    body = b"".join(plain(leaf).tobytes() for leaf in jax.tree.leaves(tree))
-    return np.frombuffer(_sum(tree) + body, np.uint8)
-
-
-def _unpacked(packed: np.ndarray, like: Any) -> Any:
-    """The pytree that was packed, of the shapes and dtypes of `like`; a ValueError where it is not that."""
-    content, place = packed.tobytes(), _SUM
-
-    def next_leaf(shown) -> Any:
-        nonlocal place
-        form = _shown(shown)
-        found = np.frombuffer(content, form.dtype, form.size, place).reshape(form.shape).copy()
-        place += found.nbytes
-        if not is_key(shown):
-            return found
-        return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(shown))
-
-    tree = jax.tree.map(next_leaf, like)
-    if content[:_SUM] != _sum(tree):
-        raise ValueError("its sum is wrong")
-    return tree
-
-
-def _sum(tree: Any) -> bytes:
-    named = jax.tree.leaves_with_path(tree)
-    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in named])[-2 * _SUM :])
 
 
 @contextlib.contextmanager
