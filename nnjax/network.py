@@ -128,11 +128,20 @@ def feedforward(
     >>> feedforward(weekend, jnp.array([1.0, 0.0, 0.0]), output=step)
     Array([1.], dtype=float32)
     """
-    a = x
-    for w, b in params[:-1]:
-        a = activation(w @ a + b)
-    w, b = params[-1]
-    return output(w @ a + b)
+    (w, b), *rest = params
+    return onward(rest, w @ x + b, activation, output)
+
+
+def onward(
+    params: Sequence[Layer],
+    z: Float[Array, " n"],
+    activation: Activation = sigmoid,
+    output: Activation = sigmoid,
+) -> Float[Array, " n_out"]:
+    """The network's output from its first layer's pre-activations z; `params` are those of the others."""
+    for w, b in params:
+        z = w @ activation(z) + b
+    return output(z)
 
 
 def sizes_of(params: Params) -> tuple[int, ...]:

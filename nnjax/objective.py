@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Num, UInt8
 
 from nnjax.codes import Binary, Code, IsDigit, one_hot
-from nnjax.network import Activation, feedforward, identity, is_dense, sigmoid, sizes_of
+from nnjax.network import Activation, feedforward, identity, is_dense, onward, sigmoid, sizes_of
 
 
 def quadratic(a: Float[Array, " n_out"], y: Float[Array, " n_out"]) -> Float[Array, ""]:
@@ -62,6 +62,14 @@ class Dense:
 
     def __call__(self, params, x, key=None):
         return feedforward(params, x, self.activation, self.output)
+
+
+@dataclass(frozen=True)
+class Onward(Dense):
+    """`Dense` from the pre-activations of the first layer, which stand for the image."""
+
+    def __call__(self, params, x, key=None):
+        return onward(params, x, self.activation, self.output)
 
 
 @jax.tree_util.register_pytree_node_class

@@ -108,13 +108,19 @@ def placing(mesh: Mesh | None) -> Callable[[Any], Any]:
 
 
 def vmap(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callable:
-    """`jax.vmap`, with the mapped axis shared out among the devices of `mesh`: they never speak.
+    """`jax.vmap`, with the mapped axis shared out among the devices of `mesh`."""
+    return shared_out(jax.vmap(f, in_axes, out_axes), in_axes, out_axes, mesh)
 
-    Its length must be a multiple of the number of devices.
+
+def shared_out(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callable:
+    """An f of many networks, with these shared out among the devices of `mesh`: they never speak.
+
+    Args:
+      in_axes, out_axes: as of `jax.vmap`: 0 where there is a leading network axis, whose length must be
+        a multiple of the number of devices; None where all networks have the same.
     """
-    mapped = jax.vmap(f, in_axes, out_axes)
     if mesh is None:
-        return mapped
+        return f
 
     def specs(axes):
         parts = PartitionSpec(mesh.axis_names)
@@ -122,9 +128,7 @@ def vmap(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callabl
             lambda axis: PartitionSpec() if axis is None else parts, axes, is_leaf=lambda axis: axis is None
         )
 
-    return jax.shard_map(
-        mapped, mesh=mesh, in_specs=specs(in_axes), out_specs=specs(out_axes), check_vma=False
-    )
+    return jax.shard_map(f, mesh=mesh, in_specs=specs(in_axes), out_specs=specs(out_axes), check_vma=False)
 
 
 def is_key(x: Any) -> bool:

@@ -1,7 +1,8 @@
 """Many networks as one pytree with a leading axis, trained side by side by one compiled program.
 
-An epoch of a population is `vmap` of `train.epoch`. Where all networks share its mini-batches, the
-images carry no network axis, and XLA makes one large product of the first layers of all.
+An epoch of a population is `vmap` of `train.epoch`, or the same epoch by blocks (`blocked`) where that
+is faster. Where all networks share its mini-batches, the images carry no network axis, and XLA makes
+one large product of the first layers of all.
 
 Networks of different widths become one shape by `pad`: a padded unit's weights and bias are zero.
 It feeds nothing, for what it feeds it feeds with zero weights; and it learns nothing, for its
@@ -21,7 +22,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Num
 
-from nnjax import parallel, train
+from nnjax import blocked, parallel, train
 from nnjax.network import Layer, Params, sizes_of
 from nnjax.objective import Objective
 from nnjax.optimizers import Optimizer
@@ -120,10 +121,19 @@ def epoch(
     Returns:
       The states after the epoch, and each network's mean cost over the epoch's examples.
     """
-    axes = _axes(states.key.ndim == 0)
+    shared_batches = states.key.ndim == 0
+    axes, data = _axes(shared_batches), (images, labels)
+    optimizer, masks = (
+        (optimizers.optimizer, optimizers.mask) if isinstance(optimizers, Masked) else (optimizers, None)
+    )
+    steps = blocked.length(states.params, objectives, optimizer, batch_size) if shared_batches else 0
+    if steps:
+        by_blocks = partial(blocked.epoch, batch_size=batch_size, steps=steps)
+        of_all = parallel.shared_out(by_blocks, (axes, None, None, 0, 0, 0), (axes, 0), mesh)
+        return of_all(states, *data, objectives, optimizer.numbers["learning_rate"], masks)
     of_one = partial(train.epoch, batch_size=batch_size)
     of_all = parallel.vmap(of_one, (axes, None, None, 0, 0), (axes, 0), mesh)
-    return of_all(states, images, labels, objectives, optimizers)
+    return of_all(states, *data, objectives, optimizers)
 
 
 def place(states: TrainState, mesh: Mesh | None) -> TrainState:

@@ -96,9 +96,22 @@ def epoch(
     """
     arguments = images, labels, objective, optimizer, batch_size, spread
     state, costs = _watched(state, *arguments, lambda params, cost: cost)
-    # Each mini-batch's share of the examples: a sum of costs alone may overflow where none of them does.
-    shares = np.diff(np.minimum(np.arange(len(costs) + 1) * batch_size, len(images))) / len(images)
-    return state, jnp.sum(costs * shares.astype(costs.dtype))
+    return state, mean_over_examples(costs, batch_size, len(images))
+
+
+def mean_over_examples(costs: Float[Array, " steps"], batch_size: int, n: int) -> Float[Array, ""]:
+    """The mean over n examples of the costs of mini-batches, of which the last may be smaller."""
+    # By shares of the examples, for a sum of costs may overflow where none of them does.
+    shares = np.diff(np.minimum(np.arange(len(costs) + 1) * batch_size, n)) / n
+    return jnp.sum(costs * shares.astype(costs.dtype))
+
+
+def shuffled(state: TrainState, images: Array, labels: Array) -> tuple[tuple[Array, Array], Array]:
+    """The examples in the order of the epoch after `state`, and the key of its steps."""
+    order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
+    order = jax.random.permutation(order_key, len(images))
+    # Shuffling once, as bytes, is cheaper than gathering rows step by step.
+    return (images[order], labels[order]), steps_key
 
 
 def _watched(
@@ -112,10 +125,8 @@ def _watched(
     watch: Callable[[Any, Array], Any],
 ) -> tuple[TrainState, Any]:
     """The state after an epoch, and what `watch` sees of parameters and cost at each step."""
-    order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-    order = jax.random.permutation(order_key, len(images))
-    # Shuffling once, as bytes, is cheaper than gathering rows step by step.
-    examples = spread.everywhere((images[order], labels[order]))
+    examples, steps_key = shuffled(state, images, labels)
+    examples = spread.everywhere(examples)
     n_full, n_rest = divmod(len(images), batch_size)
 
     def descend(carry, batch):

@@ -49,6 +49,11 @@ def _users_models(tmp_path_factory):
 
 
 @pytest.fixture
+def mesh8():
+    return jax.make_mesh((8,), ("data",))
+
+
+@pytest.fixture
 def advanced(monkeypatch):
     """Gathers an item for each epoch that `fit` and `sweep` train, those gone on with left out."""
     epochs = []

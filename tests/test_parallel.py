@@ -41,11 +41,6 @@ def mesh(request):
     return jax.make_mesh(*shape, axis_types=(kind,) * len(shape[0]))
 
 
-@pytest.fixture
-def mesh8():
-    return jax.make_mesh((8,), ("data",))
-
-
 @pytest.fixture(scope="module")
 def hundred_steps(digits):
     """1,003 digits: 101 mini-batches of 10, the last of 3; neither is a multiple of 8 or of 3."""

@@ -1,0 +1,103 @@
+"""Blocked SGD is the same SGD."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import nnjax
+from nnjax import blocked, parallel, population, train
+from nnjax.network import identity
+from nnjax.objective import Dense, Objective, softmax_cross_entropy
+from nnjax.optimizers import make_optimizer
+from reference import distance
+
+RATES = (0.05, 0.5, 1.0, 3.0)
+LOGITS = Objective(Dense(jax.nn.relu, identity), softmax_cross_entropy)
+
+
+def sgd(rate):
+    return make_optimizer(optax.sgd, {"learning_rate": rate})
+
+
+def networks(sizes, objective, rates=RATES, padded=None):
+    """The state of a population in double precision, its objectives and its optimizers."""
+    count = len(rates)
+    params = [nnjax.init(key, sizes) for key in jax.random.split(jax.random.key(0), count)]
+    optimizers = population.stack([sgd(rate) for rate in rates])
+    if padded:
+        mask = population.mask(sizes, padded)
+        optimizers = population.Masked(optimizers, population.stack([mask] * count))
+        params = [population.pad(p, padded) for p in params]
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), population.stack(params))
+    states = population.start(jax.random.key(5), params, optimizers)
+    return states, population.stack([objective] * count), optimizers
+
+
+def of_each(states, images, labels, objectives, optimizers, batch_size):
+    """An epoch of each network by itself, step by step."""
+    states = jax.tree.map(jnp.copy, states)  # consumed
+    axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
+
+    def alone(state, objective, optimizer):
+        return train.epoch(state, images, labels, objective, optimizer, batch_size)
+
+    return jax.vmap(alone, (axes, 0, 0), (axes, 0))(states, objectives, optimizers)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "objective", "padded", "n", "batch_size"),
+    [
+        ((64, 7, 10), Objective(), None, 1200, 10),  # 60 blocks of 2 steps
+        ((64, 7, 10), Objective(), None, 1203, 5),  # an odd step or two, and three examples
+        ((64, 7, 5, 6, 10), Objective(), None, 1203, 7),
+        ((64, 7, 10), LOGITS, None, 500, 4),
+        ((64, 7, 5, 10), Objective(), (64, 9, 8, 10), 500, 10),
+        ((64, 7, 10), Objective(), None, 9, 10),  # less than a mini-batch
+    ],
+)
+def test_an_epoch_by_blocks_is_that_of_each_network_step_by_step(
+    x64, digits, sizes, objective, padded, n, batch_size
+):
+    images, labels = (jnp.asarray(part[:n]) for part in digits.train)
+    states, objectives, optimizers = networks(sizes, objective, padded=padded)
+    inner = optimizers.optimizer if padded else optimizers
+    assert blocked.length(states.params, objectives, inner, batch_size) > 1
+    expected, costs = of_each(states, images, labels, objectives, optimizers, batch_size)
+    assert distance(expected.params, states.params) > 0.01 or n < 10
+    found, found_costs = population.epoch(states, images, labels, objectives, optimizers, batch_size)
+    assert distance(found.params, expected.params) < 1e-11
+    np.testing.assert_allclose(found_costs, costs, rtol=1e-11)
+    assert found.epoch == 1
+
+
+def test_the_networks_of_a_mesh_are_blocked_too(x64, digits, mesh8, monkeypatch):
+    images, labels = (jnp.asarray(part[:500]) for part in digits.train)
+    states, objectives, optimizers = networks((64, 7, 10), Objective(), RATES * 2)
+    expected, _ = of_each(states, images, labels, objectives, optimizers, 9)
+    called = []
+    epoch = blocked.epoch
+    monkeypatch.setattr(blocked, "epoch", lambda *a, **k: called.append(None) or epoch(*a, **k))
+    mesh = parallel.with_auto_axes(mesh8)
+    states = population.place(states, mesh)
+    found, _ = population.epoch(states, images, labels, objectives, optimizers, 9, mesh)
+    assert called
+    assert distance(found.params, expected.params) < 1e-11
+
+
+def test_what_is_not_plain_sgd_on_dense_networks_goes_the_general_way():
+    params = nnjax.init(jax.random.key(0), (784, 30, 10))
+
+    def steps(optimizer=sgd(3.0), objective=Objective(), params=params, batch_size=10):
+        return blocked.length(params, objective, optimizer, batch_size)
+
+    assert steps() == 26
+    assert not steps(make_optimizer(optax.sgd, {"learning_rate": 3.0, "momentum": 0.9}))
+    assert not steps(make_optimizer(optax.sgd, {"learning_rate": optax.constant_schedule(3.0)}))
+    assert not steps(make_optimizer(optax.adam, {"learning_rate": 3.0}))
+    assert not steps(make_optimizer(optax.sgd(3.0), {}))
+    assert not steps(objective=Objective(penalty=lambda params: 0.0))
+    assert not steps(objective=Objective(forward=lambda p, x, key: nnjax.feedforward(p, x)))
+    assert not steps(params=params[:1])
+    assert not steps(batch_size=200)
