@@ -7,6 +7,7 @@ Training only, as `sweep` does it, with mini-batches that all networks share.
 """
 
 import time
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import optax
 import nnjax
 from benchmarks import peers
 from benchmarks.turns import Flags, compare, main
-from nnjax import population
+from nnjax import population, train
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
 
@@ -36,14 +37,31 @@ class Population:
 
     def __call__(self) -> float:
         began = time.perf_counter()
-        self.states, _ = jax.block_until_ready(
-            population.epoch(self.states, *self.training, self.objectives, self.optimizers, peers.M)
-        )
+        self.states, _ = jax.block_until_ready(self._epoch())
         return (time.perf_counter() - began) / self.networks
+
+    def _epoch(self):
+        return population.epoch(self.states, *self.training, self.objectives, self.optimizers, peers.M)
 
     def correct(self) -> int:
         """The right test images of the first network."""
         return int(nnjax.count_correct(jax.tree.map(lambda x: x[0], self.states.params), *self.test))
+
+
+class StepByStep(Population):
+    """The same without blocks: `vmap` of the epoch of one network, as other optimizers are trained."""
+
+    def _epoch(self):
+        return _step_by_step(self.states, *self.training, self.objectives, self.optimizers)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _step_by_step(states, images, labels, objectives, optimizers):
+    axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
+    of_one = partial(train.epoch, batch_size=peers.M)
+    return jax.vmap(of_one, (axes, None, None, 0, 0), (axes, 0))(
+        states, images, labels, objectives, optimizers
+    )
 
 
 def run(flags: Flags) -> dict[str, Any]:
@@ -51,6 +69,7 @@ def run(flags: Flags) -> dict[str, Any]:
     data = nnjax.load(flags.dataset)
     made: dict[str, Any] = {f"{n} network{'s' * (n > 1)} in one program": Population(n, data) for n in SIZES}
     made |= {
+        f"{SIZES[0]} networks, step by step": StepByStep(SIZES[0], data),
         "nnjax `fit`": peers.Fit(0, data),
         "NumPy by mini-batches": peers.NumpyBatches(0, data),
         "NumPy by mini-batches, float32": peers.NumpySingle(0, data),

@@ -227,7 +227,7 @@ def test_a_sweep_goes_on_to_more_epochs(small, tmp_path, advanced):
     ("change", "told"),
     [
         ({"batch_size": 5}, "batch_size was 10 and is 5"),
-        ({"learning_rate": (0.5, 2.9)}, r"learning_rate was \(0.5, 3\) and is \(0.5, 2.9\)"),
+        ({"learning_rate": (0.5, 2.9)}, r"learning_rate was \[0.5, 3\] and is \[0.5, 2.9\]"),
         ({"key": jax.random.key(6)}, r"key was \[0, 5\] and is \[0, 6\]"),
         ({"objective": nnjax.Objective(code=nnjax.binary)}, "objective was .*OneHot.* and is .*Binary"),
         ({"optimizer": nnjax.momentum}, "optimizer was <function sgd> and is <function momentum>"),
