@@ -22,27 +22,21 @@ from nnjax.objective import Dense, Objective, Onward, as_input, mean_cost
 from nnjax.optimizers import Optimizer
 from nnjax.train import TrainState, mean_over_examples, shuffled
 
-SHARE = 3  # a block has one example for so many pixels
 
-
-def length(params: Any, objective: Objective, optimizer: Optimizer, batch_size: int) -> int:
+def length(params: Any, objective: Objective, optimizer: Optimizer, batch_size: int, devices: int) -> int:
     """The mini-batches in a block that suit the sizes, or 0 where SGD cannot or need not be blocked.
 
-    It can be for plain SGD on a dense network of two layers or more, without penalty. A block of T
-    costs a product with T m rows of the Gram matrix at each step instead of passing over w, which
-    has as many numbers for each hidden unit as there are pixels: worth it while T m is a fraction of them.
+    It can be for plain SGD on a population of dense networks of two layers or more, without penalty. A
+    block of T m examples costs each step a product with T m numbers for each hidden unit, and the Gram
+    matrix as much as T m / 2 hidden units in all: so both the pixels and a device's units bound it.
     """
-    plain = (
-        optimizer.factory is optax.sgd
-        and not optimizer.options
-        and list(optimizer.numbers) == ["learning_rate"]
-    )
-    if not (plain and is_dense(params) and len(params) > 1):
+    plain = optimizer.factory is optax.sgd and not optimizer.options
+    if not (plain and list(optimizer.numbers) == ["learning_rate"] and is_dense(params) and len(params) > 1):
         return 0
     if type(objective.forward) is not Dense or objective.penalty is not None:
         return 0
-    pixels = params[0].w.shape[-1]
-    steps = pixels // (SHARE * batch_size)
+    networks, units, pixels = params[0].w.shape
+    steps = min(pixels // 3, networks * units // (2 * devices)) // batch_size
     return steps if steps > 1 else 0
 
 

@@ -126,8 +126,10 @@ def epoch(
     optimizer, masks = (
         (optimizers.optimizer, optimizers.mask) if isinstance(optimizers, Masked) else (optimizers, None)
     )
-    steps = blocked.length(states.params, objectives, optimizer, batch_size) if shared_batches else 0
-    if steps:
+    devices = mesh.size if mesh else 1
+    if shared_batches and (
+        steps := blocked.length(states.params, objectives, optimizer, batch_size, devices)
+    ):
         by_blocks = partial(blocked.epoch, batch_size=batch_size, steps=steps)
         of_all = parallel.shared_out(by_blocks, (axes, None, None, 0, 0, 0), (axes, 0), mesh)
         return of_all(states, *data, objectives, optimizer.numbers["learning_rate"], masks)

@@ -49,12 +49,12 @@ def of_each(states, images, labels, objectives, optimizers, batch_size):
 @pytest.mark.parametrize(
     ("sizes", "objective", "padded", "n", "batch_size"),
     [
-        ((64, 7, 10), Objective(), None, 1200, 10),  # 60 blocks of 2 steps
-        ((64, 7, 10), Objective(), None, 1203, 5),  # an odd step or two, and three examples
-        ((64, 7, 5, 6, 10), Objective(), None, 1203, 7),
-        ((64, 7, 10), LOGITS, None, 500, 4),
-        ((64, 7, 5, 10), Objective(), (64, 9, 8, 10), 500, 10),
-        ((64, 7, 10), Objective(), None, 9, 10),  # less than a mini-batch
+        ((64, 16, 10), Objective(), None, 1200, 10),  # 60 blocks of 2 steps
+        ((64, 16, 10), Objective(), None, 1203, 5),  # an odd step or two, and three examples
+        ((64, 16, 5, 6, 10), Objective(), None, 1203, 7),
+        ((64, 16, 10), LOGITS, None, 500, 4),
+        ((64, 14, 5, 10), Objective(), (64, 16, 8, 10), 500, 10),
+        ((64, 16, 10), Objective(), None, 9, 10),  # less than a mini-batch
     ],
 )
 def test_an_epoch_by_blocks_is_that_of_each_network_step_by_step(
@@ -63,7 +63,7 @@ def test_an_epoch_by_blocks_is_that_of_each_network_step_by_step(
     images, labels = (jnp.asarray(part[:n]) for part in digits.train)
     states, objectives, optimizers = networks(sizes, objective, padded=padded)
     inner = optimizers.optimizer if padded else optimizers
-    assert blocked.length(states.params, objectives, inner, batch_size) > 1
+    assert blocked.length(states.params, objectives, inner, batch_size, devices=1) > 1
     expected, costs = of_each(states, images, labels, objectives, optimizers, batch_size)
     assert distance(expected.params, states.params) > 0.01 or n < 10
     found, found_costs = population.epoch(states, images, labels, objectives, optimizers, batch_size)
@@ -74,30 +74,32 @@ def test_an_epoch_by_blocks_is_that_of_each_network_step_by_step(
 
 def test_the_networks_of_a_mesh_are_blocked_too(x64, digits, mesh8, monkeypatch):
     images, labels = (jnp.asarray(part[:500]) for part in digits.train)
-    states, objectives, optimizers = networks((64, 7, 10), Objective(), RATES * 2)
-    expected, _ = of_each(states, images, labels, objectives, optimizers, 9)
+    states, objectives, optimizers = networks((64, 16, 10), Objective(), RATES * 2)
+    expected, _ = of_each(states, images, labels, objectives, optimizers, 4)
     called = []
     epoch = blocked.epoch
     monkeypatch.setattr(blocked, "epoch", lambda *a, **k: called.append(None) or epoch(*a, **k))
     mesh = parallel.with_auto_axes(mesh8)
     states = population.place(states, mesh)
-    found, _ = population.epoch(states, images, labels, objectives, optimizers, 9, mesh)
+    found, _ = population.epoch(states, images, labels, objectives, optimizers, 4, mesh)
     assert called
     assert distance(found.params, expected.params) < 1e-11
 
 
 def test_what_is_not_plain_sgd_on_dense_networks_goes_the_general_way():
-    params = nnjax.init(jax.random.key(0), (784, 30, 10))
-
-    def steps(optimizer=sgd(3.0), objective=Objective(), params=params, batch_size=10):
-        return blocked.length(params, objective, optimizer, batch_size)
+    def steps(optimizer=sgd(3.0), objective=Objective(), sizes=(784, 30, 10), m=10, count=32, devices=1):
+        params = population.stack([nnjax.init(jax.random.key(0), sizes)] * count)
+        return blocked.length(params, objective, optimizer, m, devices)
 
     assert steps() == 26
+    assert steps(count=8) == 12
+    assert steps(count=8, devices=2) == 6
+    assert not steps(count=1)  # the Gram matrix would be dearer than what it saves
+    assert not steps(m=200)
     assert not steps(make_optimizer(optax.sgd, {"learning_rate": 3.0, "momentum": 0.9}))
     assert not steps(make_optimizer(optax.sgd, {"learning_rate": optax.constant_schedule(3.0)}))
     assert not steps(make_optimizer(optax.adam, {"learning_rate": 3.0}))
     assert not steps(make_optimizer(optax.sgd(3.0), {}))
     assert not steps(objective=Objective(penalty=lambda params: 0.0))
     assert not steps(objective=Objective(forward=lambda p, x, key: nnjax.feedforward(p, x)))
-    assert not steps(params=params[:1])
-    assert not steps(batch_size=200)
+    assert not steps(sizes=(784, 10))
