@@ -339,10 +339,10 @@ def test_sigterm_ends_after_the_epoch_and_says_how_to_go_on(endless):
     reached = len(record()["history"]["cost"])
     [again] = re.findall("to go on: (.*)", out)
     words = shlex.split(again)
-    assert words[:2] == ["nnjax", "train"]
+    assert words[:4] == [Path(sys.executable).name, "-m", "nnjax", "train"]
     assert reached in {int(path.name) for path in Path("kept").iterdir() if path.name.isdigit()}
     words[words.index("--epochs") + 1] = str(reached + 1)
-    arguments, environment = command(*words[1:])
+    arguments, environment = command(*words[3:])
     again = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
     assert len(record()["history"]["cost"]) == reached + 1
     # What was reached before is shown once more, and then what is new.

@@ -22,7 +22,7 @@ SETTINGS = "settings.json"
 # The setting that tells of compiled code: another version of jax writes the same step otherwise.
 PROGRAM = "program"
 
-_DIGEST = "sha256:"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
     def in_words(name):
         then, this = before.get(name, "unsaid"), now.get(name, "unsaid")
-        return f"other {name}" if str(this).startswith(_DIGEST) else f"{name} was {then} and is {this}"
+        return f"other {name}" if _DIGEST.fullmatch(str(this)) else f"{name} was {then} and is {this}"
 
     return "; ".join(in_words(name) for name in names if name != PROGRAM)
 
@@ -124,4 +124,4 @@ def digest(*parts: Any) -> str:
         array = np.frombuffer(leaf.encode(), np.uint8) if isinstance(leaf, str) else plain(leaf)
         told.update(f"{array.dtype}{array.shape}".encode())
         told.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return _DIGEST + told.hexdigest()
+    return told.hexdigest()

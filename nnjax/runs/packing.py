@@ -56,4 +56,4 @@ def unpacked(packed: np.ndarray, like: Any) -> Any:
 
 def _sum(tree: Any) -> bytes:
     named = jax.tree.leaves_with_path(tree)
-    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in named])[-2 * _SUM :])
+    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in named]))
