@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Num
 
 from nnjax.network import Layer, is_dense
 from nnjax.objective import Dense, Objective, Onward, as_input, mean_cost
-from nnjax.optimizers import Optimizer
+from nnjax.optimizers import Optimizer, masked
 from nnjax.train import TrainState, mean_over_examples, shuffled
 
 
@@ -107,7 +107,7 @@ def _block(params, images, labels, onwards, rates, masks, key):
         z = z - jnp.tensordot(gram, deltas, 2)
         cost, (grads, delta) = gradients(tuple(rest), onwards, z, labels, key)
         if masks is not None:
-            grads = jax.tree.map(lambda own, g: jnp.where(own, g, jnp.zeros_like(g)), masks[1:], grads)
+            grads = masked(masks[1:], grads)
         rest = jax.tree.map(
             lambda w, g: w - g * rates.reshape(-1, *[1] * (g.ndim - 1)).astype(g.dtype), rest, grads
         )

@@ -75,7 +75,7 @@ class Trainer:
     @property
     def devices(self) -> int:
         """How many share the networks of a chunk."""
-        return self.mesh.size if self.mesh else 1
+        return parallel.devices(self.mesh)
 
     def _descend(self, states, objectives, optimizers, report, keep) -> tuple[History, Any]:
         """All epochs of a population, or those that are left where it was stopped."""

@@ -169,7 +169,6 @@ def sweep(
     trainer = Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, mesh)
     chunks = list(make_chunks(cells, seeds, data, batch_size, shared_batches, at_once, trainer.devices))
 
-    histories, params = [], {}
     with contextlib.ExitStack() as held:
         if keep or jax.process_count() > 1:
             given = settings | hyperparameters | {name: list(axis) for name, axis in axes.items()}
@@ -181,14 +180,26 @@ def sweep(
             agree(told | {"epochs": epochs, "checkpoint": keep is not None})
             if keep:
                 by_first(lambda: held.enter_context(claimed(Path(keep.folder), told, keep.named)))
-        for i, chunk in enumerate(chunks):
-            report = _reporter(callback, cells, chunks, i, epochs)
-            own = keep and replace(keep, folder=Path(keep.folder) / f"program-{i}")
-            history, final = trainer.train(chunk, report, own)
-            histories.append(history)
-            params |= zip(chunk.networks, final, strict=True)
+        histories, params = _train_all(trainer, chunks, keep, callback)
     everything = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
     return Grid(*_labelled(axes, seeds, chunks, histories), everything, trainer.keys)
+
+
+def _train_all(
+    trainer: Trainer,
+    chunks: list[Chunk],
+    keep: Checkpoint | None,
+    callback: Callable[[Progress], None] | None,
+) -> tuple[list[History], dict[tuple[int, int], Any]]:
+    """The history of each chunk, and the final parameters of each (cell, seed)."""
+    histories, params = [], {}
+    for i, chunk in enumerate(chunks):
+        report = _reporter(callback, trainer.cells, chunks, i, trainer.epochs)
+        own = keep and replace(keep, folder=Path(keep.folder) / f"program-{i}")
+        history, final = trainer.train(chunk, report, own)
+        histories.append(history)
+        params |= zip(chunk.networks, final, strict=True)
+    return histories, params
 
 
 def _reporter(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -43,6 +44,11 @@ def gauss_newton(
         return jax.tree.map(lambda d: -learning_rate * d, direction), state
 
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)  # pyright: ignore[reportArgumentType]
+
+
+def masked(mask: Any, grads: Any) -> Any:
+    """The gradients of what a mask of truth values, which broadcast, says is to learn; zero elsewhere."""
+    return jax.tree.map(lambda own, g: jnp.where(own, g, jnp.zeros_like(g)), mask, grads)
 
 
 class Variant(NamedTuple):

@@ -71,6 +71,11 @@ def with_auto_axes(mesh: Any) -> Mesh | None:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 
+def devices(mesh: Mesh | None) -> int:
+    """How many devices share the work: without a mesh, one."""
+    return mesh.size if mesh else 1
+
+
 def everywhere(mesh: Mesh) -> NamedSharding:
     """Whole on every device."""
     return NamedSharding(mesh, PartitionSpec())

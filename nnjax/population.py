@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Num
 from nnjax import blocked, parallel, train
 from nnjax.network import Layer, Params, sizes_of
 from nnjax.objective import Objective
-from nnjax.optimizers import Optimizer
+from nnjax.optimizers import Optimizer, masked
 from nnjax.train import TrainState
 
 
@@ -81,7 +81,7 @@ class Masked:
         self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
     ) -> tuple[Any, optax.OptState]:
         """Parameters and optimizer state after one step, padding as it was."""
-        grads = jax.tree.map(lambda own, g: jnp.where(own, g, jnp.zeros_like(g)), self.mask, grads)
+        grads = masked(self.mask, grads)
         return self.optimizer.apply(grads, opt_state, params, **extra | {"grad": grads})
 
 
@@ -126,7 +126,7 @@ def epoch(
     optimizer, masks = (
         (optimizers.optimizer, optimizers.mask) if isinstance(optimizers, Masked) else (optimizers, None)
     )
-    devices = mesh.size if mesh else 1
+    devices = parallel.devices(mesh)
     if shared_batches and (
         steps := blocked.length(states.params, objectives, optimizer, batch_size, devices)
     ):

@@ -157,6 +157,17 @@ def test_what_diverged_goes_on_from_the_last_good_epoch(params, digits, tmp_path
     assert again.divergence.path.startswith("params[")
 
 
+def test_a_sweep_that_diverged_as_a_whole_is_not_trained_again(digits, tmp_path, advanced):
+    def diverged():
+        rates = {"optimizer": growing, "learning_rate": (1e9, 1e12), "hidden": 5, "batch_size": 50}
+        return nnjax.sweep(KEY, digits, epochs=2, checkpoint=tmp_path, **rates).diverged_at.values
+
+    assert (diverged() == 0).all()
+    advanced.clear()
+    assert (diverged() == 0).all()
+    assert not advanced
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
