@@ -28,7 +28,7 @@ fuzz: .venv/fuzz        ## damaged model files and pictures, a minute each, or A
 	$(BIN)/python -m fuzz models -max_total_time=60 $(ARGS)
 	$(BIN)/python -m fuzz pictures -max_total_time=60 $(ARGS)
 
-bench: .venv/dev        ## seconds an epoch beside peers, of the whole command, and on several devices
+bench: .venv/bench      ## seconds an epoch beside peers, of the whole command, and on several devices
 	$(BIN)/python -m benchmarks.epoch
 	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.start
@@ -47,6 +47,10 @@ reproduce: .venv/experiments ## every experiment of the chapter, and the report;
 .venv/experiments: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[experiments]"
 	touch $@ .venv/run
+
+.venv/bench: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@ .venv/run .venv/experiments
 
 .venv/audit: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[audit]"

@@ -1,4 +1,4 @@
-"""The same epoch of the same SGD, as a competent user of each library would write it.
+"""The same epoch of the same SGD, in NumPy, in JAX and by `nnjax`; `libraries` holds those of others.
 
 A peer is made from a seed and a data set, and is then called once for each epoch: it shuffles,
 takes one step a mini-batch, and returns its seconds. `correct()` counts the right test images, so
@@ -6,7 +6,6 @@ that equal work can be seen.
 """
 
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -154,46 +153,3 @@ class BookLoop(Peer):
             if layer:
                 delta = self.weights[layer].T @ delta * derivatives[layer - 1]
         return w_grads, b_grads
-
-
-class Torch(Peer):
-    """PyTorch, eager: modules, an optimizer, tensors in memory."""
-
-    def __init__(self, seed, data):
-        import torch  # pyright: ignore[reportMissingImports]
-
-        super().__init__(seed, data)
-        self.torch = torch
-        self.tx, self.ty = torch.from_numpy(self.x), torch.from_numpy(self.y)
-        layers = []
-        for w, b in self.params:
-            linear = torch.nn.Linear(*w.shape[::-1])
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(w))
-                linear.bias.copy_(torch.from_numpy(b))
-            layers += [linear, torch.nn.Sigmoid()]
-        self.model = torch.nn.Sequential(*layers)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=ETA)
-        self.cost = self.compiled(lambda x, y: 0.5 * ((self.model(x) - y) ** 2).sum(dim=1).mean())
-
-    def compiled(self, cost: Callable) -> Callable:
-        return cost
-
-    def epoch(self):
-        order = self.torch.from_numpy(self.rng.permutation(len(self.x)))
-        for x, y in zip(self.tx[order].split(M), self.ty[order].split(M), strict=True):
-            self.optimizer.zero_grad()
-            self.cost(x, y).backward()
-            self.optimizer.step()
-
-    def correct(self):
-        linears = [layer for layer in self.model if isinstance(layer, self.torch.nn.Linear)]
-        self.params = [(p.weight.detach().numpy(), p.bias.detach().numpy()) for p in linears]
-        return super().correct()
-
-
-class CompiledTorch(Torch):
-    """PyTorch with `torch.compile` around model and cost."""
-
-    def compiled(self, cost):
-        return self.torch.compile(cost)

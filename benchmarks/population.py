@@ -14,7 +14,8 @@ import jax
 import optax
 
 import nnjax
-from benchmarks import peers
+from benchmarks import libraries, peers
+from benchmarks.epoch import installed
 from benchmarks.turns import Flags, compare, main
 from nnjax import population, train
 from nnjax.objective import Objective
@@ -74,7 +75,13 @@ def run(flags: Flags) -> dict[str, Any]:
         "NumPy by mini-batches": peers.NumpyBatches(0, data),
         "NumPy by mini-batches, float32": peers.NumpySingle(0, data),
     }
-    return compare(made, flags.rounds, data.name)
+    if torch := installed("torch"):
+        name = f"{SIZES[0]} networks, PyTorch `torch.func`"
+        made |= {
+            name: libraries.ManyTorch(SIZES[0], data),
+            f"{name}, compiled": libraries.ManyCompiledTorch(SIZES[0], data),
+        }
+    return compare(made, flags.rounds, data.name) | {"libraries": {"torch": torch}}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""What benchmarks share: peers take turns, and the first of them is held against each other."""
+"""What benchmarks share: peers do equal work, take turns, and the first is held against each other."""
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
+from scipy import stats
 
 from experiments.evidence import commit
 from nnjax.runs import environment, write_record
@@ -25,6 +26,28 @@ class Flags:
     """A 28x28 data set."""
     output: Path | None = None
     """Where the record goes; by default where the committed one is."""
+
+
+def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs: int = 3) -> dict[str, Any]:
+    """The right test images of each peer's networks after some epochs, a network for each seed.
+
+    Raises:
+      RuntimeError: a peer's are not those of the first peer (Welch's test, one in a thousand).
+    """
+    right: dict[str, list[int]] = {}
+    for name, of_seed in make.items():
+        trained = [of_seed(seed) for seed in range(seeds)]
+        for peer in trained:
+            for _ in range(epochs):
+                peer()
+        right[name] = [peer.correct() for peer in trained]
+    first, *others = right
+    for name in others:
+        if stats.ttest_ind(right[first], right[name], equal_var=False).pvalue < 1e-3:
+            raise RuntimeError(
+                f"{name} does other work than {first}: {right[name]} right, not {right[first]}"
+            )
+    return right
 
 
 def compare(peers: Mapping[str, Any], rounds: int, dataset: str) -> dict[str, Any]:

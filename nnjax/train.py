@@ -110,8 +110,12 @@ def shuffled(state: TrainState, images: Array, labels: Array) -> tuple[tuple[Arr
     """The examples in the order of the epoch after `state`, and the key of its steps."""
     order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
     order = jax.random.permutation(order_key, len(images))
-    # Shuffling once, as bytes, is cheaper than gathering rows step by step.
-    return (images[order], labels[order]), steps_key
+
+    # Once, as bytes, is cheaper than gathering rows step by step; and "clip" than masking what is not there.
+    def ordered(a):
+        return jnp.take(a, order, axis=0, mode="clip")
+
+    return (ordered(images), ordered(labels)), steps_key
 
 
 def _watched(

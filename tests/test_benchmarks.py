@@ -1,6 +1,7 @@
 """The peers do the work that they are timed for: each is checked against the reference."""
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 
 import nnjax
 import reference
-from benchmarks import peers, population
-from benchmarks.turns import compare
+from benchmarks import libraries, peers, population
+from benchmarks.turns import compare, equal_work
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +31,28 @@ def _order():
     return rng.permutation(60)
 
 
-@pytest.mark.parametrize("peer", [peers.NumpyBatches, peers.NumpySingle, peers.JittedStep])
-def test_mini_batch_peers_are_plain_sgd(peer, data):
-    made = peer(0, data)
+def _is_plain_sgd(made):
+    """Whether an epoch of a peer of seed 0 leaves the parameters that the reference does."""
     expected = reference.as_numpy(made.params)
     order = _order()
     for i in range(0, 60, peers.M):
         rows = order[i : i + peers.M]
         expected = reference.descend(expected, made.x[rows].astype(float), made.y[rows], peers.ETA)
-    with jax.numpy_rank_promotion("allow"):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         assert made() > 0
-    assert reference.distance(made.params, expected) < 1e-3
+        made.correct()
+    return reference.distance(made.params, expected) < 1e-3
+
+
+@pytest.mark.parametrize("peer", [peers.NumpyBatches, peers.NumpySingle, peers.JittedStep])
+def test_mini_batch_peers_are_plain_sgd(peer, data):
+    assert _is_plain_sgd(peer(0, data))
+
+
+def test_compiled_c_is_plain_sgd(data):
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler is installed: the reference in C takes part where there is one")
+    assert _is_plain_sgd(libraries.Reference(0, data))
 
 
 def test_the_books_loop_is_plain_sgd(data):
@@ -59,19 +71,46 @@ def test_fit_takes_part_as_users_call_it(data):
     assert made.correct() > 30
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
-@pytest.mark.parametrize("name", ["Torch", "CompiledTorch"])
-def test_pytorch_is_plain_sgd(name, data):
-    pytest.importorskip("torch", reason="PyTorch is not installed: it is no dependency of the project")
-    made = getattr(peers, name)(0, data)
-    expected = reference.as_numpy(made.params)
-    order = _order()
-    for i in range(0, 60, peers.M):
-        rows = order[i : i + peers.M]
-        expected = reference.descend(expected, made.x[rows].astype(float), made.y[rows], peers.ETA)
-    assert made() > 0
-    made.correct()
-    assert reference.distance(made.params, expected) < 1e-3
+@pytest.mark.filterwarnings("ignore")  # the libraries' own
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("Torch", "torch"), ("CompiledTorch", "torch"), ("Flax", "flax"), ("Equinox", "equinox")],
+)
+def test_libraries_are_plain_sgd(name, package, data):
+    pytest.importorskip(package, reason=f"{package} is not installed: only the benchmarks use it")
+    assert _is_plain_sgd(getattr(libraries, name)(0, data))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_many_networks_in_pytorch_are_plain_sgd_each(data):
+    pytest.importorskip("torch", reason="torch is not installed: only the benchmarks use it")
+    many = libraries.ManyTorch(3, data)
+    first = libraries.Torch(0, data)
+    assert many() > 0
+    assert first() > 0
+    many.correct(), first.correct()
+    assert reference.distance(many.each[0].params, reference.as_numpy(first.params)) < 1e-3
+
+
+def test_unequal_work_is_refused():
+    class Peer:
+        def __init__(self, seed, better):
+            self.right, self.better = seed % 3, better
+
+        def __call__(self):
+            self.right += self.better
+
+        def correct(self):
+            return self.right
+
+    def make(better):
+        return lambda seed: Peer(seed, better)
+
+    assert equal_work({"ours": make(100), "same": make(100)}) == dict.fromkeys(
+        ("ours", "same"), [300, 301, 302, 300, 301]
+    )
+    with pytest.raises(RuntimeError, match="lazy does other work than ours"):
+        equal_work({"ours": make(100), "same": make(100), "lazy": make(90)})
 
 
 def test_the_committed_records_keep_what_the_project_promises():

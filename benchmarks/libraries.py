@@ -1,0 +1,206 @@
+"""The same epoch of the same SGD, as a competent user of each library, or of C, would write it."""
+
+import ctypes
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import nnjax
+from benchmarks.peers import ETA, SIZES, M, Peer
+
+
+class JittedModel(Peer):
+    """A library of models on JAX: `step` is compiled, and called for each mini-batch."""
+
+    step: Callable[[Any, Any], Any]
+
+    def epoch(self):
+        order = self.rng.permutation(len(self.x))
+        x, y = self.x[order], self.y[order]
+        for i in range(0, len(x), M):
+            self.step(x[i : i + M], y[i : i + M])
+        jax.block_until_ready(self.layers())
+
+    def layers(self) -> Any:
+        """The weights and biases as the library holds them, ready to be read."""
+        raise NotImplementedError
+
+    def correct(self):
+        self.params = [(np.asarray(w), np.asarray(b)) for w, b in self.layers()]
+        return super().correct()
+
+
+class Flax(JittedModel):
+    """Flax NNX: modules, `nnx.Optimizer`, and the step under `nnx.jit`."""
+
+    def __init__(self, seed, data):
+        from flax import nnx  # pyright: ignore[reportMissingImports]
+
+        super().__init__(seed, data)
+        linears = [nnx.Linear(*w.shape[::-1], rngs=nnx.Rngs(0)) for w, _ in self.params]
+        for linear, (w, b) in zip(linears, self.params, strict=True):
+            linear.kernel, linear.bias = nnx.Param(jnp.asarray(w.T)), nnx.Param(jnp.asarray(b))
+        self.linears = linears
+        model = nnx.Sequential(*[f for linear in linears for f in (linear, nnx.sigmoid)])
+        optimizer = nnx.Optimizer(model, optax.sgd(ETA), wrt=nnx.Param)
+
+        def cost(model, x, y):
+            return 0.5 * jnp.mean(jnp.sum((model(x) - y) ** 2, axis=1))
+
+        @nnx.jit
+        def step(model, optimizer, x, y):
+            optimizer.update(model, nnx.grad(cost)(model, x, y))
+
+        self.step = lambda x, y: step(model, optimizer, x, y)
+
+    def layers(self):
+        return [(linear.kernel[...].T, linear.bias[...]) for linear in self.linears]
+
+
+class Equinox(JittedModel):
+    """Equinox: a module that is a pytree, optax, and the step under `eqx.filter_jit`."""
+
+    def __init__(self, seed, data):
+        import equinox as eqx  # pyright: ignore[reportMissingImports]
+
+        super().__init__(seed, data)
+        n_in, hidden, n_out = SIZES
+        mlp = eqx.nn.MLP(n_in, n_out, hidden, 1, jax.nn.sigmoid, jax.nn.sigmoid, key=jax.random.key(0))
+        self.model = eqx.tree_at(
+            lambda mlp: [p for layer in mlp.layers for p in (layer.weight, layer.bias)],
+            mlp,
+            [jnp.asarray(p) for layer in self.params for p in layer],
+        )
+        optimizer = optax.sgd(ETA)
+        self.opt_state = optimizer.init(eqx.filter(self.model, eqx.is_array))
+
+        def cost(model, x, y):
+            return 0.5 * jnp.mean(jnp.sum((jax.vmap(model)(x) - y) ** 2, axis=1))
+
+        @eqx.filter_jit(donate="all-except-first")
+        def compiled(batch, model, opt_state):
+            updates, opt_state = optimizer.update(eqx.filter_grad(cost)(model, *batch), opt_state)
+            return eqx.apply_updates(model, updates), opt_state
+
+        def step(x, y):
+            self.model, self.opt_state = compiled((x, y), self.model, self.opt_state)
+
+        self.step = step
+
+    def layers(self):
+        return [(layer.weight, layer.bias) for layer in self.model.layers]
+
+
+class Reference(Peer):
+    """`reference.c`, compiled for this machine: one thread, without any library."""
+
+    def __init__(self, seed, data):
+        super().__init__(seed, data)
+        self.labels = np.asarray(data.train.labels, np.uint8)
+        with tempfile.TemporaryDirectory() as folder:
+            library = Path(folder) / "reference.so"
+            source = Path(__file__).with_name("reference.c")
+            options = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
+            subprocess.run(["cc", *options, source, "-o", library, "-lm"], check=True)
+            self.compiled = ctypes.CDLL(str(library)).epoch
+
+    def epoch(self):
+        order = self.rng.permutation(len(self.x)).astype(np.int32)
+        arrays = [order, self.x, self.labels, *(p for layer in self.params for p in layer)]
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
+        self.compiled(ctypes.c_int(len(order)), *pointers, ctypes.c_float(ETA))
+
+
+class Torch(Peer):
+    """PyTorch, eager: modules, an optimizer, tensors in memory."""
+
+    def __init__(self, seed, data):
+        import torch  # pyright: ignore[reportMissingImports]
+
+        super().__init__(seed, data)
+        self.torch = torch
+        self.tx, self.ty = torch.from_numpy(self.x), torch.from_numpy(self.y)
+        layers = []
+        for w, b in self.params:
+            linear = torch.nn.Linear(*w.shape[::-1])
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(w))
+                linear.bias.copy_(torch.from_numpy(b))
+            layers += [linear, torch.nn.Sigmoid()]
+        self.model = torch.nn.Sequential(*layers)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=ETA)
+        self.cost = self.compiled(lambda x, y: 0.5 * ((self.model(x) - y) ** 2).sum(dim=1).mean())
+
+    def compiled(self, cost: Callable) -> Callable:
+        return cost
+
+    def epoch(self):
+        order = self.torch.from_numpy(self.rng.permutation(len(self.x)))
+        for x, y in zip(self.tx[order].split(M), self.ty[order].split(M), strict=True):
+            self.optimizer.zero_grad()
+            self.cost(x, y).backward()
+            self.optimizer.step()
+
+    def correct(self):
+        linears = [layer for layer in self.model if isinstance(layer, self.torch.nn.Linear)]
+        self.params = [(p.weight.detach().numpy(), p.bias.detach().numpy()) for p in linears]
+        return super().correct()
+
+
+class CompiledTorch(Torch):
+    """PyTorch with `torch.compile` around model and cost."""
+
+    def compiled(self, cost):
+        return self.torch.compile(cost)
+
+
+class ManyTorch:
+    """Many networks at once in PyTorch: `torch.func` maps gradients over stacked modules."""
+
+    def __init__(self, networks: int, data: nnjax.Dataset):
+        import torch  # pyright: ignore[reportMissingImports]
+
+        self.torch, self.networks = torch, networks
+        self.each = [Torch(seed, data) for seed in range(networks)]
+        self.params, _ = torch.func.stack_module_state([peer.model for peer in self.each])
+        self.params = {name: p.detach() for name, p in self.params.items()}
+        model = self.each[0].model
+
+        def cost(params, x, y):
+            return 0.5 * ((torch.func.functional_call(model, params, (x,)) - y) ** 2).sum(dim=1).mean()
+
+        self.grads = self.compiled(torch.func.vmap(torch.func.grad(cost), in_dims=(0, None, None)))
+
+    def compiled(self, grads: Callable) -> Callable:
+        return grads
+
+    def __call__(self) -> float:
+        began = time.perf_counter()
+        first = self.each[0]
+        order = self.torch.from_numpy(first.rng.permutation(len(first.x)))
+        for x, y in zip(first.tx[order].split(M), first.ty[order].split(M), strict=True):
+            grads = self.grads(self.params, x, y)
+            for name, p in self.params.items():
+                p.sub_(grads[name], alpha=ETA)
+        return (time.perf_counter() - began) / self.networks
+
+    def correct(self) -> int:
+        """The right test images of the first network."""
+        first = self.each[0]
+        first.model.load_state_dict({name: p[0] for name, p in self.params.items()})
+        return first.correct()
+
+
+class ManyCompiledTorch(ManyTorch):
+    """The same with `torch.compile` around the mapped gradients."""
+
+    def compiled(self, grads):
+        return self.torch.compile(grads)
