@@ -62,7 +62,7 @@ class Flax(JittedModel):
         self.step = lambda x, y: step(model, optimizer, x, y)
 
     def layers(self):
-        return [(linear.kernel[...].T, linear.bias[...]) for linear in self.linears]
+        return [(linear.kernel[...].T, linear.bias[...]) for linear in self.linears]  # pyright: ignore[reportOptionalSubscript]
 
 
 class Equinox(JittedModel):

@@ -86,8 +86,8 @@ def speed_table(record: Record) -> str:
     lines.append(
         f"{record['rounds']} rounds, the peers in turn; the ratio is the median of each round's; 50,000 "
         f"images; compiling apart (`fit`'s first epoch took {record['peers'][0]['first']:.1f} s with it); "
-        f"after three epochs the peers read {min(right):,.0f} to {max(right):,.0f} test images, each the mean "
-        f"of {len(ours)} networks; {libraries}; "
+        f"after three epochs the peers read {min(right):,.0f} to {max(right):,.0f} test images, each the "
+        f"mean of {len(ours)} networks; {libraries}; "
         f"{_machine(record)}."
     )
     return "\n".join(lines)
