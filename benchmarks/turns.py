@@ -43,10 +43,10 @@ def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs:
         right[name] = [peer.correct() for peer in trained]
     first, *others = right
     for name in others:
-        if stats.ttest_ind(right[first], right[name], equal_var=False).pvalue < 1e-3:
-            raise RuntimeError(
-                f"{name} does other work than {first}: {right[name]} right, not {right[first]}"
-            )
+        _, chance = stats.ttest_ind(right[first], right[name], equal_var=False)
+        if chance < 1e-3:
+            told = f"{right[name]} right, not {right[first]}"
+            raise RuntimeError(f"{name} does other work than {first}: {told}")
     return right
 
 
