@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 from scipy import stats
 
@@ -43,7 +44,7 @@ def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs:
         right[name] = [peer.correct() for peer in trained]
     first, *others = right
     for name in others:
-        _, chance = stats.ttest_ind(right[first], right[name], equal_var=False)
+        _, chance = np.asarray(stats.ttest_ind(right[first], right[name], equal_var=False))
         if chance < 1e-3:
             told = f"{right[name]} right, not {right[first]}"
             raise RuntimeError(f"{name} does other work than {first}: {told}")

@@ -80,14 +80,13 @@ def speed_table(record: Record) -> str:
             f"| {peer['name']} | {peer['median']:.2f} ({min(s):.2f} to {max(s):.2f}) | {peer['ratio']:.2f} |"
         )
     ours, *_ = seeds = list(record["right_after_three_epochs"].values())
-    right = [np.mean(of_peer) for of_peer in seeds]
+    right = [np.median(of_peer) for of_peer in seeds]
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
     lines.append("")
     lines.append(
         f"{record['rounds']} rounds, the peers in turn; the ratio is the median of each round's; 50,000 "
-        f"images; compiling apart (`fit`'s first epoch took {record['peers'][0]['first']:.1f} s with it); "
-        f"after three epochs the peers read {min(right):,.0f} to {max(right):,.0f} test images, each the "
-        f"mean of {len(ours)} networks; {libraries}; "
+        f"images; compiling apart; after three epochs the peers read {min(right):,.0f} to {max(right):,.0f} "
+        f"test images, each the median of {len(ours)} networks; {libraries}; "
         f"{_machine(record)}."
     )
     return "\n".join(lines)
