@@ -74,7 +74,12 @@ def test_fit_takes_part_as_users_call_it(data):
 @pytest.mark.filterwarnings("ignore")  # the libraries' own
 @pytest.mark.parametrize(
     ("name", "package"),
-    [("Torch", "torch"), ("CompiledTorch", "torch"), ("Flax", "flax"), ("Equinox", "equinox")],
+    [
+        ("Torch", "torch"),
+        pytest.param("CompiledTorch", "torch", marks=pytest.mark.slow),
+        ("Flax", "flax"),
+        ("Equinox", "equinox"),
+    ],
 )
 def test_libraries_are_plain_sgd(name, package, data):
     pytest.importorskip(package, reason=f"{package} is not installed: only the benchmarks use it")
