@@ -1,6 +1,6 @@
 """Seconds an epoch of `fit`, beside peers measured in the same run.
 
-    python -m benchmarks.epoch                      # about 5 minutes on 2 quiet cores
+    python -m benchmarks.epoch                      # about 6 minutes on 2 quiet cores
     python -m benchmarks.epoch --rounds 3 --output /tmp/epoch.json
 
 Libraries take part where they are installed, C where there is a compiler. Every peer does the same
@@ -8,8 +8,7 @@ work, one shuffled epoch of plain SGD on 50,000 images: before a time counts, th
 networks of several seeds read after three epochs are held against those of `fit`.
 """
 
-import shutil
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import nnjax
@@ -28,30 +27,16 @@ PEERS: dict[str, type[peers.Peer]] = {
     "PyTorch, eager": libraries.Torch,
     "C, one thread": libraries.Reference,
 }
-NEEDS = {"Equinox": "equinox", "Flax": "flax", "PyTorch": "torch"}
 
 
 def run(flags: Flags) -> dict[str, Any]:
     """See that the peers' work is equal, then time their epochs in turn."""
     data = nnjax.load(flags.dataset)
-    libraries = {package: found for package in NEEDS.values() if (found := installed(package))}
-    chosen = {name: make for name, make in PEERS.items() if _can_run(name, libraries)}
+    chosen = {name: make for name, make in PEERS.items() if make.can_run()}
     right = equal_work({name: lambda seed, make=make: make(seed, data) for name, make in chosen.items()})
     record = compare({name: make(0, data) for name, make in chosen.items()}, flags.rounds, data.name)
-    return record | {"libraries": libraries, "right_after_three_epochs": right}
-
-
-def installed(package: str) -> str | None:
-    """The version of a package, or None where it is missing."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _can_run(name: str, libraries: dict[str, str]) -> bool:
-    first = name.split()[0].strip(",")
-    return shutil.which("cc") is not None if first == "C" else NEEDS.get(first, "") in {"", *libraries}
+    versions = {make.package: version(make.package) for make in chosen.values() if make.package}
+    return record | {"libraries": versions, "right_after_three_epochs": right}
 
 
 if __name__ == "__main__":

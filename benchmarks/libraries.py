@@ -1,12 +1,12 @@
 """The same epoch of the same SGD, as a competent user of each library, or of C, would write it."""
 
 import ctypes
+import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,32 +14,13 @@ import numpy as np
 import optax
 
 import nnjax
-from benchmarks.peers import ETA, SIZES, M, Peer
+from benchmarks.peers import ETA, SIZES, Jitted, M, Peer, draw
 
 
-class JittedModel(Peer):
-    """A library of models on JAX: `step` is compiled, and called for each mini-batch."""
-
-    step: Callable[[Any, Any], Any]
-
-    def epoch(self):
-        order = self.rng.permutation(len(self.x))
-        x, y = self.x[order], self.y[order]
-        for i in range(0, len(x), M):
-            self.step(x[i : i + M], y[i : i + M])
-        jax.block_until_ready(self.layers())
-
-    def layers(self) -> Any:
-        """The weights and biases as the library holds them, ready to be read."""
-        raise NotImplementedError
-
-    def correct(self):
-        self.params = [(np.asarray(w), np.asarray(b)) for w, b in self.layers()]
-        return super().correct()
-
-
-class Flax(JittedModel):
+class Flax(Jitted):
     """Flax NNX: modules, `nnx.Optimizer`, and the step under `nnx.jit`."""
+
+    package = "flax"
 
     def __init__(self, seed, data):
         from flax import nnx  # pyright: ignore[reportMissingImports]
@@ -65,8 +46,10 @@ class Flax(JittedModel):
         return [(linear.kernel[...].T, linear.bias[...]) for linear in self.linears]  # pyright: ignore[reportOptionalSubscript]
 
 
-class Equinox(JittedModel):
+class Equinox(Jitted):
     """Equinox: a module that is a pytree, optax, and the step under `eqx.filter_jit`."""
+
+    package = "equinox"
 
     def __init__(self, seed, data):
         import equinox as eqx  # pyright: ignore[reportMissingImports]
@@ -102,6 +85,10 @@ class Equinox(JittedModel):
 class Reference(Peer):
     """`reference.c`, compiled for this machine: one thread, without any library."""
 
+    @classmethod
+    def can_run(cls):
+        return shutil.which("cc") is not None
+
     def __init__(self, seed, data):
         super().__init__(seed, data)
         self.labels = np.asarray(data.train.labels, np.uint8)
@@ -119,8 +106,23 @@ class Reference(Peer):
         self.compiled(ctypes.c_int(len(order)), *pointers, ctypes.c_float(ETA))
 
 
+def _torch_model(params):
+    import torch  # pyright: ignore[reportMissingImports]
+
+    layers = []
+    for w, b in params:
+        linear = torch.nn.Linear(*w.shape[::-1])
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(w))
+            linear.bias.copy_(torch.from_numpy(b))
+        layers += [linear, torch.nn.Sigmoid()]
+    return torch.nn.Sequential(*layers)
+
+
 class Torch(Peer):
     """PyTorch, eager: modules, an optimizer, tensors in memory."""
+
+    package = "torch"
 
     def __init__(self, seed, data):
         import torch  # pyright: ignore[reportMissingImports]
@@ -128,14 +130,7 @@ class Torch(Peer):
         super().__init__(seed, data)
         self.torch = torch
         self.tx, self.ty = torch.from_numpy(self.x), torch.from_numpy(self.y)
-        layers = []
-        for w, b in self.params:
-            linear = torch.nn.Linear(*w.shape[::-1])
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(w))
-                linear.bias.copy_(torch.from_numpy(b))
-            layers += [linear, torch.nn.Sigmoid()]
-        self.model = torch.nn.Sequential(*layers)
+        self.model = _torch_model(self.params)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=ETA)
         self.cost = self.compiled(lambda x, y: 0.5 * ((self.model(x) - y) ** 2).sum(dim=1).mean())
 
@@ -169,10 +164,11 @@ class ManyTorch:
         import torch  # pyright: ignore[reportMissingImports]
 
         self.torch, self.networks = torch, networks
-        self.each = [Torch(seed, data) for seed in range(networks)]
-        self.params, _ = torch.func.stack_module_state([peer.model for peer in self.each])
-        self.params = {name: p.detach() for name, p in self.params.items()}
-        model = self.each[0].model
+        self.first = Torch(0, data)
+        model = self.first.model
+        others = [_torch_model(draw(np.random.default_rng(seed), np.float32)) for seed in range(1, networks)]
+        params, _ = torch.func.stack_module_state([model, *others])
+        self.params = {name: p.detach() for name, p in params.items()}
 
         def cost(params, x, y):
             return 0.5 * ((torch.func.functional_call(model, params, (x,)) - y) ** 2).sum(dim=1).mean()
@@ -184,7 +180,7 @@ class ManyTorch:
 
     def __call__(self) -> float:
         began = time.perf_counter()
-        first = self.each[0]
+        first = self.first
         order = self.torch.from_numpy(first.rng.permutation(len(first.x)))
         for x, y in zip(first.tx[order].split(M), first.ty[order].split(M), strict=True):
             grads = self.grads(self.params, x, y)
@@ -194,9 +190,8 @@ class ManyTorch:
 
     def correct(self) -> int:
         """The right test images of the first network."""
-        first = self.each[0]
-        first.model.load_state_dict({name: p[0] for name, p in self.params.items()})
-        return first.correct()
+        self.first.model.load_state_dict({name: p[0] for name, p in self.params.items()})
+        return self.first.correct()
 
 
 class ManyCompiledTorch(ManyTorch):

@@ -6,6 +6,9 @@ that equal work can be seen.
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -18,20 +21,30 @@ import nnjax
 SIZES, M, ETA = (784, 30, 10), 10, 3.0
 
 
+def draw(rng: np.random.Generator, dtype: type) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The weights and biases of a network, Gaussian as the book has them."""
+    return [
+        (rng.normal(size=(o, i)).astype(dtype), rng.normal(size=o).astype(dtype)) for i, o in pairwise(SIZES)
+    ]
+
+
 class Peer:
-    """An epoch and its clock."""
+    """An epoch and its clock; `package` is what it needs beyond what `nnjax` does."""
 
     dtype: type = np.float32
+    package: str | None = None
 
     def __init__(self, seed: int, data: nnjax.Dataset):
         self.rng = np.random.default_rng(seed)
         self.data = data
         self.x = data.train.images.astype(self.dtype) / 255
         self.y = np.eye(10, dtype=self.dtype)[data.train.labels]
-        self.params: Any = [
-            (self.rng.normal(size=(o, i)).astype(self.dtype), self.rng.normal(size=o).astype(self.dtype))
-            for i, o in pairwise(SIZES)
-        ]
+        self.params: Any = draw(self.rng, self.dtype)
+
+    @classmethod
+    def can_run(cls) -> bool:
+        """Whether what it needs is installed."""
+        return cls.package is None or find_spec(cls.package) is not None
 
     def __call__(self) -> float:
         began = time.perf_counter()
@@ -57,8 +70,29 @@ class Fit(Peer):
         return float(run.history.seconds[0])
 
 
-class JittedStep(Peer):
-    """JAX as it is usually written: one jitted call for each mini-batch."""
+class Jitted(Peer):
+    """On JAX, but for one compiled call, `step`, for each mini-batch."""
+
+    step: Callable[[Any, Any], None]
+
+    def epoch(self):
+        order = self.rng.permutation(len(self.x))
+        x, y = self.x[order], self.y[order]
+        for i in range(0, len(x), M):
+            self.step(x[i : i + M], y[i : i + M])
+        jax.block_until_ready(self.layers())
+
+    def layers(self) -> Any:
+        """The weights and biases as the library holds them."""
+        raise NotImplementedError
+
+    def correct(self):
+        self.params = [(np.asarray(w), np.asarray(b)) for w, b in self.layers()]
+        return super().correct()
+
+
+class JittedStep(Jitted):
+    """JAX as it is usually written, without a library."""
 
     def __init__(self, seed, data):
         super().__init__(seed, data)
@@ -68,19 +102,19 @@ class JittedStep(Peer):
                 x = jax.nn.sigmoid(x @ w.T + b)
             return 0.5 * jnp.mean(jnp.sum((x - y) ** 2, axis=1))
 
-        def step(params, x, y):
+        @partial(jax.jit, donate_argnums=0)
+        def compiled(params, x, y):
             grads = jax.grad(cost)(params, x, y)
             return jax.tree.map(lambda p, g: p - ETA * g, params, grads)
 
-        self.step = jax.jit(step, donate_argnums=0)
+        def step(x, y):
+            self.params = compiled(self.params, x, y)
+
+        self.step = step
         self.params = jax.tree.map(jnp.asarray, self.params)
 
-    def epoch(self):
-        order = self.rng.permutation(len(self.x))
-        x, y = self.x[order], self.y[order]
-        for i in range(0, len(x), M):
-            self.params = self.step(self.params, x[i : i + M], y[i : i + M])
-        jax.block_until_ready(self.params)
+    def layers(self):
+        return self.params
 
 
 class NumpyBatches(Peer):

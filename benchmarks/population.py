@@ -8,6 +8,7 @@ Training only, as `sweep` does it, with mini-batches that all networks share.
 
 import time
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -15,7 +16,6 @@ import optax
 
 import nnjax
 from benchmarks import libraries, peers
-from benchmarks.epoch import installed
 from benchmarks.turns import Flags, compare, main
 from nnjax import population, train
 from nnjax.objective import Objective
@@ -75,13 +75,15 @@ def run(flags: Flags) -> dict[str, Any]:
         "NumPy by mini-batches": peers.NumpyBatches(0, data),
         "NumPy by mini-batches, float32": peers.NumpySingle(0, data),
     }
-    if torch := installed("torch"):
+    with_torch = libraries.Torch.can_run()
+    if with_torch:
         name = f"{SIZES[0]} networks, PyTorch `torch.func`"
         made |= {
             name: libraries.ManyTorch(SIZES[0], data),
             f"{name}, compiled": libraries.ManyCompiledTorch(SIZES[0], data),
         }
-    return compare(made, flags.rounds, data.name) | {"libraries": {"torch": torch}}
+    versions = {"torch": version("torch")} if with_torch else {}
+    return compare(made, flags.rounds, data.name) | {"libraries": versions}
 
 
 if __name__ == "__main__":

@@ -35,13 +35,14 @@ def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs:
     Raises:
       RuntimeError: a peer's are not those of the first peer (Welch's test, one in a thousand).
     """
-    right: dict[str, list[int]] = {}
-    for name, of_seed in make.items():
-        trained = [of_seed(seed) for seed in range(seeds)]
-        for peer in trained:
-            for _ in range(epochs):
-                peer()
-        right[name] = [peer.correct() for peer in trained]
+
+    def trained(peer):
+        for _ in range(epochs):
+            peer()
+        return peer.correct()
+
+    # One at a time, for each holds the images as floats.
+    right = {name: [trained(of_seed(seed)) for seed in range(seeds)] for name, of_seed in make.items()}
     first, *others = right
     for name in others:
         _, chance = np.asarray(stats.ttest_ind(right[first], right[name], equal_var=False))

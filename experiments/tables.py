@@ -79,14 +79,14 @@ def speed_table(record: Record) -> str:
         lines.append(
             f"| {peer['name']} | {peer['median']:.2f} ({min(s):.2f} to {max(s):.2f}) | {peer['ratio']:.2f} |"
         )
-    ours, *_ = seeds = list(record["right_after_three_epochs"].values())
-    right = [np.median(of_peer) for of_peer in seeds]
+    networks = np.asarray(list(record["right_after_three_epochs"].values()))
+    right = np.median(networks, axis=1)
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
     lines.append("")
     lines.append(
         f"{record['rounds']} rounds, the peers in turn; the ratio is the median of each round's; 50,000 "
-        f"images; compiling apart; after three epochs the peers read {min(right):,.0f} to {max(right):,.0f} "
-        f"test images, each the median of {len(ours)} networks; {libraries}; "
+        f"images; compiling apart; after three epochs the peers read {right.min():,.0f} to "
+        f"{right.max():,.0f} test images, each the median of {networks.shape[1]} networks; {libraries}; "
         f"{_machine(record)}."
     )
     return "\n".join(lines)
