@@ -113,7 +113,8 @@ def fit(
 
     mesh = with_auto_axes(mesh)
     place, spread = placing(mesh), Spread(mesh) if mesh else whole
-    training, validation, test = place((data.train, data.validation, data.test))
+    # On the device before the first epoch's clock starts.
+    training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
     arguments = *training, objective, method, batch_size
     trainer = _Trainer(arguments, spread, callback, stop_on_nan, locate_nan)
 

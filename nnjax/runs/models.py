@@ -116,14 +116,12 @@ def save(
         "settings": dict(settings or {}),
         "versions": environment()["versions"],
     }
-    tensors = {
-        f"{i}.{part}": np.ascontiguousarray(value)  # safetensors would write a view's whole buffer
-        for i, layer in enumerate(params)
-        for part, value in layer._asdict().items()
-    }
+    tensors = {f"{i}.{part}": w for i, layer in enumerate(params) for part, w in layer._asdict().items()}
     if meta["form"] and data.train.labels.ndim == 1:
         likeness = fit_likeness(data.train, data.validation, data.num_classes)
-        tensors |= {f"likeness.{part}": np.asarray(value) for part, value in likeness._asdict().items()}
+        tensors |= {f"likeness.{part}": value for part, value in likeness._asdict().items()}
+    # safetensors would write a view's whole buffer, and of columns as if they were rows.
+    tensors = {name: np.require(value, requirements="C") for name, value in tensors.items()}
     content = safetensors.save(tensors, metadata={"nnjax": json.dumps(meta)})
     check_header(content)
     write_atomically(Path(path), content)
@@ -161,5 +159,5 @@ def check_header(content: bytes) -> None:
 
 def check_finite(name: str, *arrays: Array) -> None:
     """Raise a ValueError where arrays hold NaN or infinity: such a network reads nothing."""
-    if not all(jnp.isfinite(array).all() for array in arrays):
+    if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError(f"{name} holds NaN or infinity")
