@@ -3,7 +3,7 @@
     python -m benchmarks.population                 # about 3 minutes on 2 quiet cores
     python -m benchmarks.population --rounds 3 --output /tmp/population.json
 
-Training only, as `sweep` does it, with mini-batches that all networks share.
+Training only, as `sweep` does it, with mini-batches that all networks share; and once with evaluation.
 """
 
 import time
@@ -12,12 +12,14 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 import nnjax
 from benchmarks import libraries, peers
 from benchmarks.turns import Flags, compare, main
 from nnjax import population, train
+from nnjax.chunks import score_all
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
 
@@ -27,42 +29,65 @@ SIZES = (32, 8, 1)
 class Population:
     """Many networks, one epoch a call; returns its seconds for each of them."""
 
-    def __init__(self, networks: int, data: nnjax.Dataset):
-        self.networks = networks
-        params = [nnjax.init(key, peers.SIZES) for key in jax.random.split(jax.random.key(0), networks)]
-        optimizers = [make_optimizer(optax.sgd, {"learning_rate": peers.ETA})] * networks
-        self.optimizers = population.stack(optimizers)
-        self.objectives = population.stack([Objective()] * networks)
-        self.states = population.start(jax.random.key(1), population.stack(params), self.optimizers)
-        self.training, self.test = jax.device_put((data.train, data.test))
+    train = staticmethod(population.epoch)
+
+    def __init__(
+        self,
+        networks: int,
+        data: nnjax.Dataset,
+        sizes: tuple[int, ...] = peers.SIZES,
+        batch_size: int = peers.M,
+    ):
+        self.networks, self.batch_size = networks, batch_size
+        params = jax.vmap(lambda key: nnjax.init(key, sizes))(jax.random.split(jax.random.key(0), networks))
+        optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.ETA})
+        self.optimizers, self.objectives = (
+            jax.tree.map(lambda x: jnp.stack([x] * networks), of) for of in (optimizer, Objective())
+        )
+        self.states = population.start(jax.random.key(1), params, self.optimizers)
+        self.splits = jax.block_until_ready(jax.device_put((data.train, data.validation, data.test)))
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What an epoch is called with, and its program is compiled for."""
+        return self.states, *self.splits[0], self.objectives, self.optimizers, self.batch_size
 
     def __call__(self) -> float:
         began = time.perf_counter()
-        self.states, _ = jax.block_until_ready(self._epoch())
+        jax.block_until_ready(self.epoch())
         return (time.perf_counter() - began) / self.networks
 
-    def _epoch(self):
-        return population.epoch(self.states, *self.training, self.objectives, self.optimizers, peers.M)
+    def epoch(self) -> Any:
+        self.states, costs = self.train(*self.arguments)
+        return costs
 
     def correct(self) -> int:
         """The right test images of the first network."""
-        return int(nnjax.count_correct(jax.tree.map(lambda x: x[0], self.states.params), *self.test))
+        first = jax.tree.map(lambda x: x[0], self.states.params)
+        return int(nnjax.count_correct(first, *self.splits[-1]))
+
+
+class Evaluated(Population):
+    """An epoch, and how many validation and test images each network reads rightly after it."""
+
+    def epoch(self):
+        costs = super().epoch()
+        return score_all(self.states.params, costs, self.objectives, *self.splits[1:], mesh=None)
+
+
+@partial(jax.jit, static_argnames="batch_size", donate_argnames="states")
+def step_by_step(states, images, labels, objectives, optimizers, batch_size):
+    axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
+    of_one = partial(train.epoch, batch_size=batch_size)
+    return jax.vmap(of_one, (axes, None, None, 0, 0), (axes, 0))(
+        states, images, labels, objectives, optimizers
+    )
 
 
 class StepByStep(Population):
     """The same without blocks: `vmap` of the epoch of one network, as other optimizers are trained."""
 
-    def _epoch(self):
-        return _step_by_step(self.states, *self.training, self.objectives, self.optimizers)
-
-
-@partial(jax.jit, donate_argnums=0)
-def _step_by_step(states, images, labels, objectives, optimizers):
-    axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
-    of_one = partial(train.epoch, batch_size=peers.M)
-    return jax.vmap(of_one, (axes, None, None, 0, 0), (axes, 0))(
-        states, images, labels, objectives, optimizers
-    )
+    train = staticmethod(step_by_step)
 
 
 def run(flags: Flags) -> dict[str, Any]:
@@ -70,6 +95,7 @@ def run(flags: Flags) -> dict[str, Any]:
     data = nnjax.load(flags.dataset)
     made: dict[str, Any] = {f"{n} network{'s' * (n > 1)} in one program": Population(n, data) for n in SIZES}
     made |= {
+        f"{SIZES[0]} networks, evaluated on 20,000 images": Evaluated(SIZES[0], data),
         f"{SIZES[0]} networks, step by step": StepByStep(SIZES[0], data),
         "nnjax `fit`": peers.Fit(0, data),
         "NumPy by mini-batches": peers.NumpyBatches(0, data),

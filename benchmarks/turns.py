@@ -98,8 +98,9 @@ def main(run: Any, name: str, about: str | None) -> None:
     write(record, name, flags)
 
 
-def write(record: dict[str, Any], name: str, flags: Flags) -> None:
-    """Write the record where the flags say, or where the committed one is."""
+def write(record: dict[str, Any], name: str, flags: Flags) -> Path:
+    """Write the record where the flags say, or where the committed one is; returns its folder."""
     path = flags.output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, record)
+    return path.parent

@@ -1,6 +1,5 @@
 """What every experiment shares: its flags, its record, its claims, and where all of it goes."""
 
-import io
 import json
 import shutil
 import subprocess
@@ -18,10 +17,11 @@ from rich.console import Console
 
 import nnjax
 from experiments.devices import all_devices, take_cores_as_devices
+from experiments.figures import write_figure
 from experiments.progress import duration
 from experiments.timing import Stopwatch
 from nnjax.data.sources import NAMES
-from nnjax.files import make_folder, write_atomically
+from nnjax.files import make_folder
 from nnjax.names import choose
 from nnjax.numbers import whole_number
 from nnjax.report.page import Claim
@@ -169,20 +169,7 @@ class Experiment:
 
     def draw(self, record: Record, folder: Path) -> None:
         """Write a record's figure as PNG and SVG."""
-        import matplotlib
-        from matplotlib import pyplot
-
-        matplotlib.use("Agg")
-        style: Any = {"svg.hashsalt": self.name, "axes.spines.top": False, "axes.spines.right": False}
-        with matplotlib.rc_context(style):
-            figure = self.plot(record)
-            for kind in ("png", "svg"):
-                picture = io.BytesIO()
-                # The same record makes the same file.
-                meta = {"Date": None} if kind == "svg" else None
-                figure.savefig(picture, format=kind, dpi=150, metadata=meta)
-                write_atomically(folder / f"{self.name}.{kind}", picture.getvalue())
-        pyplot.close(figure)
+        write_figure(self.name, lambda: self.plot(record), folder)
 
     def verdicts(self, record: Record) -> list[Claim]:
         """The claims; those with a number of the book's are judged only on its data set, in full."""

@@ -1,9 +1,14 @@
-"""What several figures draw alike: a number by seed along an axis, as a median and its spread."""
+"""What figures have in common: their files, and a number by seed along an axis as median and spread."""
 
+import io
+from collections.abc import Callable
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nnjax.files import write_atomically
 
 # Told apart in grey too: by dashes and marks as well as by colour.
 STYLES = [
@@ -15,6 +20,22 @@ STYLES = [
         strict=False,
     )
 ]
+
+
+def write_figure(name: str, plot: Callable[[], Any], folder: Path) -> None:
+    """Write what `plot` draws as PNG and SVG: the same each time for the same record."""
+    import matplotlib
+    from matplotlib import pyplot
+
+    matplotlib.use("Agg")
+    style: Any = {"svg.hashsalt": name, "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(style):
+        figure = plot()
+        for kind in ("png", "svg"):
+            picture = io.BytesIO()
+            figure.savefig(picture, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+            write_atomically(folder / f"{name}.{kind}", picture.getvalue())
+    pyplot.close(figure)
 
 
 def band(axis: Any, x: Any, values: Any, **style: Any) -> None:

@@ -87,14 +87,14 @@ class Trainer:
             made_of = jax.tree.leaves((states, objectives, optimizers))
             cost = jnp.zeros(len(jax.tree.leaves(states.params)[0]))
             training = population.epoch.lower(states, *arguments)
-            scoring = _score_all.lower(states.params, cost, objectives, validation, test, self.mesh)
+            scoring = score_all.lower(states.params, cost, objectives, validation, test, self.mesh)
             told = {"networks": digest(made_of), PROGRAM: digest(training.as_text(), scoring.as_text())}
 
         with kept(keep, told) as checkpoints:
             states, history = descend(
                 population.place(states, self.mesh),
                 lambda states: population.epoch(states, *arguments),
-                lambda params, cost: _score_all(params, cost, objectives, validation, test, self.mesh),
+                lambda params, cost: score_all(params, cost, objectives, validation, test, self.mesh),
                 self.epochs,
                 lambda states: population.epoch.lower(states, *arguments).compile(),
                 lambda states, history: report(len(history)),
@@ -105,7 +105,7 @@ class Trainer:
 
 
 @partial(jax.jit, static_argnames="mesh")
-def _score_all(params, cost, objectives, validation, test, mesh):
+def score_all(params, cost, objectives, validation, test, mesh):
     """`score` of each network."""
     return parallel.vmap(score, (0, 0, 0, None, None), (0, 0, 0), mesh)(
         params, cost, objectives, validation, test

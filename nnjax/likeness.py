@@ -29,11 +29,11 @@ class Likeness(NamedTuple):
       middle, spread: mean and standard deviation of √(distance²) of images not trained on.
     """
 
-    means: Float[Array, "labels pixels"]
-    directions: Float[Array, "r pixels"]
-    rest: Float[Array, ""]
-    middle: Float[Array, ""]
-    spread: Float[Array, ""]
+    means: Float[Any, "labels pixels"]
+    directions: Float[Any, "r pixels"]
+    rest: Float[Any, ""]
+    middle: Float[Any, ""]
+    spread: Float[Any, ""]
 
 
 def fit_likeness(
