@@ -138,7 +138,7 @@ def main() -> None:
     record = run(flags)
     for case in record["cases"]:
         print(json.dumps(case))
-    turns.write(record, "devices", flags)
+    turns.write(record, "devices", flags.output)
 
 
 if __name__ == "__main__":

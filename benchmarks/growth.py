@@ -161,7 +161,7 @@ def main() -> None:
     record = run(flags)
     for c in record["cases"]:
         print(f"{c['axis']:14} {c['x']:6} {c['way']:13} {c['median']:9.4f} s, floor {c['floor']:.4f} s")
-    folder = write(record, "growth", flags)
+    folder = write(record, "growth", flags.output)
     write_figure("growth", lambda: plot(record), folder)
 
 

@@ -95,12 +95,12 @@ def main(run: Any, name: str, about: str | None) -> None:
     print(f"{'':31} {'s/epoch':>8} {'ratio':>7} {'first':>7} {'right':>6}")
     for p in record["peers"]:
         print(f"{p['name']:31} {p['median']:8.3f} {p['ratio']:7.2f} {p['first']:7.1f} {p['test_correct']:6}")
-    write(record, name, flags)
+    write(record, name, flags.output)
 
 
-def write(record: dict[str, Any], name: str, flags: Flags) -> Path:
-    """Write the record where the flags say, or where the committed one is; returns its folder."""
-    path = flags.output or RESULTS / f"{name}.json"
+def write(record: dict[str, Any], name: str, output: Path | None) -> Path:
+    """Write the record to `output`, or where the committed one is; returns its folder."""
+    path = output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, record)
     return path.parent

@@ -123,7 +123,7 @@ def float_dtype(params: Any) -> jnp.dtype:
     return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.dtype(jnp.float32))
 
 
-def as_input(images: UInt8[Array, "..."] | Float[Array, "..."], dtype: jnp.dtype) -> Array:
+def as_input(images: UInt8[Any, "..."] | Float[Any, "..."], dtype: jnp.dtype) -> Any:
     """Images as a network takes them: 0..255 becomes 0..1, floats stay what they are."""
     if images.dtype == jnp.uint8:
         return images.astype(dtype) / 255

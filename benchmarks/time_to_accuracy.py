@@ -1,0 +1,201 @@
+"""Seconds of training until a network reads 95, 97 and 98 % of the validation images: a record to beat.
+
+    python -m benchmarks.time_to_accuracy           # about 20 minutes on 2 quiet cores
+    python -m benchmarks.time_to_accuracy --tries 5 --seeds 2 --output /tmp/time.json
+
+The rules. One network, from random parameters, trained by `nnjax.fit` on the first so many of MNIST's
+50,000 training images. After each epoch the validation images are read, and the first epoch after
+which the share is reached ends the training. What counts is the wall time of the epochs until then:
+shuffling, gradients, updates. What does not: starting Python, loading, compiling (told apart),
+reading validation and test images. Settings are searched on validation with seeds of their own; the
+soonest are tried with 10 other seeds, all of which count. Test images choose nothing.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+import nnjax
+from benchmarks import turns
+from experiments.evidence import commit
+from nnjax.network import ACTIVATIONS
+from nnjax.runs import environment
+
+SHARES = (0.95, 0.97, 0.98)
+LONGEST = 8.0  # seconds of training, until any settings have reached the last share
+LEAST = 0.05  # of the learning rate, at the end of its fall
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags of this benchmark."""
+
+    tries: int = 150
+    """Settings drawn at random, each tried with one seed."""
+    finalists: int = 8
+    """The soonest of them for each share, tried with three seeds more."""
+    seeds: int = 10
+    """For the settings that are chosen."""
+    dataset: str = "mnist"
+    """A 28x28 data set."""
+    output: Path | None = None
+    """Where the record goes; by default where the committed one is."""
+
+
+class Settings(NamedTuple):
+    """What is searched. Weights are scaled at first; the cost is cross-entropy of a softmax."""
+
+    hidden: int
+    activation: str
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+    examples: int
+    falls_for: int  # epochs, until the learning rate has come to its least
+
+
+def _falling(learning_rate: Any, steps: Any) -> Callable:
+    """A straight fall of the learning rate; of traced numbers, so that another compiles nothing."""
+    return lambda step: learning_rate * jnp.maximum(1 - step / steps, LEAST)
+
+
+def sgd(learning_rate: float, steps: float) -> optax.GradientTransformation:
+    return optax.sgd(_falling(learning_rate, steps))
+
+
+def nesterov(learning_rate: float, steps: float) -> optax.GradientTransformation:
+    return optax.sgd(_falling(learning_rate, steps), 0.9, nesterov=True)
+
+
+def adam(learning_rate: float, steps: float) -> optax.GradientTransformation:
+    return optax.adam(_falling(learning_rate, steps))
+
+
+# With a learning rate that suits mini-batches of 10, and the power by which it grows with them.
+OPTIMIZERS = {"sgd": (sgd, 0.15, 1.0), "nesterov": (nesterov, 0.015, 1.0), "adam": (adam, 0.0015, 0.5)}
+
+
+def drawn(rng: np.random.Generator) -> Settings:
+    """Settings at random, learning rates from a third to three times of what suits."""
+    optimizer, batch_size = str(rng.choice(list(OPTIMIZERS))), int(rng.choice((10, 20, 50, 100)))
+    _, usual, power = OPTIMIZERS[optimizer]
+    rate = usual * (batch_size / 10) ** power * 3 ** rng.uniform(-1, 1)
+    return Settings(
+        hidden=int(rng.choice((30, 50, 80, 120, 200, 300))),
+        activation=str(rng.choice(("relu", "tanh"))),
+        optimizer=optimizer,
+        learning_rate=float(f"{rate:.2g}"),
+        batch_size=batch_size,
+        examples=int(rng.choice((10_000, 25_000, 50_000))),
+        falls_for=int(rng.choice((1, 2, 3, 4, 6, 8))),
+    )
+
+
+def train(settings: Settings, data: nnjax.Dataset, seed: int, share: float, longest: float) -> dict[str, Any]:
+    """Train until the share is reached, or for so many seconds, or twice as long as the rate falls."""
+    some = nnjax.Dataset.from_arrays(
+        tuple(part[: settings.examples] for part in data.train), data.validation, data.test
+    )
+    of = len(data.validation.labels)
+    init_key, fit_key = jax.random.split(jax.random.key(seed))
+    params = nnjax.init(init_key, (data.train.images.shape[1], settings.hidden, 10), nnjax.scaled)
+    forward = nnjax.Dense(ACTIVATIONS[settings.activation], nnjax.identity)
+    steps = settings.falls_for * -(-settings.examples // settings.batch_size)
+    began, first = time.perf_counter(), []
+
+    def ends(run: nnjax.Run) -> bool:
+        history = run.history
+        first.append(time.perf_counter() - began - history.seconds[0])
+        return bool(history.validation_correct[-1] >= share * of or history.seconds.sum() > longest)
+
+    history = nnjax.fit(
+        fit_key,
+        params,
+        some,
+        objective=nnjax.Objective(forward, nnjax.softmax_cross_entropy),
+        optimizer=OPTIMIZERS[settings.optimizer][0],
+        learning_rate=settings.learning_rate,
+        steps=float(steps),
+        batch_size=settings.batch_size,
+        epochs=2 * settings.falls_for,
+        callback=ends,
+        stop_on_nan=True,
+    ).history
+    return {
+        "seed": seed,
+        "seconds": history.seconds.cumsum().tolist(),
+        "validation": (history.validation_correct / of).tolist(),
+        "test_correct": int(history.test_correct[-1]),
+        "compiling": first[0],  # and evaluating once
+    }
+
+
+def until(share: float, run: dict[str, Any]) -> float:
+    """The seconds after which a run had reached the share; infinity where it had not."""
+    return next((s for s, v in zip(run["seconds"], run["validation"], strict=True) if v >= share), np.inf)
+
+
+def search(flags: Flags, data: nnjax.Dataset) -> list[tuple[Settings, dict[str, Any]]]:
+    """Settings at random and a run of each, which ends when it takes half as long again as the best."""
+    rng, tried, longest = np.random.default_rng(0), [], LONGEST
+    for i in range(flags.tries):
+        settings = drawn(rng)
+        run = train(settings, data, 0, SHARES[-1], longest)
+        tried.append((settings, run))
+        longest = min(longest, 1.5 * until(SHARES[-1], run))
+        reached = ", ".join(f"{until(share, run):.2f}" for share in SHARES)
+        print(f"{i + 1:4} of {flags.tries}: {reached} s  {tuple(settings)}", flush=True)
+    return tried
+
+
+def chosen(share: float, tried: list, finalists: int, data: nnjax.Dataset) -> Settings:
+    """Of the settings that came to a share soonest, those with the least mean over four seeds."""
+    soonest = sorted(tried, key=lambda one: until(share, one[1]))[:finalists]
+    if until(share, soonest[0][1]) == np.inf:
+        raise RuntimeError(f"none of {len(tried)} settings came to {share:.0%}: try more")
+
+    def mean(one):
+        settings, run = one
+        longest = 3 * until(share, run)
+        more = [train(settings, data, seed, share, longest) for seed in (1, 2, 3)]
+        return statistics.mean(until(share, r) for r in (run, *more))
+
+    return min(soonest, key=mean)[0]
+
+
+def run(flags: Flags) -> dict[str, Any]:
+    """Search, choose, and train with seeds that nothing was chosen on."""
+    data = nnjax.load(flags.dataset)
+    tried, results = search(flags, data), []
+    for share in SHARES:
+        settings = chosen(share, tried, flags.finalists, data)
+        runs = [train(settings, data, seed, share, LONGEST) for seed in range(100, 100 + flags.seeds)]
+        results.append({"share": share, "settings": settings._asdict(), "runs": runs})
+        print(share, settings, [round(until(share, one), 2) for one in runs], flush=True)
+    found = [{"settings": settings._asdict(), "run": one} for settings, one in tried]
+    return {
+        "dataset": data.name,
+        "commit": commit(),
+        **environment(),
+        "results": results,
+        "searched": found,
+    }
+
+
+def main() -> None:
+    """Run, and write the record."""
+    flags = tyro.cli(Flags, description=__doc__)
+    turns.write(run(flags), "time_to_accuracy", flags.output)
+
+
+if __name__ == "__main__":
+    main()
