@@ -28,9 +28,11 @@ fuzz: .venv/fuzz        ## damaged model files and pictures, a minute each, or A
 	$(BIN)/python -m fuzz models -max_total_time=60 $(ARGS)
 	$(BIN)/python -m fuzz pictures -max_total_time=60 $(ARGS)
 
-bench: .venv/bench      ## seconds an epoch beside peers, of the whole command, and on several devices
+bench: .venv/bench      ## every benchmark but that for GPUs, half an hour on quiet cores
 	$(BIN)/python -m benchmarks.epoch
 	$(BIN)/python -m benchmarks.population
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.time_to_accuracy
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.devices
 

@@ -146,7 +146,7 @@ class Torch(Peer):
 
     def correct(self):
         linears = [layer for layer in self.model if isinstance(layer, self.torch.nn.Linear)]
-        self.params = [(p.weight.detach().numpy(), p.bias.detach().numpy()) for p in linears]
+        self.params = [tuple(p.detach().cpu().numpy() for p in (at.weight, at.bias)) for at in linears]
         return super().correct()
 
 
@@ -164,10 +164,11 @@ class ManyTorch:
         import torch  # pyright: ignore[reportMissingImports]
 
         self.torch, self.networks = torch, networks
-        self.first = Torch(0, data)
-        model = self.first.model
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.first = first = Torch(0, data)
+        first.tx, first.ty, model = (held.to(self.device) for held in (first.tx, first.ty, first.model))
         others = [_torch_model(draw(np.random.default_rng(seed), np.float32)) for seed in range(1, networks)]
-        params, _ = torch.func.stack_module_state([model, *others])
+        params, _ = torch.func.stack_module_state([model, *(other.to(self.device) for other in others)])
         self.params = {name: p.detach() for name, p in params.items()}
 
         def cost(params, x, y):
@@ -181,11 +182,13 @@ class ManyTorch:
     def __call__(self) -> float:
         began = time.perf_counter()
         first = self.first
-        order = self.torch.from_numpy(first.rng.permutation(len(first.x)))
+        order = self.torch.from_numpy(first.rng.permutation(len(first.x))).to(self.device)
         for x, y in zip(first.tx[order].split(M), first.ty[order].split(M), strict=True):
             grads = self.grads(self.params, x, y)
             for name, p in self.params.items():
                 p.sub_(grads[name], alpha=ETA)
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
         return (time.perf_counter() - began) / self.networks
 
     def correct(self) -> int:

@@ -18,7 +18,7 @@ import optax
 import nnjax
 from benchmarks import libraries, peers
 from benchmarks.turns import Flags, compare, main
-from nnjax import population, train
+from nnjax import blocked, population, train
 from nnjax.chunks import score_all
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
@@ -51,6 +51,10 @@ class Population:
     def arguments(self) -> tuple[Any, ...]:
         """What an epoch is called with, and its program is compiled for."""
         return self.states, *self.splits[0], self.objectives, self.optimizers, self.batch_size
+
+    def steps(self) -> int:
+        """The mini-batches in a block of theirs, or 0."""
+        return blocked.length(self.states.params, self.objectives, self.optimizers, self.batch_size, 1)
 
     def __call__(self) -> float:
         began = time.perf_counter()

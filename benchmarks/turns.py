@@ -1,7 +1,6 @@
 """What benchmarks share: peers do equal work, take turns, and the first is held against each other."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,16 +52,13 @@ def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs:
 
 
 def compare(peers: Mapping[str, Any], rounds: int, dataset: str) -> dict[str, Any]:
-    """Time an epoch of every peer in turn, `rounds` times, after one that compiles.
+    """Time an epoch of every peer in turn, `rounds` times, after one that may compile.
 
     A machine that drifts drifts for all: the ratio, the first peer's time in each other's, is
     taken round by round, and its median told.
     """
-    first = {}
-    for name, peer in peers.items():
-        began = time.perf_counter()
+    for peer in peers.values():
         peer()
-        first[name] = time.perf_counter() - began
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(rounds):
         for name, peer in peers.items():
@@ -80,7 +76,6 @@ def compare(peers: Mapping[str, Any], rounds: int, dataset: str) -> dict[str, An
                 "median": statistics.median(taken),
                 "seconds": taken,
                 "ratio": statistics.median(a / b for a, b in zip(ours, taken, strict=True)),
-                "first": first[name],
                 "test_correct": peers[name].correct(),
             }
             for name, taken in seconds.items()
@@ -92,9 +87,9 @@ def main(run: Any, name: str, about: str | None) -> None:
     """The command line of a benchmark: run, print the table, write the record."""
     flags = tyro.cli(Flags, description=about)
     record = run(flags)
-    print(f"{'':31} {'s/epoch':>8} {'ratio':>7} {'first':>7} {'right':>6}")
+    print(f"{'':42} {'s/epoch':>8} {'ratio':>7} {'right':>6}")
     for p in record["peers"]:
-        print(f"{p['name']:31} {p['median']:8.3f} {p['ratio']:7.2f} {p['first']:7.1f} {p['test_correct']:6}")
+        print(f"{p['name']:42} {p['median']:8.3f} {p['ratio']:7.2f} {p['test_correct']:6}")
     write(record, name, flags.output)
 
 

@@ -3,7 +3,6 @@
 python -m experiments.tables
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,12 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.tables import (
+    devices_table,
+    growth_table,
+    machine,
+    networks_table,
+    of_benchmark,
+    population_line,
+    population_table,
+    speed_table,
+    start_line,
+    start_table,
+    time_table,
+)
 from experiments import catalog
 from experiments.evidence import ROOT, Flags, Record
 from experiments.progress import duration, where_the_time_went
 from experiments.statistics import stuck
 
-BENCHMARKS = ROOT / "benchmarks" / "results"
 NOT_YET = "*not run yet*"
 
 
@@ -43,7 +54,7 @@ def learning_table(record: Record) -> str:
         f"{np.mean(np.asarray(record['runs'][0]['test_correct'])[:, -1]):,.0f}; "
         f"of the networks with 100 hidden neurons {np.sum(reach)} reach 9,600, and {np.sum(stuck(recall))} "
         "read at least one digit less than half the time: its output neuron is stuck; a network of the first "
-        f"row takes {record['runs'][0]['seconds_per_epoch']:.2f} s an epoch on {_machine(record)}."
+        f"row takes {record['runs'][0]['seconds_per_epoch']:.2f} s an epoch on {machine(record)}."
     )
     return "\n".join(lines)
 
@@ -62,88 +73,10 @@ def claims_table(record: Record) -> str:
         cells = says, claim.book, claim.ours, {True: "yes", False: "no", None: "–"}[claim.holds]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]
-    took = f"{duration(record['seconds'])} on {_machine(record)}"
+    took = f"{duration(record['seconds'])} on {machine(record)}"
     return "\n".join(
         [*lines, "", "; ".join([f"`python -m experiments.{experiment.name}`", *counts, took]) + "."]
     )
-
-
-def speed_table(record: Record) -> str:
-    """Seconds an epoch, beside the peers of the same run."""
-    lines = [
-        "| one epoch, [784, 30, 10], m = 10 | seconds, median (least to most) | `fit` takes, of its time |",
-        "|---|---|---|",
-    ]
-    for peer in record["peers"]:
-        s = peer["seconds"]
-        lines.append(
-            f"| {peer['name']} | {peer['median']:.2f} ({min(s):.2f} to {max(s):.2f}) | {peer['ratio']:.2f} |"
-        )
-    networks = np.asarray(list(record["right_after_three_epochs"].values()))
-    right = np.median(networks, axis=1)
-    libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
-    lines.append("")
-    lines.append(
-        f"{record['rounds']} rounds, the peers in turn; the ratio is the median of each round's; 50,000 "
-        f"images; compiling apart; after three epochs the peers read {right.min():,.0f} to "
-        f"{right.max():,.0f} test images, each the median of {networks.shape[1]} networks; {libraries}; "
-        f"{_machine(record)}."
-    )
-    return "\n".join(lines)
-
-
-def population_line(record: Record) -> str:
-    """What a network costs among many, beside what it costs alone."""
-    ours, *others = record["peers"]
-    costs = ", ".join(f"{p['name']} {p['median']:.2f} s ({p['ratio']:.2f})" for p in others)
-    return (
-        f"An epoch of [784, 30, 10] costs each of {ours['name']} {ours['median']:.2f} s; and, in brackets "
-        f"what the former is of it: {costs} (medians of {record['rounds']} rounds; {_machine(record)})."
-    )
-
-
-def devices_table(record: Record) -> str:
-    """Devices made of one processor's cores: sweeps, and `fit` beside what the model says."""
-    median = {(c["what"], c["devices"], c["threads"]): c["median"] for c in record["cases"]}
-    alone, shuffle = median["fit", 1, 1], median["shuffle", 1, 1]
-    lines = [
-        f"| sweep of {record['networks']} networks | seconds an epoch and network | of the first |",
-        "|---|---|---|",
-    ]
-    sweeps = {k: s for k, s in median.items() if k[0] == "sweep"}
-    for (_, devices, threads), seconds in sweeps.items():
-        name = f"{devices} device{'s' * (devices > 1)}" + ", a thread each" * (threads == 1)
-        lines.append(f"| {name} | {seconds:.3f} | {seconds / median['sweep', 1, 0]:.2f} |")
-    lines += ["", f"| `fit`, m = {record['batch_size']:,} | seconds an epoch | the model |", "|---|---|---|"]
-    lines.append(f"| 1 device, a thread | {alone:.3f} | |")
-    for (what, devices, threads), seconds in median.items():
-        if what == "fit" and threads == 0:
-            at_once = min(devices, record["cores"])
-            sums = record["steps"] * median.get(("all-reduce", devices, 0), 0)
-            model = ((alone - shuffle) + devices * shuffle) / at_once + sums
-            told = f"{model:.3f}" if devices > 1 else ""
-            lines.append(f"| {devices} device{'s' * (devices > 1)} | {seconds:.3f} | {told} |")
-    sums = ", ".join(f"{s * 1e6:.0f} µs on {n}" for (what, n, _), s in median.items() if what == "all-reduce")
-    lines.append("")
-    lines.append(
-        f"Medians of {record['rounds']} rounds; shuffling takes {shuffle:.3f} s, an all-reduce of the "
-        f"gradients {sums}; {_machine(record)}; `python -m benchmarks.devices`."
-    )
-    return "\n".join(lines)
-
-
-def start_line(record: Record) -> str:
-    """What the command costs as a whole."""
-    return (
-        f"`nnjax train` as a whole, 30 epochs and as many evaluations, takes {record['train_seconds']:.1f} s "
-        f"from shell to prompt once its caches are warm, and {record['peak_megabytes']:.0f} MB; "
-        f"`import nnjax` takes {record['import_seconds']:.2f} s more than `import jax, optax` "
-        f"(medians of {record['rounds']}; {_machine(record)})."
-    )
-
-
-def _machine(record: Record) -> str:
-    return f"{record['cores']} cores of {record['processor']}, jax {record['versions']['jax']}"
 
 
 def of_experiment(name: str, table: Callable[[Record], str]) -> str:
@@ -166,15 +99,11 @@ def of_all() -> str:
     if len(records) < len(catalog.NAMES):
         return NOT_YET
     seconds = {record["experiment"]: record["seconds"] for record in records}
-    return f"The runs behind this guide {where_the_time_went(seconds)} ({_machine(records[0])})."
+    return f"The runs behind this guide {where_the_time_went(seconds)} ({machine(records[0])})."
 
 
-def of_benchmark(name: str, table: Callable[[Record], str]) -> str:
-    """The table of a benchmark's committed record."""
-    return table(json.loads((BENCHMARKS / f"{name}.json").read_text()))
-
-
-README, GUIDE, SCALING = ROOT / "README.md", ROOT / "docs" / "chapter.md", ROOT / "docs" / "scaling.md"
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+GUIDE, SCALING, SPEED = (DOCS / f"{name}.md" for name in ("chapter", "scaling", "speed"))
 # The tables of each document, by the name that marks their place.
 DOCUMENTS = {
     README: {
@@ -186,6 +115,13 @@ DOCUMENTS = {
     GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES}
     | {"time": of_all},
     SCALING: {"devices": partial(of_benchmark, "devices", devices_table)},
+    SPEED: {
+        "population": partial(of_benchmark, "population", population_table),
+        "growth": partial(of_benchmark, "growth", growth_table),
+        "time": partial(of_benchmark, "time_to_accuracy", time_table),
+        "start": partial(of_benchmark, "start", start_table),
+        "networks": partial(of_benchmark, "networks", networks_table),
+    },
 }
 
 

@@ -53,14 +53,17 @@ def test_tables_are_those_of_the_records():
         tables.written(TEXT.replace("<!-- claims depth -->", ""), tables.DOCUMENTS[tables.GUIDE])
 
 
-@pytest.mark.parametrize("name", ["scaling.md", "reproducibility.md", "decisions.md"])
+@pytest.mark.parametrize(
+    "name", ["scaling.md", "speed.md", "blocked.md", "reproducibility.md", "decisions.md"]
+)
 def test_the_other_documents_link_to_what_is_there(name):
     assert [link for link in links(tables.GUIDE.parent / name) if not link.exists()] == []
 
 
-def test_the_table_of_devices_is_that_of_its_record():
-    text = tables.SCALING.read_text()
-    assert tables.written(text, tables.DOCUMENTS[tables.SCALING]) == text
+@pytest.mark.parametrize("document", [tables.SCALING, tables.SPEED])
+def test_the_tables_of_benchmarks_are_those_of_their_records(document):
+    text = document.read_text()
+    assert tables.written(text, tables.DOCUMENTS[document]) == text
 
 
 def test_a_table_is_written_between_its_marks_and_nowhere_else():
