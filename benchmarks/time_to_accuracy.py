@@ -42,7 +42,7 @@ class Flags:
     tries: int = 240
     """Settings, half of them at random and half near the soonest, each tried with one seed."""
     finalists: int = 8
-    """The soonest of them for each share, tried with three seeds more."""
+    """The soonest of them for each share, tried with nine seeds more."""
     seeds: int = 10
     """For the settings that are chosen."""
     dataset: str = "mnist"
@@ -171,7 +171,7 @@ def search(flags: Flags, data: nnjax.Dataset) -> list[tuple[Settings, dict[str, 
 
 
 def chosen(share: float, tried: list, finalists: int, data: nnjax.Dataset) -> Settings:
-    """Of the settings that came to a share soonest, those with the least mean over four seeds."""
+    """Of the settings that came to a share soonest, those with the least mean over ten seeds."""
     known = soonest(share, tried)[:finalists]
     if not known:
         raise RuntimeError(f"none of {len(tried)} settings came to {share:.0%}: try more")
@@ -179,7 +179,7 @@ def chosen(share: float, tried: list, finalists: int, data: nnjax.Dataset) -> Se
     def mean(one):
         settings, run = one
         longest = 3 * until(share, run)
-        more = [train(settings, data, seed, share, longest) for seed in (1, 2, 3)]
+        more = [train(settings, data, seed, share, longest) for seed in range(1, 10)]
         return statistics.mean(until(share, r) for r in (run, *more))
 
     return min(known, key=mean)[0]
