@@ -166,7 +166,8 @@ class ManyTorch:
         self.torch, self.networks = torch, networks
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.first = first = Torch(0, data)
-        first.tx, first.ty, model = (held.to(self.device) for held in (first.tx, first.ty, first.model))
+        first.tx, first.ty = first.tx.to(self.device), first.ty.to(self.device)
+        model = first.model.to(self.device)
         others = [_torch_model(draw(np.random.default_rng(seed), np.float32)) for seed in range(1, networks)]
         params, _ = torch.func.stack_module_state([model, *(other.to(self.device) for other in others)])
         self.params = {name: p.detach() for name, p in params.items()}

@@ -102,7 +102,7 @@ def drawn(rng: np.random.Generator) -> Settings:
 
 def near(settings: Settings, rng: np.random.Generator) -> Settings:
     """The same, but each part with a chance of three in ten another."""
-    return Settings(*(b if rng.random() < 0.3 else a for a, b in zip(settings, drawn(rng), strict=True)))
+    return Settings._make(b if rng.random() < 0.3 else a for a, b in zip(settings, drawn(rng), strict=True))
 
 
 def train(settings: Settings, data: nnjax.Dataset, seed: int, share: float, longest: float) -> dict[str, Any]:
