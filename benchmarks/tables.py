@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.time_to_accuracy import until
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.turns import RESULTS
 
 Record = dict[str, Any]
 
@@ -56,9 +54,9 @@ def population_line(record: Record) -> str:
     ours, *others = record["peers"]
     ratio = {peer["name"]: peer["ratio"] for peer in others}
     return (
-        f"An epoch of [784, 30, 10] costs each of {ours['name']} {ours['median']:.3f} s, "
-        f"{ratio['NumPy by mini-batches']:.2f} of what NumPy by mini-batches takes in the same run "
-        f"(medians of {record['rounds']} rounds; {machine(record)})."
+        f"An epoch of [784, 30, 10] costs each of {ours['name']} {ours['median']:.3f} s: "
+        f"{ratio['NumPy by mini-batches']:.2f} of what NumPy by mini-batches takes in the same run, and "
+        f"{ratio['NumPy by mini-batches, float32']:.2f} of the same in float32 (medians of {record['rounds']} rounds; {machine(record)})."
     )
 
 
@@ -154,11 +152,12 @@ def time_table(record: Record) -> str:
     for result in record["results"]:
         runs, share, s = result["runs"], result["share"], result["settings"]
         seconds = np.array([until(share, run) for run in runs])
-        came = seconds[np.isfinite(seconds)]
         epochs = [len(run["seconds"]) for run in runs]
-        told = f"{came.mean():.2f} ± {came.std(ddof=1):.2f} ({came.min():.2f} to {came.max():.2f})"
-        if len(came) < len(runs):
-            told += f"; {len(runs) - len(came)} of {len(runs)} did not come to it"
+        if late := np.isinf(seconds).sum():
+            told = f"{late} of {len(runs)} did not come to it; median {np.median(seconds):.2f}"
+        else:
+            told = f"{seconds.mean():.2f} ± {seconds.std(ddof=1):.2f}"
+        told += f" ({seconds.min():.2f} to {seconds.max():.2f})"
         compiling = np.median([run["compiling"] for run in runs])
         lines.append(
             f"| {share:.0%} | {told} | {min(epochs)} to {max(epochs)} "
@@ -168,8 +167,8 @@ def time_table(record: Record) -> str:
         )
     lines.append("")
     lines.append(
-        f"{len(record['results'][0]['runs'])} seeds each, that chose nothing; settings chosen of "
-        f"{len(record['searched'])} at random; {machine(record)}; `python -m benchmarks.time_to_accuracy`."
+        f"{len(record['results'][0]['runs'])} seeds each, that chose nothing; {len(record['searched'])} settings "
+        f"tried, half at random, half near the soonest; {machine(record)}; `python -m benchmarks.time_to_accuracy`."
     )
     return "\n".join(lines)
 

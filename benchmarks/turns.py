@@ -17,15 +17,21 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
-class Flags:
-    """The flags of a benchmark."""
+class Place:
+    """The flags of every benchmark that trains."""
 
-    rounds: int = 7
-    """Epochs counted for each peer, after one that is not."""
     dataset: str = "mnist"
     """A 28x28 data set."""
     output: Path | None = None
     """Where the record goes; by default where the committed one is."""
+
+
+@dataclass(frozen=True)
+class Flags(Place):
+    """The flags of a benchmark of peers."""
+
+    rounds: int = 7
+    """Epochs counted for each peer, after one that is not."""
 
 
 def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs: int = 3) -> dict[str, Any]:
