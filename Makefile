@@ -28,7 +28,7 @@ fuzz: .venv/fuzz        ## damaged model files and pictures, a minute each, or A
 	$(BIN)/python -m fuzz models -max_total_time=60 $(ARGS)
 	$(BIN)/python -m fuzz pictures -max_total_time=60 $(ARGS)
 
-bench: .venv/bench      ## every benchmark but that for GPUs, half an hour on quiet cores
+bench: .venv/bench      ## every benchmark but that for GPUs, 45 minutes on quiet cores
 	$(BIN)/python -m benchmarks.epoch
 	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.growth

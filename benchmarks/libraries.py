@@ -175,19 +175,33 @@ class ManyTorch:
         def cost(params, x, y):
             return 0.5 * ((torch.func.functional_call(model, params, (x,)) - y) ** 2).sum(dim=1).mean()
 
-        self.grads = self.compiled(torch.func.vmap(torch.func.grad(cost), in_dims=(0, None, None)))
+        grads = torch.func.vmap(torch.func.grad(cost), in_dims=(0, None, None))
 
-    def compiled(self, grads: Callable) -> Callable:
-        return grads
+        def step(params, x, y):
+            for p, grad in zip(params.values(), grads(params, x, y).values(), strict=True):
+                p.sub_(grad, alpha=ETA)
+
+        if self.device == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32, as jax has it unasked
+        self.step = self.compiled(step)
+
+    def compiled(self, step: Callable) -> Callable:
+        return step
+
+    @staticmethod
+    def give_back() -> None:
+        """Let others have the memory that PyTorch keeps of what is gone."""
+        import torch  # pyright: ignore[reportMissingImports]
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def __call__(self) -> float:
         began = time.perf_counter()
         first = self.first
         order = self.torch.from_numpy(first.rng.permutation(len(first.x))).to(self.device)
         for x, y in zip(first.tx[order].split(M), first.ty[order].split(M), strict=True):
-            grads = self.grads(self.params, x, y)
-            for name, p in self.params.items():
-                p.sub_(grads[name], alpha=ETA)
+            self.step(self.params, x, y)
         if self.device == "cuda":
             self.torch.cuda.synchronize()
         return (time.perf_counter() - began) / self.networks
@@ -199,7 +213,8 @@ class ManyTorch:
 
 
 class ManyCompiledTorch(ManyTorch):
-    """The same with `torch.compile` around the mapped gradients."""
+    """The same with `torch.compile` around the step of all networks."""
 
-    def compiled(self, grads):
-        return self.torch.compile(grads)
+    def compiled(self, step):
+        self.torch.compiler.reset()  # else another number of networks would count as one more shape
+        return self.torch.compile(step)

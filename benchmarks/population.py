@@ -18,7 +18,7 @@ import optax
 import nnjax
 from benchmarks import libraries, peers
 from benchmarks.turns import Flags, compare, main
-from nnjax import blocked, population, train
+from nnjax import population, train
 from nnjax.chunks import score_all
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
@@ -42,7 +42,7 @@ class Population:
         params = jax.vmap(lambda key: nnjax.init(key, sizes))(jax.random.split(jax.random.key(0), networks))
         optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.ETA})
         self.optimizers, self.objectives = (
-            jax.tree.map(lambda x: jnp.stack([x] * networks), of) for of in (optimizer, Objective())
+            jax.tree.map(lambda x: jnp.full(networks, x), of) for of in (optimizer, Objective())
         )
         self.states = population.start(jax.random.key(1), params, self.optimizers)
         self.splits = jax.block_until_ready(jax.device_put((data.train, data.validation, data.test)))
@@ -51,10 +51,6 @@ class Population:
     def arguments(self) -> tuple[Any, ...]:
         """What an epoch is called with, and its program is compiled for."""
         return self.states, *self.splits[0], self.objectives, self.optimizers, self.batch_size
-
-    def steps(self) -> int:
-        """The mini-batches in a block of theirs, or 0."""
-        return blocked.length(self.states.params, self.objectives, self.optimizers, self.batch_size, 1)
 
     def __call__(self) -> float:
         began = time.perf_counter()

@@ -29,7 +29,7 @@ print(json.dumps([code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 100
 """
 # What `train --epochs 1` does, part by part, and the time after each.
 PARTS = """
-import json, time
+import json, sys, time
 marks = [time.time()]
 import jax, optax
 marks.append(time.time())
@@ -42,12 +42,15 @@ init_key, fit_key = jax.random.split(jax.random.key(0))
 params = jax.jit(nnjax.init, static_argnums=(1, 2))(init_key, (784, 30, 10), nnjax.gaussian)
 run = nnjax.fit(fit_key, params, data, epochs=1, learning_rate=3.0, stop_on_nan=True, locate_nan=True)
 marks.append(time.time())
-nnjax.save("{model}", run.params, nnjax.Objective(), data)
+nnjax.save(sys.argv[1], run.params, nnjax.Objective(), data)
 marks.append(time.time())
 print(json.dumps([marks, float(run.history.seconds.sum())]))
 """
-NAMES = ("starting Python", "importing jax and optax", "importing the rest", "loading MNIST",
-         "compiled programs from the cache, evaluating", "keeping the model", "ending")  # fmt: skip
+AROUND = "compiled programs from the cache, evaluating"
+NAMES = (
+    *("starting Python", "importing jax and optax", "importing the rest", "loading MNIST"),
+    *(AROUND, "keeping the model", "ending"),
+)
 CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -72,9 +75,8 @@ def run(flags: Flags) -> dict[str, Any]:
             epochs: [_process(TRAIN, str(epochs), **home) for _ in range(flags.rounds + 1)]
             for epochs in (30, 1)
         }
-        parts = PARTS.replace("{model}", f"{folder}/model.safetensors")
         cache = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/parts"} | CACHE
-        parted = [_parts(parts, cache) for _ in range(flags.rounds + 1)][1:]
+        parted = [_parts(f"{folder}/model.safetensors", cache) for _ in range(flags.rounds + 1)][1:]
     results = [json.loads(told) for told, *_ in (*trained[30], *trained[1])]
     if any(code for code, _ in results):
         raise RuntimeError("nnjax train failed")
@@ -94,13 +96,13 @@ def run(flags: Flags) -> dict[str, Any]:
     }
 
 
-def _parts(code: str, cache: dict[str, str]) -> dict[str, float]:
-    """The seconds of each part of a training of one epoch."""
-    told, began, ended = _process(code, **cache)
+def _parts(model: str, cache: dict[str, str]) -> dict[str, float]:
+    """The seconds of each part of a training of one epoch, kept in a file."""
+    told, began, ended = _process(PARTS, model, **cache)
     marks, training = json.loads(told)
     marks = [began, *marks, ended]
     parts = dict(zip(NAMES, (after - before for before, after in pairwise(marks)), strict=True))
-    parts[NAMES[4]] -= training
+    parts[AROUND] -= training
     return parts | {"training": training}
 
 

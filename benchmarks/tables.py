@@ -56,7 +56,8 @@ def population_line(record: Record) -> str:
     return (
         f"An epoch of [784, 30, 10] costs each of {ours['name']} {ours['median']:.3f} s: "
         f"{ratio['NumPy by mini-batches']:.2f} of what NumPy by mini-batches takes in the same run, and "
-        f"{ratio['NumPy by mini-batches, float32']:.2f} of the same in float32 (medians of {record['rounds']} rounds; {machine(record)})."
+        f"{ratio['NumPy by mini-batches, float32']:.2f} of the same in float32 "
+        f"(medians of {record['rounds']} rounds; {machine(record)})."
     )
 
 
@@ -109,7 +110,8 @@ def start_table(record: Record) -> str:
     lines = [
         f"`nnjax train` takes {record['train_seconds']:.1f} s from shell to prompt for 30 epochs and as many "
         f"evaluations once its caches are warm, and at most {record['peak_megabytes']:.0f} MB; with "
-        f"`--epochs 1` {record['one_epoch_seconds']:.1f} s, which go to:",
+        f"`--epochs 1` {record['one_epoch_seconds']:.1f} s. Where these go, in a script that does the same "
+        f"part by part and takes {sum(record['parts'].values()):.1f} s:",
         "",
         "| part | seconds |",
         "|---|---|",
@@ -167,8 +169,9 @@ def time_table(record: Record) -> str:
         )
     lines.append("")
     lines.append(
-        f"{len(record['results'][0]['runs'])} seeds each, that chose nothing; {len(record['searched'])} settings "
-        f"tried, half at random, half near the soonest; {machine(record)}; `python -m benchmarks.time_to_accuracy`."
+        f"{len(record['results'][0]['runs'])} seeds each, that chose nothing; of {len(record['searched'])} "
+        f"settings, half at random and half near the soonest; {machine(record)}; "
+        "`python -m benchmarks.time_to_accuracy`."
     )
     return "\n".join(lines)
 

@@ -165,6 +165,7 @@ def sweep(
     settings = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
     axes, cells = make_cells(data, settings, optimizer, hyperparameters)
     mesh = with_auto_axes(mesh)
+    # On the device before the first epoch's clock starts.
     splits = jax.block_until_ready(placing(mesh)((data.train, data.validation, data.test)))
     trainer = Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, mesh)
     chunks = list(make_chunks(cells, seeds, data, batch_size, shared_batches, at_once, trainer.devices))

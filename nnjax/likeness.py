@@ -43,10 +43,11 @@ def fit_likeness(
 ) -> Likeness:
     """Means, directions and variances of images of `train`; distances are scaled on `validation`.
 
-    Of more than 20,000 images every second, third, ... is looked at.
+    Of more than 20,000 images, so many drawn at random are looked at.
     """
-    every = -(-len(train[1]) // _ENOUGH)
-    images, labels = (np.asarray(part)[::every] for part in train)
+    n = len(train[1])
+    some = np.sort(np.random.default_rng(0).choice(n, min(n, _ENOUGH), replace=False))
+    images, labels = (np.asarray(part)[some] for part in train)
     x = as_input(images, jnp.dtype(jnp.float32))
     rows = np.eye(num_classes, dtype=np.float32)[:, labels]  # of each label
     means = rows @ x / np.maximum(rows.sum(axis=1, keepdims=True), 1)
@@ -57,7 +58,8 @@ def fit_likeness(
     rest = max(float(variances[:few].mean()), 1e-6)
     scaled = directions[:, few:].T / np.sqrt(np.maximum(variances[few:, None], rest))
     found = Likeness(*map(np.float32, (means, scaled, rest, 0.0, 1.0)))
-    far = np.asarray(strangeness(found, *map(np.asarray, validation if len(validation[1]) else train)))
+    held_out = tuple(map(np.asarray, validation)) if len(validation[1]) else (images, labels)
+    far = np.asarray(strangeness(found, *held_out))
     return found._replace(middle=far.mean(), spread=np.maximum(far.std(), np.float32(1e-6)))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import nnjax
 from nnjax import population, train
+from nnjax.cli import main
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
 
@@ -74,3 +75,10 @@ def test_other_numbers_compile_nothing(examples, compilations):
     assert sum("epoch" in name for name in compilations) == 1
     trained(0.5)
     assert sum("epoch" in name for name in compilations) == 1
+
+
+def test_a_start_of_the_command_compiles_few_programs(compilations, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    jax.clear_caches()
+    assert main(["train", "--dataset", "digits", "--epochs", "1"]) == 0
+    assert 10 <= len(compilations) <= 30  # 26 with jax 0.10

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nnjax import likeness as module
 from nnjax.likeness import DIRECTIONS, fit_likeness, strangeness
 
 
@@ -37,3 +38,15 @@ def test_what_is_no_digit_is_strange(likeness, digits):
     for strange in (squeezed, noise):
         least = np.min([strangeness(likeness, strange, np.full(50, k)) for k in range(10)], axis=0)
         assert np.median(least) > 2
+
+
+def test_of_many_images_enough_are_drawn_whatever_their_order(likeness, digits, monkeypatch):
+    monkeypatch.setattr(module, "_ENOUGH", 600)
+    few = fit_likeness(digits.train, digits.validation, 10)
+    assert few.rest == pytest.approx(likeness.rest, rel=0.05)
+    assert few.spread == pytest.approx(likeness.spread, rel=0.1)
+    np.testing.assert_allclose(few.means, likeness.means, atol=0.12)
+    labels = np.arange(6000) % 10
+    images = np.tile(np.uint8(20 * labels)[:, None], (1, 4))
+    means = fit_likeness((images, labels), ([], []), 10).means
+    np.testing.assert_allclose(means * 255, np.tile(20.0 * np.arange(10)[:, None], (1, 4)), atol=1e-3)

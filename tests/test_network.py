@@ -67,6 +67,14 @@ def test_initial_weights_have_the_promised_spread(initial_weights, w_std):
     assert float(b.std()) == pytest.approx(1.0, rel=0.05)
 
 
+@pytest.mark.parametrize("initial_weights", [nnjax.gaussian, nnjax.scaled])
+def test_init_within_a_compiled_function_gives_the_same_bits(initial_weights):
+    arguments = jax.random.key(5), (784, 30, 10), initial_weights
+    compiled = jax.jit(nnjax.init, static_argnums=(1, 2))(*arguments)
+    for a, b in zip(jax.tree.leaves(nnjax.init(*arguments)), jax.tree.leaves(compiled), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_init_repeats_with_the_key_and_draws_layers_apart():
     first, again = (nnjax.init(jax.random.key(7), (4, 4, 4)) for _ in range(2))
     other = nnjax.init(jax.random.key(8), (4, 4, 4))

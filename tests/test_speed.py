@@ -1,6 +1,7 @@
 """What benchmarks tell of growth, of the time to a result and of many networks is what they say it is."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,8 +9,6 @@ import nnjax
 from benchmarks import floors, growth, networks, time_to_accuracy, turns
 from benchmarks.population import Evaluated, Population
 from benchmarks.tables import growth_table, networks_table, time_table
-from nnjax.descent import score
-from nnjax.objective import Objective
 
 
 @pytest.fixture
@@ -26,27 +25,26 @@ def images(monkeypatch):
 
 
 def test_the_floor_counts_what_backpropagation_multiplies():
-    """Of xla's own count for one step without activations, but for what is not a matrix product."""
-    sizes = (784, 300, 200, 10)
+    """XLA's own count for one step without activations, of which nearly all is in matrix products."""
+    sizes = (784, 300, 400, 200)
     params = nnjax.init(jax.random.key(0), sizes)
-    linear = nnjax.Dense(nnjax.identity, nnjax.identity)
-    x = np.zeros((50, 784), np.float32)
+    x = np.ones((50, 784), np.float32)
 
     def cost(params):
-        return jax.vmap(lambda x: linear(params, x, None))(x).sum()
+        a = jax.vmap(lambda x: nnjax.feedforward(params, x, nnjax.identity, nnjax.identity))(x)
+        return jnp.sum(a**2)
 
     counted = jax.jit(jax.grad(cost)).lower(params).compile().cost_analysis()["flops"]
-    # The deltas of the last layer are all one here, so that XLA spares nothing but adds.
     assert floors.flops(sizes, 50) == pytest.approx(counted, rel=0.02)
-    assert floors.flops((784, 30, 10), 7) == 7 * floors.flops((784, 30, 10), 1)
 
 
-def test_peak_and_bandwidth_are_those_of_a_machine():
-    assert 1e8 < floors.peak(300) < 1e15
-    assert 1e7 < floors.bandwidth(4) < 1e14
+def test_peak_and_bandwidth_are_operations_and_bytes_a_second(monkeypatch):
+    monkeypatch.setattr(floors, "_best", lambda f, *arguments: 2.0)
+    assert floors.peak(10) == 10**3
+    assert floors.bandwidth(4) == 4e6
 
 
-def test_what_grows_is_trained_as_fit_and_sweep_do(images):
+def test_one_network_grows_as_fit_trains_it(images):
     case = growth.Case("hidden units", 7, "fit", (7,), examples=100)
     one = growth.Epochs(case, images)
     assert one() > 0
@@ -77,13 +75,16 @@ def test_growth_tells_seconds_floor_and_memory_of_each_case(images):
 
 
 def test_evaluation_counts_what_each_network_reads_rightly(images):
-    made = Evaluated(3, images)
+    data = nnjax.Dataset.from_arrays(
+        images.train, validation=tuple(part[:120] for part in images.train), test=images.test
+    )
+    made = Evaluated(3, data)
     *counts, finite = made.epoch()
-    params = [jax.tree.map(lambda x, i=i: x[i], made.states.params) for i in range(3)]
-    expected = [int(nnjax.count_correct(p, *images.test)) for p in params]
-    assert [count.tolist() for count in counts] == [expected, expected]
+    for i, (validation, test) in enumerate(zip(*counts, strict=True)):
+        params = jax.tree.map(lambda x, i=i: x[i], made.states.params)
+        assert validation == nnjax.count_correct(params, *data.validation)
+        assert test == nnjax.count_correct(params, *data.test)
     assert finite.all()
-    assert score(params[0], np.float32(0), Objective(), *made.splits[1:])[0] == expected[0]
 
 
 def test_a_training_ends_when_it_has_come_to_the_share(digits):
