@@ -51,8 +51,8 @@ def fit_likeness(
     x = as_input(images, jnp.dtype(jnp.float32))
     rows = np.eye(num_classes, dtype=np.float32)[:, labels]  # of each label
     means = rows @ x / np.maximum(rows.sum(axis=1, keepdims=True), 1)
-    apart = x - means[labels]
-    variances, directions = np.linalg.eigh(apart.T @ apart / len(x))
+    x -= means[labels]
+    variances, directions = np.linalg.eigh(x.T @ x / len(x))
     r = min(DIRECTIONS, len(variances) - 1)
     few = len(variances) - r
     rest = max(float(variances[:few].mean()), 1e-6)
