@@ -7,6 +7,7 @@ take one example; batches are `jax.vmap`'s work.
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -48,6 +49,11 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+# Compiled, so that they draw the same bits here and within a compiled function, and as one program.
+_compiled = partial(jax.jit, static_argnums=(1, 2))
+
+
+@_compiled
 def gaussian(key: Array, n_in: int, n_out: int) -> Layer:
     """Every weight and bias from N(0, 1), as the book's chapter 1 has them; float32.
 
@@ -57,13 +63,14 @@ def gaussian(key: Array, n_in: int, n_out: int) -> Layer:
     return Layer(jax.random.normal(w_key, (n_out, n_in)), jax.random.normal(b_key, (n_out,)))
 
 
+@_compiled
 def scaled(key: Array, n_in: int, n_out: int) -> Layer:
     """Weights from N(0, 1/n_in), biases from N(0, 1): neurons that do not start saturated.
 
     The initial weights of the book's chapter 3; elsewhere known as LeCun's.
     """
     w, b = gaussian(key, n_in, n_out)
-    return Layer(w * n_in**-0.5, b)  # a division would be another product once compiled, by a last bit
+    return Layer(w / n_in**0.5, b)
 
 
 InitialWeights = Callable[[Array, int, int], Layer]

@@ -129,9 +129,7 @@ class Train:
         n_out = settings["objective"].code.outputs(data.num_classes)
         sizes = (data.train.images.shape[1], *self.hidden, n_out)
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
-        weights = choose("initial weights", self.initial_weights, INITIAL_WEIGHTS)
-        # As one program: a warm start reads one from the cache, not one for each layer's weights and biases.
-        params = jax.jit(init, static_argnums=(1, 2))(init_key, sizes, weights)
+        params = init(init_key, sizes, choose("initial weights", self.initial_weights, INITIAL_WEIGHTS))
         console.print(f"{data.name}: training {list(sizes)} on {len(data.train.labels):,} images")
         with Display(self.epochs, data) as display, ending_after_the_epoch() as ending:
             reached = Reached(display.show, ending, self.checkpoint)
