@@ -56,6 +56,7 @@ def test_one_network_grows_as_fit_trains_it(images):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_growth_tells_seconds_floor_and_memory_of_each_case(images):
     cases = (
         *(growth.Case("examples", n, hidden=(5,), examples=n) for n in (100, 200)),
@@ -74,6 +75,7 @@ def test_growth_tells_seconds_floor_and_memory_of_each_case(images):
     assert [axis.get_xlabel() for axis in figure.axes[2:]] == ["examples", "networks"]
 
 
+@pytest.mark.slow
 def test_evaluation_counts_what_each_network_reads_rightly(images):
     data = nnjax.Dataset.from_arrays(
         images.train, validation=tuple(part[:120] for part in images.train), test=images.test
@@ -147,6 +149,7 @@ def test_traffic_is_three_passes_over_the_weights_and_less_by_blocks():
     assert networks.traffic(32, 50_000, 26) < step_by_step / 4
 
 
+@pytest.mark.slow
 def test_many_networks_are_timed_and_what_cannot_be_had_is_told(images, monkeypatch):
     class Large:
         def __init__(self, networks, data):
