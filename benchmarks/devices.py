@@ -24,9 +24,7 @@ import tyro
 
 import nnjax
 from benchmarks import turns
-from experiments.evidence import commit
 from nnjax.parallel import along, everywhere, put, with_auto_axes
-from nnjax.runs import environment
 
 NETWORKS, BATCH, STEPS = 32, 1000, 200
 SIZES = (784, 30, 10)
@@ -112,8 +110,7 @@ def run(flags: turns.Flags) -> dict[str, Any]:
         "networks": NETWORKS,
         "batch_size": BATCH,
         "steps": 50_000 // BATCH,
-        "commit": commit(),
-        **environment(),
+        **turns.circumstances(),
         "cases": [
             vars(case) | {"median": statistics.median(taken), "seconds": taken}
             for case, taken in seconds.items()

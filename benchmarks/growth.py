@@ -18,13 +18,11 @@ import tyro
 import nnjax
 from benchmarks import floors, peers
 from benchmarks.population import Population, StepByStep
-from benchmarks.turns import Flags, write
-from experiments.evidence import commit
+from benchmarks.turns import Flags, circumstances, write
 from experiments.figures import STYLES, write_figure
 from nnjax import train
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
-from nnjax.runs import environment
 
 EXAMPLES = 10_000
 
@@ -80,9 +78,7 @@ class Epochs:
     """The epochs of a case, compiled; each call is one, and returns its seconds."""
 
     def __init__(self, case: Case, data: nnjax.Dataset):
-        some = nnjax.Dataset.from_arrays(
-            (data.train.images[: case.examples], data.train.labels[: case.examples])
-        )
+        some = nnjax.Dataset.from_arrays(tuple(part[: case.examples] for part in data.train))
         made = WAYS[case.way](case.networks, some, case.sizes, case.batch_size)
         self.program = made.train.lower(*made.arguments).compile()
         self.states, *self.others, _ = made.arguments
@@ -118,8 +114,7 @@ def run(flags: Flags, cases: tuple[Case, ...] = CASES) -> dict[str, Any]:
     return {
         "rounds": flags.rounds,
         "dataset": data.name,
-        "commit": commit(),
-        **environment(),
+        **circumstances(),
         "peak": peak,
         "cases": list(map(told, cases, epochs, *rounds)),
     }

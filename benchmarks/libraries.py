@@ -95,7 +95,7 @@ class Reference(Peer):
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder) / "reference.so"
             source = Path(__file__).with_name("reference.c")
-            # Of -ffast-math all but what would flush small numbers to zero in the whole process.
+            # What the loops need of -ffast-math, which flushes small numbers to zero in all of the process.
             fast = ["no-math-errno", "no-trapping-math", "no-signed-zeros", "associative-math"]
             options = ["-O3", "-march=native", *(f"-f{option}" for option in fast), "-shared", "-fPIC"]
             subprocess.run(["cc", *options, source, "-o", library, "-lm"], check=True)

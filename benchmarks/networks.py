@@ -26,12 +26,10 @@ import tyro
 import nnjax
 from benchmarks import floors, libraries, peers
 from benchmarks.population import Population, StepByStep
-from benchmarks.turns import Place, write
-from experiments.evidence import commit
+from benchmarks.turns import Place, circumstances, write
 from nnjax import blocked
 from nnjax.objective import Objective
 from nnjax.optimizers import make_optimizer
-from nnjax.runs import environment
 
 COUNTS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 WHOLE = (1000, 30)  # networks and epochs of the sweep that is timed as a whole
@@ -122,12 +120,16 @@ def run(flags: Flags) -> dict[str, Any]:
             },
         }
         rows.append(row)
-        print(networks, {name: _median(s) for name, s in row["seconds"].items()}, flush=True)
+        print(
+            networks,
+            "networks, seconds of each an epoch:",
+            {name: _median(s) for name, s in row["seconds"].items()},
+            flush=True,
+        )
     return {
         "rounds": flags.rounds,
         "dataset": data.name,
-        "commit": commit(),
-        **environment(),
+        **circumstances(),
         "libraries": {"torch": version("torch")} if "torch.func" in chosen else {},
         "bandwidth": speed,
         "rows": rows,

@@ -17,9 +17,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.turns import write
-from experiments.evidence import commit
-from nnjax.runs import environment
+from benchmarks.turns import circumstances, write
 
 TRAIN = """
 import json, resource, sys
@@ -86,8 +84,7 @@ def run(flags: Flags) -> dict[str, Any]:
 
     return {
         "rounds": flags.rounds,
-        "commit": commit(),
-        **environment(),
+        **circumstances(),
         "cold_train_seconds": trained[30][0][2] - trained[30][0][1],
         "train_seconds": median(30),
         "one_epoch_seconds": median(1),

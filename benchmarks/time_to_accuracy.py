@@ -25,9 +25,7 @@ import tyro
 
 import nnjax
 from benchmarks import turns
-from experiments.evidence import commit
 from nnjax.network import ACTIVATIONS
-from nnjax.runs import environment
 
 SHARES = (0.95, 0.97, 0.98)
 LONGEST = 8.0  # seconds of training, until any settings have reached the last share
@@ -172,7 +170,9 @@ def chosen(share: float, tried: list, finalists: int, data: nnjax.Dataset) -> Se
         settings, run = one
         longest = 3 * until(share, run)
         more = [train(settings, data, seed, share, longest) for seed in range(1, 10)]
-        return statistics.mean(until(share, r) for r in (run, *more))
+        taken = statistics.mean(until(share, r) for r in (run, *more))
+        print(f"{share:.0%}: {taken:.2f} s, the mean of ten seeds  {tuple(settings)}", flush=True)
+        return taken
 
     means = {settings: mean((settings, run)) for settings, run in known}
     best = min(means, key=lambda settings: means[settings], default=None)
@@ -196,8 +196,7 @@ def run(flags: Flags) -> dict[str, Any]:
     found = [{"settings": settings._asdict(), "run": one} for settings, one in tried]
     return {
         "dataset": data.name,
-        "commit": commit(),
-        **environment(),
+        **turns.circumstances(),
         "results": results,
         "searched": found,
     }

@@ -34,6 +34,11 @@ class Flags(Place):
     """Epochs counted for each peer, after one that is not."""
 
 
+def circumstances() -> dict[str, Any]:
+    """By which commit, and on what, a record is made."""
+    return {"commit": commit(), **environment()}
+
+
 def equal_work(make: Mapping[str, Callable[[int], Any]], seeds: int = 5, epochs: int = 3) -> dict[str, Any]:
     """The right test images of each peer's networks after some epochs, a network for each seed.
 
@@ -74,8 +79,7 @@ def compare(peers: Mapping[str, Any], rounds: int, dataset: str) -> dict[str, An
     return {
         "rounds": rounds,
         "dataset": dataset,
-        "commit": commit(),
-        **environment(),
+        **circumstances(),
         "peers": [
             {
                 "name": name,

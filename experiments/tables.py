@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.tables import (
     devices_table,
+    grid,
     growth_table,
     machine,
     networks_table,
@@ -33,21 +34,28 @@ NOT_YET = "*not run yet*"
 
 def learning_table(record: Record) -> str:
     """The chapter's runs beside the book's numbers."""
-    lines = [
-        "| network, η | the book | ours after one epoch, median | ours at the end: median (least to most) |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for r in record["runs"]:
         right = np.asarray(r["test_correct"])
         last = right[:, -1]
-        lines.append(
-            f"| [784, {r['hidden']}, 10], η = {r['learning_rate']:g} | {_book(*r['book'])} "
-            f"| {np.median(right[:, 0]):,.0f} | {np.median(last):,.0f} ({last.min():,} to {last.max():,}) |"
+        rows.append(
+            (
+                f"[784, {r['hidden']}, 10], η = {r['learning_rate']:g}",
+                _book(*r["book"]),
+                f"{np.median(right[:, 0]):,.0f}",
+                f"{np.median(last):,.0f} ({last.min():,} to {last.max():,})",
+            )
         )
     s = record["settings"]
     wide, recall = (np.asarray(record["runs"][1][what]) for what in ("test_correct", "recall"))
     reach = wide[:, -1] >= 9600
-    lines.append("")
+    lines = grid(
+        [
+            *("network, η", "the book"),
+            *("ours after one epoch, median", "ours at the end: median (least to most)"),
+        ],
+        rows,
+    )
     lines.append(
         f"Test images right of {record['test_examples']:,}; {s['seeds']} seeds each, {s['epochs']} epochs, "
         f"mini-batches of {s['batch_size']}; mean of the first row "
@@ -67,16 +75,15 @@ def _book(first: int | None, last: Any) -> str:
 def claims_table(record: Record) -> str:
     """What the chapter says beside what an experiment found, and what the run took."""
     experiment, s = catalog.find(record["experiment"]), record["settings"]
-    lines = ["| claim | the book | here | holds |", "|---|---|---|---|"]
+    rows = []
     for claim in experiment.verdicts(record):
         says = claim.says if claim.of_the_chapter else f"*ours:* {claim.says}"
         cells = says, claim.book, claim.ours, {True: "yes", False: "no", None: "–"}[claim.holds]
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        rows.append([cell.replace("|", r"\|") for cell in cells])
     counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]
     took = f"{duration(record['seconds'])} on {machine(record)}"
-    return "\n".join(
-        [*lines, "", "; ".join([f"`python -m experiments.{experiment.name}`", *counts, took]) + "."]
-    )
+    made = "; ".join([f"`python -m experiments.{experiment.name}`", *counts, took])
+    return "\n".join([*grid(["claim", "the book", "here", "holds"], rows), f"{made}."])
 
 
 def of_experiment(name: str, table: Callable[[Record], str]) -> str:

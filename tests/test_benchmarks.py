@@ -52,6 +52,8 @@ def test_compiled_c_is_plain_sgd(data):
     if not libraries.Reference.can_run():
         pytest.skip("no C compiler is installed: the reference in C takes part where there is one")
     assert _is_plain_sgd(libraries.Reference(0, data))
+    # A library linked with -ffast-math would have made this zero from here on, in the whole process.
+    assert np.float32(1e-40) * np.float32(0.5) > 0
 
 
 def test_the_books_loop_is_plain_sgd(data):

@@ -170,3 +170,6 @@ def test_many_networks_are_timed_and_what_cannot_be_had_is_told(images, monkeypa
     )
     assert "| 2.0 |" in first
     assert "| – |" in second
+    told = "JaxRuntimeError: RESOURCE_EXHAUSTED"
+    assert "a sweep" not in networks_table(record | {"sweep_of_1000_networks_30_epochs": told})
+    assert "took 9 s;" in networks_table(record | {"sweep_of_1000_networks_30_epochs": 9.2})
