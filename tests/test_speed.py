@@ -1,5 +1,7 @@
 """What benchmarks tell of growth, of the time to a result and of many networks is what they say it is."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +56,14 @@ def test_one_network_grows_as_fit_trains_it(images):
     )
     for ours, theirs in zip(jax.tree.leaves(one.states.params), jax.tree.leaves(run.params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_is_replaced_in_place_is_held_once():
+    sizes = {"argument": 5, "output": 3, "temp": 2, "alias": 3}
+    told = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
+    one = object.__new__(growth.Epochs)
+    one.program = SimpleNamespace(memory_analysis=lambda: told)
+    assert one.bytes() == 7
 
 
 @pytest.mark.slow
