@@ -46,6 +46,7 @@ def test_peak_and_bandwidth_are_operations_and_bytes_a_second(monkeypatch):
     assert floors.bandwidth(4) == 4e6
 
 
+@pytest.mark.slow
 def test_one_network_grows_as_fit_trains_it(images):
     case = growth.Case("hidden units", 7, "fit", (7,), examples=100)
     one = growth.Epochs(case, images)
@@ -99,6 +100,7 @@ def test_evaluation_counts_what_each_network_reads_rightly(images):
     assert finite.all()
 
 
+@pytest.mark.slow
 def test_a_training_ends_when_it_has_come_to_the_share(digits):
     settings = time_to_accuracy.Settings(30, "relu", "nesterov", 0.02, 10, 1000, 4)
     run = time_to_accuracy.train(settings, digits, 0, 0.9, 60.0)
