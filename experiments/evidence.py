@@ -22,11 +22,11 @@ from experiments.progress import duration
 from experiments.timing import Stopwatch
 from nnjax.data.sources import NAMES
 from nnjax.files import make_folder
-from nnjax.names import choose
+from nnjax.names import choose, described
 from nnjax.numbers import whole_number
 from nnjax.report.page import Claim
 from nnjax.runs import environment, write_record
-from nnjax.runs.claims import described, digest
+from nnjax.runs.claims import digest
 from nnjax.terminal import INTERRUPTED
 
 ROOT = Path(__file__).parents[1]

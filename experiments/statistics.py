@@ -17,6 +17,17 @@ def interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
+def student(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The interval of the mean of a few `values` as if they were normal: by Student's t.
+
+    >>> [f"{end:.2f}" for end in student([1.0, 2.0, 3.0])]
+    ['-0.48', '4.48']
+    """
+    values = np.asarray(values, float)
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() - half), float(values.mean() + half)
+
+
 def paired(values: Sequence[float] | np.ndarray, others: Sequence[float] | np.ndarray) -> float:
     """The p-value of pairs, seed by seed, under no difference: of all ways to sign the differences.
 

@@ -42,6 +42,8 @@ def main(target: str, *options: str) -> None:
 
 def _models(path: Path):
     """Whole model files, and what they say of themselves alone: bytes that begin with `{`."""
+    convolutional = targets.a_convolutional_model(path)
+    convolutions, _ = targets.parts(path)
     whole = targets.a_model(path)
     told, tensors = targets.parts(path)
 
@@ -51,7 +53,8 @@ def _models(path: Path):
             path.write_bytes(targets.joined(content.decode(errors="replace"), tensors))
         targets.read_any_model(path)
 
-    return {"whole": whole, "told": json.dumps(told).encode()}, use
+    seeds = {"whole": whole, "convolutional": convolutional}
+    return seeds | {f"told-{i}": json.dumps(t).encode() for i, t in enumerate((told, convolutions))}, use
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -55,10 +56,19 @@ def _told(error: ValueError, path: Path | None = None) -> None:
 
 def a_model(path: Path) -> bytes:
     """A model file of a few kilobytes, of a network that reads digits of 3x3 pixels."""
-    images = np.random.default_rng(0).integers(0, 256, (20, 3, 3), np.uint8)
+    return _saved(path, 3, nnjax.init(jax.random.key(0), (9, 3, 2)), nnjax.Dense())
+
+
+def a_convolutional_model(path: Path) -> bytes:
+    """The same of 4x4 pixels, with a convolution."""
+    net = nnjax.ConvNet((4, 4), side=3, output=nnjax.sigmoid)
+    return _saved(path, 4, net.init(jax.random.key(0), (2,), (2,)), net)
+
+
+def _saved(path: Path, side: int, params: Any, forward: Any) -> bytes:
+    images = np.random.default_rng(0).integers(0, 256, (20, side, side), np.uint8)
     examples = images, np.arange(20) % 2
-    params = nnjax.init(jax.random.key(0), (9, 3, 2))
-    nnjax.save(path, params, nnjax.Objective(), nnjax.Dataset.from_arrays(examples, examples))
+    nnjax.save(path, params, nnjax.Objective(forward), nnjax.Dataset.from_arrays(examples, examples))
     return path.read_bytes()
 
 

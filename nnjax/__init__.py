@@ -3,9 +3,13 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from nnjax.codes import Binary, binary, is_digit, one_hot
+from nnjax.averaging import Averaged
+from nnjax.codes import Binary, Smoothed, binary, is_digit, one_hot
+from nnjax.convnet import ConvNet
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.descent import History
+from nnjax.distort import Distorted
+from nnjax.dropout import Dropout
 from nnjax.evaluate import answers, confusion, count_correct, outputs
 from nnjax.grid import Grid, Progress, sweep
 from nnjax.loop import Divergence, Run, fit
@@ -14,6 +18,7 @@ from nnjax.network import (
     Params,
     feedforward,
     gaussian,
+    he,
     identity,
     init,
     relu,
@@ -29,7 +34,7 @@ from nnjax.objective import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
-from nnjax.optimizers import gauss_newton, momentum, nesterov
+from nnjax.optimizers import Falling, gauss_newton, momentum, nesterov
 from nnjax.runs import Checkpoint, Model, read_model, save
 from nnjax.train import TrainState
 
@@ -48,12 +53,17 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Averaged",
     "Binary",
     "Checkpoint",
+    "ConvNet",
     "Dataset",
     "DatasetUnavailable",
     "Dense",
+    "Distorted",
     "Divergence",
+    "Dropout",
+    "Falling",
     "Grid",
     "History",
     "Layer",
@@ -63,6 +73,7 @@ __all__ = [
     "Progress",
     "Reading",
     "Run",
+    "Smoothed",
     "Split",
     "TrainState",
     "answers",
@@ -73,6 +84,7 @@ __all__ = [
     "fit",
     "gauss_newton",
     "gaussian",
+    "he",
     "identity",
     "init",
     "is_digit",

@@ -13,12 +13,13 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset, Split
 from nnjax.evaluate import right
+from nnjax.names import described
 from nnjax.numbers import whole_number
 from nnjax.objective import Objective, Whole, whole
 from nnjax.parallel import is_key, lie_as, plain
 from nnjax.processes import anywhere
 from nnjax.runs.checkpoints import Checkpoints
-from nnjax.runs.claims import described, digest
+from nnjax.runs.claims import digest
 from nnjax.train import TrainState
 
 # Of jax's settings, those that change the numbers of a program.
@@ -97,7 +98,7 @@ def descend(
         began = time.perf_counter()
         state, cost = jax.block_until_ready(advance(state))
         history.seconds[e] = time.perf_counter() - began
-        *counts, finite = map(plain, measure(state.params, cost))
+        *counts, finite = map(plain, measure(state.evaluated, cost))
         history.cost[e], history.validation_correct[e], history.test_correct[e] = plain(cost), *counts
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)

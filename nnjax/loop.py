@@ -13,12 +13,13 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.descent import History, check_arguments, descend, score, settings_of
+from nnjax.names import described
 from nnjax.objective import Objective, Whole, check_fits, whole
 from nnjax.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.parallel import Spread, placing, with_auto_axes
 from nnjax.processes import agree
 from nnjax.runs.checkpoints import Checkpoint, as_checkpoint, kept
-from nnjax.runs.claims import PROGRAM, described, digest
+from nnjax.runs.claims import PROGRAM, digest
 from nnjax.train import TrainState, epoch, first_bad, start
 
 
@@ -46,8 +47,8 @@ class Run:
 
     @property
     def params(self) -> Any:
-        """The parameters after the last epoch of `history`."""
-        return self.state.params
+        """The parameters after the last epoch of `history`; with `Averaged`, their running mean."""
+        return self.state.evaluated
 
 
 def fit(

@@ -1,8 +1,9 @@
-"""Choices by name, as the command line and model files spell them."""
+"""Choices by name, as the command line and model files spell them; and settings in words."""
 
 import difflib
+import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -27,3 +28,12 @@ def name_of(kind: str, choice: T, choices: Mapping[str, T]) -> str:
         if known == choice:
             return name
     raise ValueError(f"{kind} {choice!r} has no name (named are {', '.join(choices)})")
+
+
+def described(value: Any) -> str:
+    """What a setting says of itself, without where in memory it lies.
+
+    >>> described(described), described(0.1)
+    ('<function described>', '0.1')
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -4,7 +4,7 @@ Training, evaluation and prediction see a model only through its `Objective`, so
 dense network, a Flax or Equinox model and ten lines of the user's own alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -72,6 +72,23 @@ class Onward(Dense):
         return onward(params, x, self.activation, self.output)
 
 
+def parted(functions: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+    """Functions as children of a pytree, where they are pytrees themselves, and as static ones."""
+    static = [jax.tree_util.all_leaves([f]) for f in functions]
+    children = [None if s else f for f, s in zip(functions, static, strict=True)]
+    return children, tuple(f if s else None for f, s in zip(functions, static, strict=True))
+
+
+def joined(children: Sequence[Any], static: Sequence[Any]) -> list[Any]:
+    """The functions that `parted` parted."""
+    return [child if s is None else s for child, s in zip(children, static, strict=True)]
+
+
+def settled(part: Any) -> Any:
+    """What a forward or a code is once training is over: its own `settled`, else itself."""
+    return getattr(part, "settled", part)
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Objective:
@@ -98,14 +115,19 @@ class Objective:
     penalty: Callable[[Any], Array] | None = None
 
     def tree_flatten(self):
-        parts = [getattr(self, field.name) for field in fields(self)]
-        static = [jax.tree_util.all_leaves([part]) for part in parts]
-        children = [None if s else part for part, s in zip(parts, static, strict=True)]
-        return children, tuple(part if s else None for part, s in zip(parts, static, strict=True))
+        return parted([getattr(self, field.name) for field in fields(self)])
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        return cls(*(child if s is None else s for child, s in zip(children, static, strict=True)))
+        return cls(*joined(children, static))
+
+    @property
+    def settled(self) -> "Objective":
+        """What remains of it once training is over, and does the same in evaluation.
+
+        A forward or a code that does more while it learns tells by its own `settled` what it is then.
+        """
+        return Objective(settled(self.forward), self.cost, settled(self.code))
 
     def activations(self, params: Any, x: Array) -> Array:
         """The outputs for one example as `code` reads them.
@@ -239,8 +261,13 @@ def check_fits(
             "softmax_cross_entropy takes exactly one output to be right, as one_hot has it: with "
             f"{code} use sigmoid_cross_entropy or quadratic"
         )
-    takes_z = _activation_in(cost) is not identity
-    if takes_z and isinstance(objective.forward, Dense) and objective.forward.output is not identity:
+    check_output(objective)
+
+
+def check_output(objective: Objective) -> None:
+    """Raise a ValueError where a cost that takes z is given an activation."""
+    output = getattr(settled(objective.forward), "output", identity)
+    if _activation_in(objective.cost) is not identity and output is not identity:
         raise ValueError("the cross-entropies take z, not an activation: use Dense(output=identity)")
 
 
@@ -263,7 +290,13 @@ def _output_size(objective: Objective, params: Any, pixels: int) -> int:
         )
     x = jax.ShapeDtypeStruct((pixels,), float_dtype(params))
     try:
-        return jax.eval_shape(lambda params, x: objective.forward(params, x, None), params, x).size
+        training, after = (
+            jax.eval_shape(lambda params, x, key=key: objective.forward(params, x, key), params, x)
+            for key in (jax.random.key(0), None)
+        )
     except (TypeError, AttributeError, LookupError, ValueError) as error:
         told = f"{type(error).__name__}: {error}"
         raise ValueError(f"forward cannot take params and an image {x.shape}: {told}") from error
+    if training.shape != after.shape:
+        raise ValueError(f"forward gives {training.shape} while training, and {after.shape} in evaluation")
+    return after.size

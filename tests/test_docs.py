@@ -54,13 +54,13 @@ def test_tables_are_those_of_the_records():
 
 
 @pytest.mark.parametrize(
-    "name", ["scaling.md", "speed.md", "blocked.md", "reproducibility.md", "decisions.md"]
+    "name", ["scaling.md", "speed.md", "ladder.md", "blocked.md", "reproducibility.md", "decisions.md"]
 )
 def test_the_other_documents_link_to_what_is_there(name):
     assert [link for link in links(tables.GUIDE.parent / name) if not link.exists()] == []
 
 
-@pytest.mark.parametrize("document", [tables.SCALING, tables.SPEED])
+@pytest.mark.parametrize("document", [tables.SCALING, tables.SPEED, tables.LADDER])
 def test_the_tables_of_benchmarks_are_those_of_their_records(document):
     text = document.read_text()
     assert tables.written(text, tables.DOCUMENTS[document]) == text

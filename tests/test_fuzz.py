@@ -14,7 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nnjax
-from fuzz.targets import KINDS, a_model, a_picture, joined, open_any_picture, parts, read_any_model
+from fuzz.targets import (
+    KINDS,
+    a_convolutional_model,
+    a_model,
+    a_picture,
+    joined,
+    open_any_picture,
+    parts,
+    read_any_model,
+)
 from nnjax.images import open_picture
 
 # --- pictures ---
@@ -138,7 +147,7 @@ TOLD = {
     "sizes that are floats": {"sizes": [9, 3.0, 2]},
     "sizes that are text": {"sizes": "932"},
     "a hundred thousand layers": {"sizes": [9] * 100_000},
-    "another format": {"format": 2},
+    "another format": {"format": 10},
     "an escape sequence for a format": {"format": "\x1b]0;x\a"},
     "images whose sides are floats": {"image_shape": [3.9, 3.9]},
     "images of a hundred dimensions": {"image_shape": [3, 3, *[1] * 100]},
@@ -150,6 +159,24 @@ TOLD = {
     "a name of a megabyte": {"activation": "s" * 900_000},
     "a temperature of NaN": {"temperature": float("nan")},
     "settings that are a number": {"settings": 5},
+}
+TOLD_OF_CONVOLUTIONS = {
+    "two thousand million pixels": {"image_shape": [32768, 65535], "side": 1, "channels": [1] * 15},
+    "patches of four million pixels": {"image_shape": [2048, 2048], "side": 2047, "channels": [1]},
+    "a million channels": {"channels": [1_000_000]},
+    "a hundred thousand convolutions": {"channels": [1] * 100_000, "side": 1},
+    "a side of 10**30": {"side": 10**30},
+    "no side": {"side": None},
+    "a side of 0": {"side": 0},
+    "a side that is true": {"side": True},
+    "a side that is a float": {"side": 3.0},
+    "channels that are text": {"channels": "2"},
+    "channels that are a mapping": {"channels": {"2": 2}},
+    "channels that are true": {"channels": [True]},
+    "negative channels": {"channels": [-2]},
+    "a side without channels": {"channels": []},
+    "a line of pixels": {"image_shape": [16]},
+    "a cost that takes no activation": {"cost": "softmax_cross_entropy"},
 }
 TENSORS = {
     "NaN for weights": {"0.w": NAN},
@@ -192,14 +219,27 @@ def hostile_models(content, told, tensors):
     yield from ((name, joined(json.dumps(told), tensors | what)) for name, what in TENSORS.items())
 
 
-def refuse_hostile_models(path, whole):
-    for name, content in hostile_models(*whole):
+def hostile_convolutions(content, told, tensors):
+    """The same of a model with a convolution."""
+    for name, what in TOLD_OF_CONVOLUTIONS.items():
+        yield name, joined(json.dumps(told | what), tensors)
+
+
+def refuse(path, models):
+    for name, content in models:
         path.write_bytes(content)
         assert read_any_model(path) is None, name
 
 
 def test_hostile_models_are_refused_in_a_line(tmp_path, whole):
-    refuse_hostile_models(tmp_path / "m.safetensors", whole)
+    refuse(tmp_path / "m.safetensors", hostile_models(*whole))
+
+
+def test_hostile_convolutions_are_refused_in_a_line(tmp_path):
+    path = tmp_path / "m.safetensors"
+    whole = a_convolutional_model(path), *parts(path)
+    assert read_any_model(path) is not None
+    refuse(path, hostile_convolutions(*whole))
 
 
 def test_a_header_of_hundreds_of_megabytes_is_not_read(tmp_path):
@@ -261,12 +301,16 @@ from fuzz import targets
 import test_fuzz
 
 path = Path(sys.argv[1])
+convolutional = targets.a_convolutional_model(path), *targets.parts(path)
+assert targets.read_any_model(path)
 whole = targets.a_model(path), *targets.parts(path)
 assert targets.read_any_model(path)
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20,) * 2)
-test_fuzz.refuse_hostile_models(path, whole)
+test_fuzz.refuse(path, test_fuzz.hostile_models(*whole))
 test_fuzz.try_models_of_chance(path, *whole)
+test_fuzz.refuse(path, test_fuzz.hostile_convolutions(*convolutional))
+test_fuzz.try_models_of_chance(path, *convolutional)
 """
 
 

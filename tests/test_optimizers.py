@@ -104,3 +104,11 @@ def test_gauss_newton_solves_a_linear_least_squares_problem_in_one_step(x64):
         params, optimizer.init(params), jnp.asarray(x), jnp.asarray(y), KEY, objective, optimizer
     )
     np.testing.assert_allclose(found, np.linalg.lstsq(x, y)[0].T, atol=1e-6)
+
+
+def test_what_falls_must_be_a_number_over_whole_steps():
+    falling = nnjax.Falling(optax.sgd)
+    with pytest.raises(ValueError, match="steps must be a whole number, not 2"):
+        falling(learning_rate=1.0, steps=2.5)
+    with pytest.raises(ValueError, match="learning_rate must be the number that falls"):
+        falling(learning_rate=optax.constant_schedule(1.0), steps=2)

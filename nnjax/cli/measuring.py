@@ -9,10 +9,10 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from nnjax.cli.training import Train
+from nnjax.convnet import sizes_of
 from nnjax.data import Dataset, load
 from nnjax.data.sources import NAMES
 from nnjax.evaluate import confusion, count_correct
-from nnjax.network import Params, sizes_of
 from nnjax.objective import Objective, check_fits
 from nnjax.runs import Model, read_model
 from nnjax.terminal import console, share
@@ -74,7 +74,7 @@ class Baselines:
             return code
         return self._compare(reached.good.params, Objective(), data)
 
-    def _compare(self, params: Params, objective: Objective, data: Dataset) -> int:
+    def _compare(self, params: Any, objective: Objective, data: Dataset) -> int:
         from nnjax import baselines  # not above: it imports scikit-learn, which takes a second
 
         methods: dict[str, Any] = {
@@ -86,7 +86,8 @@ class Baselines:
             methods |= {f"SVM, gamma={gamma}": baselines.svm(gamma) for gamma in ("auto", "scale")}
         scores = baselines.score(methods.values(), data.train, data.test, jobs=2 if self.svm else 1)
         right = {name: score.correct for name, score in zip(methods, scores, strict=True)}
-        right[f"network {list(sizes_of(params))}"] = int(count_correct(params, *data.test, objective))
+        sizes = sizes_of(params, data.train.images.shape[1])
+        right[f"network {list(sizes)}"] = int(count_correct(params, *data.test, objective))
         of = len(data.test.labels)
         table = Table("method", "right", "share", title=f"{data.name}: {of:,} test images")
         for name, correct in right.items():

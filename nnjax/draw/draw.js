@@ -96,7 +96,7 @@ function showOutputs(digit) {
 
 function showLayers(digit) {
   $("layers").replaceChildren(...model.layers.map(({ b }, l) => {
-    const layer = document.createElement("div"), first = l === 0 && model.layers.length > 1;
+    const layer = document.createElement("div"), first = l === 0 && model.layers.length > 1 && !model.convolutions.length;
     layer.className = "layer";
     layer.append(...Array.from(b, (_, j) => {
       const a = digit ? digit.layers[l][j] : 0, cell = document.createElement(first ? "button" : "span");
@@ -114,6 +114,11 @@ function showLayers(digit) {
 }
 
 function showWeights() {
+  $("choose").hidden = $("weights").hidden = model.convolutions.length > 0;
+  if ($("weights").hidden) {
+    $("weights-told").textContent = "Before the first of these layers, convolutions look at the image: its weights are no picture.";
+    return;
+  }
   const { w } = model.layers[0], n = model.shape[0] * model.shape[1];
   const weights = Array.from(w.slice(neuron * n, (neuron + 1) * n)), most = Math.max(...weights.map(Math.abs)) || 1;
   picture($("weights"), weights, (x) => 127.5 * (1 + x / most));

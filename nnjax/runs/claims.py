@@ -104,15 +104,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(in_words(name) for name in names if name != PROGRAM)
 
 
-def described(value: Any) -> str:
-    """What a setting says of itself, without where in memory it lies.
-
-    >>> described(described), described(0.1)
-    ('<function described>', '0.1')
-    """
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
 def digest(*parts: Any) -> str:
     """A name for `parts`, texts and pytrees of arrays: one that differs in a bit has another name.
 
