@@ -1,6 +1,7 @@
 """What the benchmarks' records say, as the documents show it."""
 
 import json
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -134,6 +135,16 @@ def start_line(record: Record) -> str:
         f"`nnjax train` as a whole, 30 epochs and as many evaluations, takes {record['train_seconds']:.1f} s "
         "from shell to prompt once its caches are warm, and with one epoch "
         f"{record['one_epoch_seconds']:.1f} s (medians of {record['rounds']}; {machine(record)})."
+    )
+
+
+def recipe_line(record: Record) -> str:
+    """What a recipe of the command comes to, and what it takes."""
+    seconds, right = (sorted(one[what] for one in record["trained"]) for what in ("seconds", "test_correct"))
+    return (
+        f"`nnjax train --recipe {record['recipe']}` reads {statistics.median(right):,.0f} of 10,000 test "
+        f"images ({right[0]:,} to {right[-1]:,}, {len(right)} seeds) and takes {statistics.median(seconds):.0f} s "
+        f"({seconds[0]:.0f} to {seconds[-1]:.0f}) from shell to prompt ({machine(record)})."
     )
 
 

@@ -1,9 +1,9 @@
 """How far does one climb from 95 %, one idea at a time?
 
 The chapter says that its 96 % "could be increased to 99 %", and that the best known was 9,979 of
-10,000. Each rung adds one idea to the one below it (`experiments.rungs`) and tells what that alone is
-worth. What is open on a rung is chosen on the validation images, by networks with seeds of their own;
-then others are trained, and their test images scored once.
+10,000. Each rung adds one idea to the one below it, with what the idea needs (`experiments.rungs`), and
+tells what that is worth. What is open on a rung is chosen on the validation images, by networks with
+seeds of their own; then others are trained, and their test images scored once.
 
 Expected: most from more neurons, distorted images and convolution, little from a penalty on so small a
 network, and the record of the chapter's time from none of it on two cores.

@@ -19,6 +19,7 @@ from benchmarks.tables import (
     of_benchmark,
     population_line,
     population_table,
+    recipe_line,
     speed_table,
     start_line,
     start_table,
@@ -176,6 +177,7 @@ DOCUMENTS = {
         "speed": partial(of_benchmark, "epoch", speed_table),
         "start": partial(of_benchmark, "start", start_line),
         "population": partial(of_benchmark, "population", population_line),
+        "recipe": partial(of_benchmark, "recipe", recipe_line),
     },
     GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES}
     | {"time": of_all},
@@ -184,6 +186,7 @@ DOCUMENTS = {
         "choices": partial(of_experiment, "ladder", choices_table),
         "claims ladder": partial(of_experiment, "ladder", claims_table),
         "marks": partial(of_experiment, "ladder", marks_table),
+        "recipe": partial(of_benchmark, "recipe", recipe_line),
     },
     SCALING: {"devices": partial(of_benchmark, "devices", devices_table)},
     SPEED: {

@@ -10,7 +10,8 @@ import pytest
 
 import nnjax
 import reference
-from benchmarks import libraries, peers, population
+from benchmarks import libraries, peers, population, recipe
+from benchmarks.tables import recipe_line
 from benchmarks.turns import compare, equal_work
 
 
@@ -117,6 +118,18 @@ def test_unequal_work_is_refused():
     assert right == {"ours": [300, 301, 302, 300, 301], "same": [300, 301, 302, 300, 301]}
     with pytest.raises(RuntimeError, match="lazy does other work than ours"):
         equal_work({"ours": make(100), "same": make(100), "lazy": make(90)})
+
+
+@pytest.mark.slow
+def test_a_recipe_is_timed_as_a_command(tmp_path):
+    record = recipe.run(recipe.Flags(dataset="digits", recipe="book", seeds=2, epochs=1))
+    first, second = record["trained"]
+    assert [first["seed"], second["seed"]] == [0, 1]
+    assert first["seconds"] > first["training_seconds"] > 0
+    assert first["test_correct"] != second["test_correct"]
+    told = recipe_line(record)
+    assert told.startswith("`nnjax train --recipe book` reads ")
+    assert f"to {max(first['test_correct'], second['test_correct'])}, 2 seeds)" in told
 
 
 def test_the_committed_records_keep_what_the_project_promises():
