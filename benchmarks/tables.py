@@ -143,8 +143,9 @@ def recipe_line(record: Record) -> str:
     seconds, right = (sorted(one[what] for one in record["trained"]) for what in ("seconds", "test_correct"))
     return (
         f"`nnjax train --recipe {record['recipe']}` reads {statistics.median(right):,.0f} of 10,000 test "
-        f"images ({right[0]:,} to {right[-1]:,}, {len(right)} seeds) and takes {statistics.median(seconds):.0f} s "
-        f"({seconds[0]:.0f} to {seconds[-1]:.0f}) from shell to prompt ({machine(record)})."
+        f"images ({right[0]:,} to {right[-1]:,}, {len(right)} seeds) and takes "
+        f"{statistics.median(seconds):.0f} s ({seconds[0]:.0f} to {seconds[-1]:.0f}) from shell to prompt "
+        f"({machine(record)})."
     )
 
 
