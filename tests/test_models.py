@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import ndimage, signal
 
@@ -55,14 +56,14 @@ def test_a_convolutional_network_goes_through_fit_and_reads(digits):
     params = net.init(jax.random.key(0), channels=(8,), dense=(10,))
     run = nnjax.fit(
         KEY, params, digits, objective=nnjax.Objective(net, nnjax.softmax_cross_entropy),
-        epochs=4, batch_size=20, learning_rate=0.3,
+        epochs=4, batch_size=20, optimizer=optax.adam, learning_rate=0.005,
     )  # fmt: skip
     assert run.history.test_correct[-1] > 0.9 * len(digits.test.labels)
 
 
 def test_what_is_dropped_is_the_same_on_average():
     x = jnp.linspace(0.5, 1.5, 50)
-    many = jax.vmap(lambda key: dropped(key, x, 0.3))(jax.random.split(KEY, 4000))
+    many = jax.jit(jax.vmap(lambda key: dropped(key, x, 0.3)))(jax.random.split(KEY, 4000))
     np.testing.assert_allclose(np.mean(many == 0, axis=0), 0.3, atol=0.04)
     np.testing.assert_allclose(many.mean(axis=0), x, rtol=0.06)
     kept = np.asarray(many[0]) != 0
@@ -151,7 +152,7 @@ STILL = {"shift": 0.0, "turn": 0.0, "scale": 0.0, "bend": 0.0}
 
 def seen(parts, image, count=200):
     distorted = Distorted(lambda params, x, key: x, (28, 28), **STILL | parts)
-    return jax.vmap(lambda key: distorted.distort(key, image))(jax.random.split(KEY, count))
+    return jax.jit(jax.vmap(lambda key: distorted.distort(key, image)))(jax.random.split(KEY, count))
 
 
 def test_nothing_to_distort_changes_nothing():
@@ -188,7 +189,8 @@ def test_scaling_moves_what_is_off_the_middle_by_its_share():
 
 def test_bending_moves_by_its_deviation_and_neighbours_alike():
     distorted = Distorted(lambda params, x, key: x, (28, 28), bend=1.5, smooth=4.0)
-    field = jax.vmap(lambda key: distorted.bent(key, jnp.dtype(jnp.float32)))(jax.random.split(KEY, 500))
+    bent = jax.jit(jax.vmap(lambda key: distorted.bent(key, jnp.dtype(jnp.float32))))
+    field = bent(jax.random.split(KEY, 500))
     np.testing.assert_allclose(np.std(field, axis=0), 1.5, rtol=0.2)
     middle, beside, far = field[:, 0, 14, 14], field[:, 0, 14, 15], field[:, 0, 14, 27]
     # Noise smoothed by a Gaussian of width s correlates as exp(-d²/4s²).

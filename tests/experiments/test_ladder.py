@@ -44,6 +44,7 @@ def test_penalties_are_of_weights_and_not_of_biases(conv):
     assert float(penalty(l2, 0.5)(params)) == pytest.approx(0.25 * (w**2).sum(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_validation_chooses_and_the_test_images_are_not_seen(digits, monkeypatch):
     climb = Climb(Settings("digits", 2, 1, quick=False), digits)
     seen = []
