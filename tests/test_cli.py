@@ -366,6 +366,7 @@ def test_ctrl_c_before_training_says_that_nothing_was_trained(run, capsys, monke
     assert not os.listdir()
 
 
+@pytest.mark.slow
 def test_a_second_start_compiles_nothing(run, tmp_path):
     """Every compiled program of the second start comes from the cache of the first."""
     code = (
@@ -390,6 +391,7 @@ def test_a_second_start_compiles_nothing(run, tmp_path):
     assert counts[1][1] >= counts[0][0]
 
 
+@pytest.mark.slow
 def test_the_terminal_shows_a_bar(tmp_path):
     """On a terminal: a progress bar with cost, right answers, epochs a second and time left."""
     import pty

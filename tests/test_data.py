@@ -76,6 +76,7 @@ def copy_prepared(mnist_dir, tmp_path):
     return sources.cache_path("mnist", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other"])
 def test_a_damaged_cache_is_rebuilt(mnist_dir, tmp_path, damage):
     path = copy_prepared(mnist_dir, tmp_path)
@@ -89,6 +90,7 @@ def test_a_damaged_cache_is_rebuilt(mnist_dir, tmp_path, damage):
     assert cache.read_cache(path) is not None
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_caching_loses_nothing(mnist_dir, tmp_path):
     """The kernel refuses files beyond 1 MB, as a full disk would: a word, the data, no litter."""
     path = copy_prepared(mnist_dir, tmp_path)
@@ -106,6 +108,7 @@ def test_a_full_disk_while_caching_loses_nothing(mnist_dir, tmp_path):
     assert not [f for f in path.parent.iterdir() if "decoded" in f.name]
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_preparing_is_told_and_leaves_no_half_dataset(archives, tmp_path):
     manual = tmp_path / "downloads" / "manual"
     manual.parent.mkdir()

@@ -73,6 +73,7 @@ def test_what_a_model_tells_of_itself_is_no_markup(model):
     assert EVIL in json.loads(Parsed(html).inside[1][1])["model"]["about"]
 
 
+@pytest.mark.slow
 def test_the_chapter_s_wide_network_takes_less_than_a_megabyte(tmp_path):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (200, 28, 28), np.uint8), np.arange(200) % 10

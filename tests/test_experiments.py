@@ -96,6 +96,7 @@ def test_a_figure_is_never_older_than_its_record(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["toy.json"]
 
 
+@pytest.mark.slow
 def test_a_stopped_experiment_goes_on_from_its_finished_sweeps(tmp_path, advanced):
     SLOW = 1.0
     told = []

@@ -104,6 +104,7 @@ def test_a_model_of_ones_own_is_swept(x64, small):
     np.testing.assert_allclose(found, run.params["w"], rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_widths_that_an_optimizer_would_see_padded_run_one_after_another(x64, small):
     settings = {"optimizer": optax.contrib.muon, "learning_rate": 0.02, "batch_size": 100, "epochs": 1}
     grid = nnjax.sweep(KEY, small, hidden=(9, 10), **settings)

@@ -31,6 +31,7 @@ def some(sizes, n=10, seed=0):
     return images, jnp.asarray(rng.integers(0, sizes[-1], n), jnp.int32)
 
 
+@pytest.mark.slow
 @given(widened())
 @settings(max_examples=12, deadline=None)
 def test_a_padded_network_computes_what_the_network_does(both):

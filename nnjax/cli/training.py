@@ -225,9 +225,10 @@ class Train:
 
     def _told(self) -> dict[str, Any]:
         """What makes the model what it is: flags, and of a recipe its name."""
-        told = {k: v for k, v in asdict(self).items() if k not in (*NOT_OF_THE_MODEL, *SETTLED, "recipe")}
+        left_out = SETTLED if self.recipe is not None else ("recipe",)
+        told = {k: v for k, v in asdict(self).items() if k not in (*NOT_OF_THE_MODEL, *left_out)}
         told |= {"epochs": self._checked_recipe().epochs}
-        return told | ({"recipe": self.recipe} if self.recipe is not None else self._flags())
+        return told if self.recipe is not None else told | self._flags()
 
     def _check_paths(self) -> None:
         for path in filter(None, (self.save, self.json)):
