@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -90,10 +90,9 @@ class Recipe:
         if self.distorted is not None:
             height, width, *_ = data.image_shape
             pixel = min(height, width) / MNIST_SIDE
-            told = {
-                k: v * pixel if k in ("shift", "bend", "smooth") else v for k, v in self.distorted.items()
-            }
-            forward = Distorted(forward, (height, width), **told)
+            forward = Distorted(forward, (height, width), **self.distorted)
+            lengths = {name: getattr(forward, name) * pixel for name in ("shift", "bend", "smooth")}
+            forward = replace(forward, **lengths)
         return Objective(forward, self.cost, self.code, self.penalty)
 
     @property

@@ -40,6 +40,7 @@ def test_what_is_distorted_by_pixels_goes_with_the_images_size(digits):
     recipe = replace(Recipe(), distorted={"shift": 7.0, "turn": 0.3})
     forward = recipe.objective(digits).forward
     assert (forward.shift, forward.turn, forward.image_shape) == (2.0, 0.3, (8, 8))
+    assert forward.bend == pytest.approx(nnjax.Distorted(None, (28, 28)).bend * 8 / 28)
 
 
 def test_a_rate_falls_to_nothing_along_half_a_cosine():
