@@ -26,6 +26,7 @@ import tyro
 import nnjax
 from benchmarks import turns
 from nnjax.network import ACTIVATIONS
+from nnjax.optimizers import count_steps
 
 SHARES = (0.95, 0.97, 0.98)
 LONGEST = 8.0  # seconds of training, until any settings have reached the last share
@@ -107,7 +108,7 @@ def train(settings: Settings, data: nnjax.Dataset, seed: int, share: float, long
     init_key, fit_key = jax.random.split(jax.random.key(seed))
     params = nnjax.init(init_key, (data.train.images.shape[1], settings.hidden, 10), nnjax.scaled)
     forward = nnjax.Dense(ACTIVATIONS[settings.activation], nnjax.identity)
-    steps = settings.falls_for * -(-settings.examples // settings.batch_size)
+    steps = count_steps(settings.falls_for, settings.examples, settings.batch_size)
     began, ended = time.perf_counter(), []
 
     def ends(run: nnjax.Run) -> bool:

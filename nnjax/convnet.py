@@ -43,7 +43,7 @@ def layers_of(params: ConvParams | Params) -> tuple[Layer, ...]:
     return *convolutions, *dense
 
 
-def sizes_of(params: ConvParams | Params, pixels: int) -> tuple[int, ...]:
+def layer_sizes(params: ConvParams | Params, pixels: int) -> tuple[int, ...]:
     """The inputs of a network, and the neurons of each layer; of a convolution its channels."""
     return pixels, *(layer.b.shape[0] for layer in layers_of(params))
 

@@ -13,8 +13,9 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.descent import History, check_arguments, descend, score, settings_of
+from nnjax.fits import check_data_fits
 from nnjax.names import described
-from nnjax.objective import Objective, Whole, check_fits, whole
+from nnjax.objective import Objective, Whole, whole
 from nnjax.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.parallel import Spread, placing, with_auto_axes
 from nnjax.processes import agree
@@ -108,9 +109,7 @@ def fit(
     """
     epochs, batch_size = check_arguments(key, data, epochs, batch_size)
     method, keep = make_optimizer(optimizer, hyperparameters), as_checkpoint(checkpoint)
-    for split in (data.train, data.validation, data.test):
-        if len(split.labels):
-            check_fits(objective, params, *split, data.num_classes)
+    check_data_fits(objective, params, data)
 
     mesh = with_auto_axes(mesh)
     place, spread = placing(mesh), Spread(mesh) if mesh else whole

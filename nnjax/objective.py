@@ -10,12 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Num, UInt8
 
-from nnjax.codes import Binary, Code, IsDigit, one_hot
-from nnjax.network import Activation, feedforward, identity, is_dense, onward, sigmoid, sizes_of
+from nnjax.codes import Code, one_hot
+from nnjax.network import Activation, feedforward, identity, onward, sigmoid
 
 
 def quadratic(a: Float[Array, " n_out"], y: Float[Array, " n_out"]) -> Float[Array, ""]:
@@ -46,7 +45,7 @@ COSTS: dict[str, Cost] = {
 }
 
 
-def _activation_in(cost: Cost) -> Activation:
+def activation_in(cost: Cost) -> Activation:
     """The output layer's activation that a cost which takes z holds in itself."""
     if cost is sigmoid_cross_entropy:
         return sigmoid
@@ -136,7 +135,7 @@ class Objective:
         softmax(z). A cost of your own that takes z wants a code of its own that reads z, unless
         the code is `one_hot`, to which it is all one.
         """
-        return _activation_in(self.cost)(self.forward(params, x, None))
+        return activation_in(self.cost)(self.forward(params, x, None))
 
 
 def float_dtype(params: Any) -> jnp.dtype:
@@ -234,69 +233,3 @@ def _of_one(objective: Objective, dtype: jnp.dtype) -> tuple[Callable, Callable]
         return objective.cost(output, as_target(label, objective.code, output.size, dtype))
 
     return output, cost
-
-
-def check_fits(
-    objective: Objective,
-    params: Any,
-    images: Array | np.ndarray,
-    labels: Array | np.ndarray,
-    num_classes: int,
-) -> None:
-    """Raise a ValueError where a model, its objective and the data do not go together.
-
-    Traces `forward` for one example without computing anything.
-    """
-    _check_params(params)
-    n_out = _output_size(objective, params, images.shape[1])
-    code, cost = objective.code, objective.cost
-    if labels.ndim > 1 and n_out != labels.shape[1]:
-        raise ValueError(f"the output layer has {n_out} neurons, but the targets {labels.shape[1]}")
-    if labels.ndim == 1 and n_out < (wanted := code.outputs(num_classes)):
-        raise ValueError(
-            f"the output layer has {n_out} neurons, but {code} of {num_classes} labels needs {wanted}"
-        )
-    if cost is softmax_cross_entropy and isinstance(code, Binary | IsDigit):
-        raise ValueError(
-            "softmax_cross_entropy takes exactly one output to be right, as one_hot has it: with "
-            f"{code} use sigmoid_cross_entropy or quadratic"
-        )
-    check_output(objective)
-
-
-def check_output(objective: Objective) -> None:
-    """Raise a ValueError where a cost that takes z is given an activation."""
-    output = getattr(settled(objective.forward), "output", identity)
-    if _activation_in(objective.cost) is not identity and output is not identity:
-        raise ValueError("the cross-entropies take z, not an activation: use Dense(output=identity)")
-
-
-def _check_params(params: Any) -> None:
-    leaves = jax.tree.leaves(params)
-    if not leaves:
-        raise ValueError(f"params holds no numbers to train: {params!r}")
-    for leaf in leaves:
-        dtype = getattr(leaf, "dtype", type(leaf))
-        if dtype is not float and not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"params must be a pytree of floating-point arrays, but a leaf is {dtype}")
-
-
-def _output_size(objective: Objective, params: Any, pixels: int) -> int:
-    """The number of outputs that `forward` gives, or a ValueError where it takes no such image."""
-    if is_dense(params) and (n_in := sizes_of(params)[0]) != pixels:
-        raise ValueError(
-            f"images have {pixels} pixels, but the first layer of params takes {n_in}: "
-            f"sizes should begin with {pixels}"
-        )
-    x = jax.ShapeDtypeStruct((pixels,), float_dtype(params))
-    try:
-        training, after = (
-            jax.eval_shape(lambda params, x, key=key: objective.forward(params, x, key), params, x)
-            for key in (jax.random.key(0), None)
-        )
-    except (TypeError, AttributeError, LookupError, ValueError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise ValueError(f"forward cannot take params and an image {x.shape}: {told}") from error
-    if training.shape != after.shape:
-        raise ValueError(f"forward gives {training.shape} while training, and {after.shape} in evaluation")
-    return after.size

@@ -57,8 +57,8 @@ def masked(mask: Any, grads: Any) -> Any:
 class Falling:
     """An optax factory whose learning rate falls to zero along half a cosine, over all its steps.
 
-    `fit(..., optimizer=Falling(optax.adam), learning_rate=0.001, steps=5000)`: epochs times the
-    mini-batches of one. (Loshchilov and Hutter, *SGDR: stochastic gradient descent with warm
+    `fit(..., optimizer=Falling(optax.adam), learning_rate=0.001, steps=5000)`: as `count_steps`
+    counts them. (Loshchilov and Hutter, *SGDR: stochastic gradient descent with warm
     restarts*, 2017.)
 
     >>> Falling(optax.sgd)(learning_rate=1.0, steps=2).init(jnp.zeros(1))[1].count.item()
@@ -79,6 +79,15 @@ class Falling:
         steps = whole_number("steps", steps)
         falling = optax.cosine_decay_schedule(learning_rate, steps)  # pyright: ignore[reportArgumentType]
         return self.factory(learning_rate=falling, **hyperparameters)
+
+
+def count_steps(epochs: int, examples: int, batch_size: int) -> int:
+    """The steps of a training: the last mini-batch of an epoch may be smaller.
+
+    >>> count_steps(2, 25, 10)
+    6
+    """
+    return epochs * -(-examples // batch_size)
 
 
 def with_keyword(factory: Factory, keyword: inspect.Parameter) -> inspect.Signature:

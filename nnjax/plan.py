@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array
 
 from nnjax.data import Dataset
+from nnjax.fits import check_data_fits
 from nnjax.network import check_sizes, gaussian, init, is_dense, sizes_of
-from nnjax.objective import Dense, Objective, check_fits
+from nnjax.objective import Dense, Objective
 from nnjax.optimizers import Optimizer, make_optimizer
 from nnjax.population import sees_padding
 
@@ -143,9 +144,7 @@ def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, 
         shapes = jax.eval_shape(draw, jax.random.key(0))
     except TypeError as error:
         raise ValueError(f"init must draw parameters from a key: {error}") from error
-    for split in (data.train, data.validation, data.test):
-        if len(split.labels):
-            check_fits(objective, shapes, *split, data.num_classes)
+    check_data_fits(objective, shapes, data)
     return Cell(draw, shapes, objective, optimizer)
 
 

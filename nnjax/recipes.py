@@ -21,7 +21,7 @@ from nnjax.names import described
 from nnjax.network import Activation, InitialWeights, gaussian, he, identity, init, relu, sigmoid
 from nnjax.numbers import whole_number
 from nnjax.objective import Cost, Dense, Objective, quadratic, softmax_cross_entropy
-from nnjax.optimizers import Factory, Falling
+from nnjax.optimizers import Factory, Falling, count_steps
 
 MNIST_SIDE = 28  # of the images whose pixels `distorted` counts in
 
@@ -105,7 +105,7 @@ class Recipe:
         told = dict(self.hyperparameters)
         if self.falls:
             batch_size = whole_number("batch_size", self.batch_size)
-            told["steps"] = self.epochs * -(-len(data.train.labels) // batch_size)
+            told["steps"] = count_steps(self.epochs, len(data.train.labels), batch_size)
         return told | {
             "objective": self.objective(data),
             "optimizer": self.optimizer,

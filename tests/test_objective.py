@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import nnjax
 import reference
-from nnjax.objective import Dense, Objective, check_fits, gauss_newton_product, mean_cost
+from nnjax.fits import check_fits
+from nnjax.objective import Dense, Objective, gauss_newton_product, mean_cost
 
 KEY = jax.random.key(0)
 

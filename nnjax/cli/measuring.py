@@ -9,11 +9,12 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from nnjax.cli.training import Train
-from nnjax.convnet import sizes_of
+from nnjax.convnet import layer_sizes
 from nnjax.data import Dataset, load
 from nnjax.data.sources import NAMES
 from nnjax.evaluate import confusion, count_correct
-from nnjax.objective import Objective, check_fits
+from nnjax.fits import check_fits
+from nnjax.objective import Objective
 from nnjax.runs import Model, read_model
 from nnjax.terminal import console, share
 
@@ -86,7 +87,7 @@ class Baselines:
             methods |= {f"SVM, gamma={gamma}": baselines.svm(gamma) for gamma in ("auto", "scale")}
         scores = baselines.score(methods.values(), data.train, data.test, jobs=2 if self.svm else 1)
         right = {name: score.correct for name, score in zip(methods, scores, strict=True)}
-        sizes = sizes_of(params, data.train.images.shape[1])
+        sizes = layer_sizes(params, data.train.images.shape[1])
         right[f"network {list(sizes)}"] = int(count_correct(params, *data.test, objective))
         of = len(data.test.labels)
         table = Table("method", "right", "share", title=f"{data.name}: {of:,} test images")

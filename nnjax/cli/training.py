@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from nnjax.cli.reached import Reached
 from nnjax.cli.signals import ending_after_the_epoch, ending_at_once
 from nnjax.codes import CODES
-from nnjax.convnet import sizes_of
+from nnjax.convnet import layer_sizes
 from nnjax.data import Dataset, load
 from nnjax.files import check_writable, make_folder
 from nnjax.loop import fit
@@ -147,7 +147,7 @@ class Train:
         recipe = self._checked_recipe()
         init_key, fit_key = jax.random.split(jax.random.key(self.seed))
         params = self._drawn(recipe, data, init_key)
-        sizes = list(sizes_of(params, data.train.images.shape[1]))
+        sizes = list(layer_sizes(params, data.train.images.shape[1]))
         console.print(f"{data.name}: training {sizes} on {len(data.train.labels):,} images")
         settings = recipe.settings(data) | {"checkpoint": self._checkpoint(), "mesh": self._mesh()}
         with Display(recipe.epochs, data) as display, ending_after_the_epoch() as ending:

@@ -13,18 +13,18 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 from safetensors import numpy as safetensors
 
-from nnjax import network
 from nnjax.codes import CODES, Code
 from nnjax.confidence import calibrated
-from nnjax.convnet import ConvNet, ConvParams, in_parts, layers_of, sizes_of
+from nnjax.convnet import ConvNet, ConvParams, in_parts, layer_sizes, layers_of
 from nnjax.data import Dataset
 from nnjax.evaluate import count_correct
 from nnjax.files import write_atomically
+from nnjax.fits import check_fits
 from nnjax.form import Form, form_of
 from nnjax.likeness import Likeness, fit_likeness
 from nnjax.names import name_of
-from nnjax.network import ACTIVATIONS, Params, is_dense
-from nnjax.objective import COSTS, Dense, Objective, as_input, check_fits, float_dtype
+from nnjax.network import ACTIVATIONS, Params, is_dense, sizes_of
+from nnjax.objective import COSTS, Dense, Objective, as_input, float_dtype
 from nnjax.runs.records import environment
 
 FORMAT = 2
@@ -69,7 +69,7 @@ class Model:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Neurons a layer, the inputs counted; of a convolution its channels."""
-        return sizes_of(self.params, math.prod(self.image_shape))
+        return layer_sizes(self.params, math.prod(self.image_shape))
 
     def __call__(self, x: Num[Array, " pixels"]) -> Float[Array, " n_out"]:
         """The output activations for one image, (pixels,), uint8 or float in [0, 1]."""
@@ -105,7 +105,7 @@ def save(
         check_finite(f"layer {i}", *layer)
     meta = {
         "format": FORMAT,
-        "sizes": network.sizes_of(dense),
+        "sizes": sizes_of(dense),
         "channels": [layer.b.shape[0] for layer in convolutions],
         "side": objective.forward.side if convolutions else None,
         "activation": name_of("activation", objective.forward.activation, ACTIVATIONS),

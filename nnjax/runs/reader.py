@@ -17,11 +17,12 @@ from safetensors import SafetensorError, safe_open
 
 from nnjax.codes import CODES
 from nnjax.convnet import ConvNet, ConvParams
+from nnjax.fits import check_output
 from nnjax.form import Form
 from nnjax.likeness import Likeness
 from nnjax.names import choose
 from nnjax.network import ACTIVATIONS, Layer, check_sizes
-from nnjax.objective import COSTS, Dense, Objective, check_output
+from nnjax.objective import COSTS, Dense, Objective
 from nnjax.runs.models import FORMAT, Model, check_finite, check_header
 
 MOST_NUMBERS = 2**24  # that a convolution makes of one image, at most: some 500 times the usual
