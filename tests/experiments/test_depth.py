@@ -6,7 +6,7 @@ import pytest
 
 import nnjax
 import reference
-from experiments.depth import EXPERIMENT, QUICK_DEPTHS, WAYS, gradient_sizes
+from experiments.depth import EXPERIMENT, QUICK_DEPTHS, WAYS, Normalised, gradient_sizes
 
 
 @pytest.fixture
@@ -31,6 +31,20 @@ def test_the_output_gradient_of_the_mended_network_is_softmax_less_target(digits
     p = z / z.sum(axis=1, keepdims=True)
     *_, last = gradient_sizes(params, WAYS["mended"]["objective"], images, labels)
     assert float(last) == pytest.approx(np.linalg.norm(np.mean(p - np.eye(10)[labels], axis=0)), rel=1e-4)
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_normalised_layers_are_numpys(links):
+    params = nnjax.init(jax.random.key(3), (20, 12, 12, 12, 10))
+    x = np.random.default_rng(0).normal(size=20)
+    a = None
+    for w, b in params[:-1]:
+        z = np.array(w) @ (x if a is None else a) + np.array(b)
+        told = np.tanh((z - z.mean()) / z.std())
+        a = told + (a if links and a is not None else 0)
+    last = params[-1]
+    ours = Normalised(nnjax.tanh, nnjax.identity, links)(params, np.float32(x))
+    np.testing.assert_allclose(ours, np.array(last.w) @ a + np.array(last.b), atol=2e-4)
 
 
 def test_every_way_is_trained_at_every_depth(record):
