@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+import nnjax
 from documents import links, run_python
 from experiments import catalog, evidence, tables
 from experiments.first_network import EXPERIMENT as FIRST
@@ -64,6 +65,16 @@ def test_the_other_documents_link_to_what_is_there(name):
 def test_the_tables_of_benchmarks_are_those_of_their_records(document):
     text = document.read_text()
     assert tables.written(text, tables.DOCUMENTS[document]) == text
+
+
+@pytest.mark.slow
+def test_the_python_of_the_ladder_trains_one_and_several(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    few = nnjax.Dataset.from_arrays((images, np.arange(60) % 10), test=(images, np.arange(60) % 10))
+    monkeypatch.setattr(nnjax, "load", {"mnist": few}.get)
+    _, names = run_python(tables.LADDER.read_text())
+    assert names["run"].history.test_correct.shape == (20,)
+    assert names["grid"].test_correct.sizes == {"seed": 5, "epoch": 20}
 
 
 def test_a_table_is_written_between_its_marks_and_nowhere_else():
