@@ -101,7 +101,7 @@ class Trainer:
                 networks=(len(jax.tree.leaves(states.params)[0]),),
                 checkpoints=checkpoints,
             )
-        return history, jax.tree.map(plain, states.params)
+        return history, jax.tree.map(plain, states.evaluated)
 
 
 @partial(jax.jit, static_argnames="mesh")

@@ -97,7 +97,7 @@ def descend(
         began = time.perf_counter()
         state, cost = jax.block_until_ready(advance(state))
         history.seconds[e] = time.perf_counter() - began
-        *counts, finite = map(plain, measure(state.params, cost))
+        *counts, finite = map(plain, measure(state.evaluated, cost))
         history.cost[e], history.validation_correct[e], history.test_correct[e] = plain(cost), *counts
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)

@@ -46,8 +46,8 @@ class Run:
 
     @property
     def params(self) -> Any:
-        """The parameters after the last epoch of `history`."""
-        return self.state.params
+        """The parameters after the last epoch of `history`; with `Averaged`, their running mean."""
+        return self.state.evaluated
 
 
 def fit(

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Num
 
+from nnjax.averaging import evaluated
 from nnjax.objective import Objective, Whole, gauss_newton_product, mean_cost, whole
 from nnjax.optimizers import Optimizer
 
@@ -29,6 +30,11 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     key: Array
     epoch: Int[Array, ""]
+
+    @property
+    def evaluated(self) -> Any:
+        """The parameters to evaluate and to keep: a running mean where the optimizer has one."""
+        return evaluated(self.params, self.opt_state)
 
 
 def start(key: Array, params: Any, optimizer: Optimizer) -> TrainState:

@@ -1,0 +1,40 @@
+"""Dropout: while training, units are left out at random, so that none can rely on another.
+
+Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, *Dropout: a simple way to prevent neural
+networks from overfitting* (2014). What is kept is enlarged, so that evaluation uses the network as it is.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nnjax.objective import Dense
+
+
+def dropped(key: Array, x: Float[Array, " n"], rate: float | Array) -> Float[Array, " n"]:
+    """x with each number zero with a chance of `rate`, else divided by 1 - rate: the same on average."""
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
+@dataclass(frozen=True)
+class Dropout(Dense):
+    """`Dense`, that leaves out inputs and hidden units where it is given a key.
+
+    Attributes:
+      rate: the chance of a hidden unit to be left out.
+      input_rate: that of a pixel.
+    """
+
+    rate: float = 0.5
+    input_rate: float = 0.2
+
+    def __call__(self, params, x, key=None):
+        if key is None:
+            return super().__call__(params, x)
+        rates = self.input_rate, *[self.rate] * (len(params) - 1)
+        fs = *[self.activation] * (len(params) - 1), self.output
+        for (w, b), key, rate, f in zip(params, jax.random.split(key, len(params)), rates, fs, strict=True):
+            x = f(w @ dropped(key, x, rate) + b)
+        return x

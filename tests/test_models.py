@@ -1,0 +1,134 @@
+"""What the ladder's forwards compute: convolution, pooling, dropout, distortion."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage, signal
+
+import nnjax
+from nnjax.convnet import ConvNet, patches, pooled
+from nnjax.distort import Distorted
+from nnjax.dropout import Dropout, dropped
+
+KEY = jax.random.key(3)
+
+
+def test_a_convolution_is_scipys_correlation():
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(9, 8, 2)), rng.normal(size=(3, 5, 5, 2))
+    ours = patches(jnp.float32(x), 5) @ jnp.float32(w.reshape(3, -1)).T
+    assert ours.shape == (5, 4, 3)
+    for out in range(3):
+        told = sum(signal.correlate2d(x[..., c], w[out, ..., c], "valid") for c in range(2))
+        np.testing.assert_allclose(ours[..., out], told, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3), (5, 7, 1)])
+def test_pooling_keeps_the_largest_of_each_two_by_two(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    even = x[: shape[0] // 2 * 2, : shape[1] // 2 * 2]
+    told = np.max([even[i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0)
+    np.testing.assert_array_equal(pooled(jnp.asarray(x)), told)
+
+
+def test_a_convolutional_network_goes_through_fit_and_reads(digits):
+    net = ConvNet((8, 8), side=3)
+    params = net.init(jax.random.key(0), channels=(8,), dense=(10,))
+    run = nnjax.fit(
+        KEY, params, digits, objective=nnjax.Objective(net, nnjax.softmax_cross_entropy),
+        epochs=4, batch_size=20, learning_rate=0.3,
+    )  # fmt: skip
+    assert run.history.test_correct[-1] > 0.9 * len(digits.test.labels)
+
+
+def test_what_is_dropped_is_the_same_on_average():
+    x = jnp.linspace(0.5, 1.5, 50)
+    many = jax.vmap(lambda key: dropped(key, x, 0.3))(jax.random.split(KEY, 4000))
+    np.testing.assert_allclose(np.mean(many == 0, axis=0), 0.3, atol=0.04)
+    np.testing.assert_allclose(many.mean(axis=0), x, rtol=0.06)
+    kept = np.asarray(many[0]) != 0
+    np.testing.assert_allclose(np.asarray(many[0])[kept], np.asarray(x)[kept] / 0.7, rtol=1e-6)
+
+
+def test_dropout_leaves_evaluation_alone_and_drops_inputs_and_hidden_units_by_their_rates():
+    params = nnjax.init(jax.random.key(0), (20, 30, 10))
+    x = jax.random.uniform(KEY, (20,))
+    forward = Dropout(nnjax.relu, nnjax.identity)
+    np.testing.assert_array_equal(
+        forward(params, x), nnjax.feedforward(params, x, nnjax.relu, nnjax.identity)
+    )
+    none = Dropout(nnjax.relu, nnjax.identity, rate=0.0, input_rate=0.0)
+    np.testing.assert_allclose(none(params, x, KEY), forward(params, x), rtol=1e-5, atol=1e-5)
+    all_hidden = Dropout(nnjax.relu, nnjax.identity, rate=1.0, input_rate=0.0)
+    np.testing.assert_array_equal(all_hidden(params, x, KEY), params[-1].b)
+    assert (forward(params, x, KEY) != forward(params, x, jax.random.key(4))).any()
+
+
+def blob(row, column):
+    rows, columns = np.mgrid[:28, :28]
+    return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 8).astype(np.float32).ravel()
+
+
+def centre(image):
+    return np.array(ndimage.center_of_mass(np.asarray(image).reshape(28, 28)))
+
+
+STILL = {"shift": 0.0, "turn": 0.0, "scale": 0.0, "bend": 0.0}
+
+
+def seen(parts, image, count=200):
+    distorted = Distorted(lambda params, x, key: x, (28, 28), **STILL | parts)
+    return jax.vmap(lambda key: distorted.distort(key, image))(jax.random.split(KEY, count))
+
+
+def test_nothing_to_distort_changes_nothing():
+    image = jnp.asarray(blob(10.3, 15.8))
+    np.testing.assert_allclose(seen({}, image, 1)[0], image, atol=1e-5)
+    distorted = Distorted(lambda params, x, key: x, (28, 28))
+    np.testing.assert_array_equal(distorted(None, image), image)
+    assert (distorted(None, image, KEY) != image).any()
+
+
+def test_shifts_move_by_as_much_as_they_say_either_way():
+    moved = np.array([centre(x) for x in seen({"shift": 2.0}, jnp.asarray(blob(13, 14)))]) - [13, 14]
+    assert np.abs(moved).max() <= 2.05
+    assert np.abs(moved.mean(axis=0)).max() < 0.3
+    np.testing.assert_allclose(moved.std(axis=0), 4 / np.sqrt(12), rtol=0.15)
+
+
+def test_turning_keeps_the_distance_from_the_middle():
+    image = jnp.asarray(blob(13.5, 20.5))
+    at = np.array([centre(x) for x in seen({"turn": 0.5}, image)]) - 13.5
+    np.testing.assert_allclose(np.linalg.norm(at, axis=1), 7, rtol=0.03)
+    angles = np.arctan2(at[:, 0], at[:, 1])
+    assert 0.4 < np.abs(angles).max() <= 0.52
+    assert angles.min() < 0 < angles.max()
+
+
+def test_scaling_moves_what_is_off_the_middle_by_its_share():
+    at = np.array([centre(x) for x in seen({"scale": 0.2}, jnp.asarray(blob(13.5, 20.5)))]) - 13.5
+    assert np.abs(at[:, 0]).max() < 0.1
+    shares = at[:, 1] / 7
+    assert 0.8 <= shares.min() < 0.85
+    assert 1.17 < shares.max() <= 1.25
+
+
+def test_bending_moves_by_its_deviation_and_neighbours_alike():
+    distorted = Distorted(lambda params, x, key: x, (28, 28), bend=1.5, smooth=4.0)
+    field = jax.vmap(lambda key: distorted.bent(key, jnp.dtype(jnp.float32)))(jax.random.split(KEY, 500))
+    np.testing.assert_allclose(np.std(field, axis=0), 1.5, rtol=0.2)
+    middle, beside, far = field[:, 0, 14, 14], field[:, 0, 14, 15], field[:, 0, 14, 27]
+    # Noise smoothed by a Gaussian of width s correlates as exp(-d²/4s²).
+    assert np.corrcoef(middle, beside)[0, 1] == pytest.approx(np.exp(-1 / 64), abs=0.02)
+    assert abs(np.corrcoef(middle, far)[0, 1]) < 0.2
+
+
+def test_a_network_trained_on_distorted_images_goes_through_fit_and_sweep(digits):
+    forward = Distorted(nnjax.Dense(output=nnjax.identity), (8, 8), shift=0.5, turn=0.1, bend=0.2, smooth=2.0)
+    objective = nnjax.Objective(forward, nnjax.softmax_cross_entropy)
+    settings = {"objective": objective, "epochs": 5, "learning_rate": 0.5}
+    run = nnjax.fit(KEY, nnjax.init(jax.random.key(0), (64, 30, 10)), digits, **settings)
+    assert run.history.test_correct[-1] > 0.85 * len(digits.test.labels)
+    grid = nnjax.sweep(KEY, digits, seeds=2, **settings)
+    assert (grid.test_correct.isel(epoch=-1) > 0.85 * len(digits.test.labels)).all()
