@@ -32,7 +32,7 @@ class ConvParams(NamedTuple):
 
 
 def patches(x: Float[Array, "height width channels"], side: int) -> Float[Array, "h w numbers"]:
-    """Every patch of side x side of an image, flattened: (height - side + 1, width - side + 1, side² channels).
+    """Every patch of side x side of an image, flattened; h = height - side + 1, and w likewise.
 
     Shifted copies side by side: on a processor many times faster inside a loop than XLA's convolution.
 
@@ -83,7 +83,8 @@ class ConvNet:
         """What the convolutions make of an image, flat."""
         x = x.reshape(*self.image_shape[:2], -1)
         for layer in convolutions:
-            x = pooled(self.activation(patches(x, self.side) @ layer.w.T + layer.b))
+            at_every_place = jax.vmap(jax.vmap(lambda patch, layer=layer: layer.w @ patch + layer.b))
+            x = pooled(self.activation(at_every_place(patches(x, self.side))))
         return x.ravel()
 
     def init(

@@ -62,10 +62,11 @@ class Distorted:
     def bent(self, key: Array, dtype: Any) -> Float[Array, "2 height width"]:
         """Where each pixel is moved to: white noise, smoothed along both sides."""
         down, across = (self._smoothing(n, dtype) for n in self.image_shape)
-        return self.bend * (down @ jax.random.normal(key, (2, *self.image_shape), dtype) @ across.T)
+        noise = jax.random.normal(key, (2, *self.image_shape), dtype)
+        return self.bend * jnp.einsum("rh,chw,sw->crs", down, noise, across)
 
     def _smoothing(self, n: int, dtype: Any) -> Float[Array, "n n"]:
         """Gaussian weights by distance, so that what is smoothed keeps its variance."""
         i = jnp.arange(n, dtype=dtype)
-        weights = jnp.exp(-((i[:, None] - i) ** 2) / (2 * self.smooth**2))
+        weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * self.smooth**2))
         return weights / jnp.linalg.norm(weights, axis=1, keepdims=True)

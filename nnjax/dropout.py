@@ -35,6 +35,7 @@ class Dropout(Dense):
             return super().__call__(params, x)
         rates = self.input_rate, *[self.rate] * (len(params) - 1)
         fs = *[self.activation] * (len(params) - 1), self.output
-        for (w, b), key, rate, f in zip(params, jax.random.split(key, len(params)), rates, fs, strict=True):
-            x = f(w @ dropped(key, x, rate) + b)
+        keys = jax.random.split(key, len(params))
+        for (w, b), own, rate, f in zip(params, keys, rates, fs, strict=True):
+            x = f(w @ dropped(own, x, rate) + b)
         return x
