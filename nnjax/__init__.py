@@ -3,9 +3,13 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from nnjax.averaging import Averaged
 from nnjax.codes import Binary, binary, is_digit, one_hot
+from nnjax.convnet import ConvNet
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.descent import History
+from nnjax.distort import Distorted
+from nnjax.dropout import Dropout
 from nnjax.evaluate import answers, confusion, count_correct, outputs
 from nnjax.grid import Grid, Progress, sweep
 from nnjax.loop import Divergence, Run, fit
@@ -48,12 +52,16 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Averaged",
     "Binary",
     "Checkpoint",
+    "ConvNet",
     "Dataset",
     "DatasetUnavailable",
     "Dense",
+    "Distorted",
     "Divergence",
+    "Dropout",
     "Grid",
     "History",
     "Layer",

@@ -54,6 +54,8 @@ class Averaged:
             return Averages(steps.init(params), params, jnp.int32(0))
 
         def update(updates, state, params=None, **extra):
+            if params is None:
+                raise ValueError("the mean is of parameters: update wants them too")
             updates, own = steps.update(updates, state.steps, params, **extra)
             count = state.count + 1
             keep = jnp.minimum(decay, (1 + count) / (10 + count))
