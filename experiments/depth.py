@@ -34,14 +34,6 @@ LOOKED_AT = 1000  # training images
 KEY = 10
 
 
-def he(key: jax.Array, n_in: int, n_out: int) -> nnjax.Layer:
-    """Weights from N(0, 2/n_in), biases 0: a rectified layer keeps the size of what passes it.
-
-    He, Zhang, Ren, Sun: Delving Deep into Rectifiers (2015), https://arxiv.org/abs/1502.01852.
-    """
-    return nnjax.Layer(jax.random.normal(key, (n_out, n_in)) * (2 / n_in) ** 0.5, jnp.zeros(n_out))
-
-
 SIGMOID_RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 CHAPTERS = "sigmoid, N(0, 1)"
@@ -51,7 +43,7 @@ WAYS = {
     CHAPTERS: {"initial_weights": nnjax.gaussian, "learning_rate": SIGMOID_RATES},
     "sigmoid, N(0, 1/n_in)": {"initial_weights": nnjax.scaled, "learning_rate": SIGMOID_RATES},
     "mended": {
-        "initial_weights": he,
+        "initial_weights": nnjax.he,
         "objective": nnjax.Objective(nnjax.Dense(nnjax.relu, nnjax.identity), nnjax.softmax_cross_entropy),
         "optimizer": optax.adam,
         "learning_rate": (0.0001, 0.0003, 0.001, 0.003, 0.01),

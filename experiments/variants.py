@@ -28,15 +28,10 @@ def _grid(least: float, most: float) -> tuple[float, ...]:
     return tuple(float(f"{value:.2g}") for value in np.geomspace(least, most, 7))
 
 
-def with_schedule(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """SGD whose rate falls to zero along a cosine over all its steps."""
-    return optax.sgd(optax.cosine_decay_schedule(learning_rate, steps))
-
-
 VARIANTS = {
     BASE: Variant(optax.sgd, 10, _grid(0.03, 30)),
     "batch descent": Variant(optax.sgd, None, _grid(0.3, 300)),
-    "SGD, cosine schedule": Variant(with_schedule, 10, _grid(0.03, 30)),
+    "SGD, cosine schedule": Variant(nnjax.Falling(optax.sgd), 10, _grid(0.03, 30)),
     "momentum": Variant(nnjax.momentum, 10, _grid(0.003, 3)),
     "Nesterov": Variant(nnjax.nesterov, 10, _grid(0.003, 3)),
     "AdaGrad": Variant(optax.adagrad, 10, _grid(0.01, 10)),
@@ -60,6 +55,6 @@ def grid_of(variant: Variant, n: int) -> list[float]:
 def arguments(variant: Variant, tuned: Any, n: int, epochs: int) -> dict[str, Any]:
     """What `fit` and `sweep` are given for a variant beside the data: optimizer, mini-batch, numbers."""
     given = {"optimizer": variant.factory, "batch_size": variant.batch_size or n, variant.tuned: tuned}
-    if variant.factory is with_schedule:
+    if isinstance(variant.factory, nnjax.Falling):
         given["steps"] = epochs * -(-n // given["batch_size"])
     return given

@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from nnjax.averaging import Averaged
-from nnjax.codes import Binary, binary, is_digit, one_hot
+from nnjax.codes import Binary, Smoothed, binary, is_digit, one_hot
 from nnjax.convnet import ConvNet
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.descent import History
@@ -18,6 +18,7 @@ from nnjax.network import (
     Params,
     feedforward,
     gaussian,
+    he,
     identity,
     init,
     relu,
@@ -33,7 +34,7 @@ from nnjax.objective import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
-from nnjax.optimizers import gauss_newton, momentum, nesterov
+from nnjax.optimizers import Falling, gauss_newton, momentum, nesterov
 from nnjax.runs import Checkpoint, Model, read_model, save
 from nnjax.train import TrainState
 
@@ -62,6 +63,7 @@ __all__ = [
     "Distorted",
     "Divergence",
     "Dropout",
+    "Falling",
     "Grid",
     "History",
     "Layer",
@@ -71,6 +73,7 @@ __all__ = [
     "Progress",
     "Reading",
     "Run",
+    "Smoothed",
     "Split",
     "TrainState",
     "answers",
@@ -81,6 +84,7 @@ __all__ = [
     "fit",
     "gauss_newton",
     "gaussian",
+    "he",
     "identity",
     "init",
     "is_digit",

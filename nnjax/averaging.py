@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from nnjax.optimizers import Factory
+from nnjax.optimizers import Factory, with_keyword
 
 
 class Averages(NamedTuple):
@@ -38,12 +38,8 @@ class Averaged:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        own = inspect.signature(self.factory)
         decay = inspect.Parameter("decay", inspect.Parameter.KEYWORD_ONLY, default=0.999)
-        named, rest = [], []
-        for parameter in own.parameters.values():
-            (rest if parameter.kind is parameter.VAR_KEYWORD else named).append(parameter)
-        return own.replace(parameters=[*named, decay, *rest])
+        return with_keyword(self.factory, decay)
 
     def __call__(
         self, *, decay: float | Array = 0.999, **hyperparameters: Any

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Integer
 
 
@@ -44,6 +45,28 @@ class OneHot:
 
     def answers(self, n_out: int) -> int:
         return n_out
+
+
+@dataclass(frozen=True)
+class Smoothed(OneHot):
+    """`OneHot`, not quite sure: the label's neuron is to say 1 − ε + ε/n, each of the n − 1 others ε/n.
+
+    A softmax that is to be certain drives its weights up without end (Szegedy, Vanhoucke, Ioffe,
+    Shlens, Wojna, *Rethinking the Inception architecture for computer vision*, 2016).
+
+    >>> Smoothed(0.1).encode(jnp.array(1), 2).tolist() == jnp.array([0.05, 0.95]).tolist()
+    True
+    """
+
+    share: float = 0.1
+
+    @property
+    def settled(self) -> OneHot:
+        """What its outputs mean once training is over."""
+        return OneHot()
+
+    def encode(self, label, n_out):
+        return optax.losses.smooth_labels(super().encode(label, n_out).astype(float), self.share)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ place it knows in all. Pooling keeps the largest of each 2x2, so that a stroke m
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ class ConvParams(NamedTuple):
     dense: Params
 
 
+def layers_of(params: "ConvParams | Params") -> tuple[Layer, ...]:
+    """All layers of a network, convolutions first, of a dense one its own."""
+    return (*params.convolutions, *params.dense) if isinstance(params, ConvParams) else params
+
+
 def patches(x: Float[Array, "height width channels"], side: int) -> Float[Array, "h w numbers"]:
     """Every patch of side x side of an image, flattened; h = height - side + 1, and w likewise.
 
@@ -48,6 +54,23 @@ def patches(x: Float[Array, "height width channels"], side: int) -> Float[Array,
     return jnp.concatenate(shifted, axis=-1)
 
 
+def convolved(layer: Layer, x: Float[Array, "height width channels"], side: int) -> Float[Array, "h w n_out"]:
+    """What a layer makes of every patch of side x side of an image."""
+    if jax.default_backend() == "cpu":
+        return jax.vmap(jax.vmap(lambda patch: layer.w @ patch + layer.b))(patches(x, side))
+    return by_library(layer, x, side)
+
+
+def by_library(
+    layer: Layer, x: Float[Array, "height width channels"], side: int
+) -> Float[Array, "h w n_out"]:
+    """`convolved` by XLA's convolution, which suits accelerators."""
+    w = layer.w.reshape(-1, side, side, x.shape[-1])
+    names = ("NHWC", "OHWI", "NHWC")
+    z = jax.lax.conv_general_dilated(x[None], w, (1, 1), "VALID", dimension_numbers=names)[0]
+    return z + layer.b[None, None]
+
+
 def pooled(x: Float[Array, "height width channels"]) -> Float[Array, "h w channels"]:
     """The largest number of each 2x2, channel by channel; an odd last row or column is left out."""
     height, width, channels = x.shape
@@ -55,6 +78,11 @@ def pooled(x: Float[Array, "height width channels"]) -> Float[Array, "h w channe
     return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["dropout"],
+    meta_fields=["image_shape", "side", "activation", "output"],
+)
 @dataclass(frozen=True)
 class ConvNet:
     """The forward of a convolutional network, as `Objective` takes it.
@@ -63,19 +91,24 @@ class ConvNet:
       image_shape: height and width, or height, width and channels.
       side: of the patches that the convolutions look at.
       activation, output: of the hidden layers and of the last.
-      dropout: the chance of what the dense layers see to be left out while training.
+      dropout: the chance of what the dense layers see to be left out while training; None for none.
     """
 
     image_shape: tuple[int, ...]
     side: int = 5
     activation: Activation = relu
     output: Activation = identity
-    dropout: float = 0.0
+    dropout: float | None = None
+
+    @property
+    def settled(self) -> "ConvNet":
+        """What it is once training is over."""
+        return replace(self, dropout=None)
 
     def __call__(self, params: ConvParams, x: Float[Array, " pixels"], key: Array | None = None) -> Array:
         """The output for one image, given flat."""
         seen = self.seen(params.convolutions, x)
-        if key is not None and self.dropout:
+        if key is not None and self.dropout is not None:
             seen = dropped(key, seen, self.dropout)
         return feedforward(params.dense, seen, self.activation, self.output)
 
@@ -83,9 +116,31 @@ class ConvNet:
         """What the convolutions make of an image, flat."""
         x = x.reshape(*self.image_shape[:2], -1)
         for layer in convolutions:
-            at_every_place = jax.vmap(jax.vmap(lambda patch, layer=layer: layer.w @ patch + layer.b))
-            x = pooled(self.activation(at_every_place(patches(x, self.side))))
+            x = pooled(self.activation(convolved(layer, x, self.side)))
         return x.ravel()
+
+    def widths(self, channels: Sequence[int]) -> list[tuple[int, int]]:
+        """The channels that go into each convolution, and those that come out."""
+        return list(pairwise(((*self.image_shape, 1)[2], *channels)))
+
+    def n_seen(self, channels: Sequence[int]) -> int:
+        """How many numbers the dense layers see behind convolutions of so many channels.
+
+        Raises:
+          ValueError: no convolution, or images too small for so many.
+
+        >>> ConvNet((28, 28)).n_seen((16, 32))
+        512
+        """
+        shape = self.image_shape[:2]
+        for _ in channels:
+            shape = tuple((n - self.side + 1) // 2 for n in shape)
+        if not channels or len(self.image_shape) not in (2, 3) or min(shape) < 1:
+            raise ValueError(
+                f"images of {self.image_shape} do not suit {len(channels)} convolutions of "
+                f"{self.side} x {self.side} patches, each halved: from 1 to as many as leave a pixel"
+            )
+        return math.prod(shape) * channels[-1]
 
     def init(
         self,
@@ -96,17 +151,17 @@ class ConvNet:
     ) -> ConvParams:
         """Random parameters: channels of each convolution, neurons of each dense layer.
 
+        Raises:
+          ValueError: as `n_seen` says.
+
         >>> net = ConvNet((28, 28))
         >>> params = net.init(jax.random.key(0), (4, 8), (10,))
         >>> [layer.w.shape for layer in (*params.convolutions, *params.dense)]
         [(4, 25), (8, 100), (10, 128)]
         """
         dense_key, *keys = jax.random.split(key, len(channels) + 1)
-        widths = pairwise(((*self.image_shape, 1)[2], *channels))
         convolutions = tuple(
             initial_weights(key, self.side**2 * n_in, n_out)
-            for key, (n_in, n_out) in zip(keys, widths, strict=True)
+            for key, (n_in, n_out) in zip(keys, self.widths(channels), strict=True)
         )
-        pixels = jax.ShapeDtypeStruct((math.prod(self.image_shape),), jnp.float32)
-        n_seen = jax.eval_shape(self.seen, convolutions, pixels).size
-        return ConvParams(convolutions, init(dense_key, (n_seen, *dense), initial_weights))
+        return ConvParams(convolutions, init(dense_key, (self.n_seen(channels), *dense), initial_weights))

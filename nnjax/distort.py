@@ -7,7 +7,7 @@ noise that is smooth across the image.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -15,10 +15,15 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
+from nnjax.objective import joined, parted, settled
 
+
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Distorted:
     """A forward that sees every training image distorted, and every other image as it is.
+
+    Its numbers are leaves: another shift compiles nothing, and a sweep trains several side by side.
 
     Attributes:
       forward: what sees the image then.
@@ -38,6 +43,20 @@ class Distorted:
     bend: float = 1.0
     smooth: float = 4.0
 
+    def tree_flatten(self):
+        _, image_shape, *numbers = (getattr(self, field.name) for field in fields(self))
+        forward, static = parted([self.forward])
+        return (*forward, *numbers), (*static, image_shape)
+
+    @classmethod
+    def tree_unflatten(cls, static, children):
+        return cls(*joined(children[:1], static[:1]), static[1], *children[1:])
+
+    @property
+    def settled(self) -> Any:
+        """What it is once training is over."""
+        return settled(self.forward)
+
     def __call__(self, params: Any, x: Float[Array, " pixels"], key: Array | None = None) -> Array:
         """The output for one image; distorted where there is a key, which is then split."""
         if key is None:
@@ -49,9 +68,10 @@ class Distorted:
         """One image as it is seen once: what lies at each pixel is fetched from where it was."""
         keys = jax.random.split(key, 4)
         shape = self.image_shape
-        turn = self.turn * jax.random.uniform(keys[0], (), x.dtype, -1, 1)
-        scale = jnp.exp(self.scale * jax.random.uniform(keys[1], (2, 1), x.dtype, -1, 1))
-        shift = self.shift * jax.random.uniform(keys[2], (2, 1, 1), x.dtype, -1, 1)
+        most = {name: jnp.asarray(getattr(self, name), x.dtype) for name in ("turn", "scale", "shift")}
+        turn = most["turn"] * jax.random.uniform(keys[0], (), x.dtype, -1, 1)
+        scale = jnp.exp(most["scale"] * jax.random.uniform(keys[1], (2, 1), x.dtype, -1, 1))
+        shift = most["shift"] * jax.random.uniform(keys[2], (2, 1, 1), x.dtype, -1, 1)
         middle = (jnp.array(shape, x.dtype) - 1).reshape(2, 1, 1) / 2
         at = jnp.stack(jnp.meshgrid(*(jnp.arange(n, dtype=x.dtype) for n in shape), indexing="ij")) - middle
         cos, sin = jnp.cos(turn), jnp.sin(turn)
@@ -63,10 +83,10 @@ class Distorted:
         """Where each pixel is moved to: white noise, smoothed along both sides."""
         down, across = (self._smoothing(n, dtype) for n in self.image_shape)
         noise = jax.random.normal(key, (2, *self.image_shape), dtype)
-        return self.bend * jnp.einsum("rh,chw,sw->crs", down, noise, across)
+        return jnp.asarray(self.bend, dtype) * jnp.einsum("rh,chw,sw->crs", down, noise, across)
 
     def _smoothing(self, n: int, dtype: Any) -> Float[Array, "n n"]:
         """Gaussian weights by distance, so that what is smoothed keeps its variance."""
         i = jnp.arange(n, dtype=dtype)
-        weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * self.smooth**2))
+        weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * jnp.asarray(self.smooth, dtype) ** 2))
         return weights / jnp.linalg.norm(weights, axis=1, keepdims=True)

@@ -5,6 +5,7 @@ networks from overfitting* (2014). What is kept is enlarged, so that evaluation 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,20 @@ from nnjax.objective import Dense
 
 def dropped(key: Array, x: Float[Array, " n"], rate: float | Array) -> Float[Array, " n"]:
     """x with each number zero with a chance of `rate`, else divided by 1 - rate: the same on average."""
-    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+    keep = 1 - jnp.asarray(rate, x.dtype)
+    return jnp.where(jax.random.bernoulli(key, keep, x.shape), x / keep, 0)
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["rate", "input_rate"],
+    meta_fields=["activation", "output"],
+)
 @dataclass(frozen=True)
 class Dropout(Dense):
     """`Dense`, that leaves out inputs and hidden units where it is given a key.
+
+    The rates are leaves: another rate compiles nothing, and a sweep trains several side by side.
 
     Attributes:
       rate: the chance of a hidden unit to be left out.
@@ -29,6 +38,11 @@ class Dropout(Dense):
 
     rate: float = 0.5
     input_rate: float = 0.2
+
+    @property
+    def settled(self) -> Dense:
+        """What it is once training is over."""
+        return Dense(self.activation, self.output)
 
     def __call__(self, params, x, key=None):
         if key is None:

@@ -73,9 +73,19 @@ def scaled(key: Array, n_in: int, n_out: int) -> Layer:
     return Layer(w / n_in**0.5, b)
 
 
+@_compiled
+def he(key: Array, n_in: int, n_out: int) -> Layer:
+    """Weights from N(0, 2/n_in), biases 0: a rectified layer keeps the size of what passes it.
+
+    He, Zhang, Ren, Sun, *Delving deep into rectifiers* (2015), https://arxiv.org/abs/1502.01852.
+    """
+    w = jax.random.normal(key, (n_out, n_in)) * (2 / n_in) ** 0.5
+    return Layer(w, jnp.zeros(n_out))
+
+
 InitialWeights = Callable[[Array, int, int], Layer]
 
-INITIAL_WEIGHTS: dict[str, InitialWeights] = {"gaussian": gaussian, "scaled": scaled}
+INITIAL_WEIGHTS: dict[str, InitialWeights] = {"gaussian": gaussian, "scaled": scaled, "he": he}
 
 
 def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

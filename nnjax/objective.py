@@ -4,7 +4,7 @@ Training, evaluation and prediction see a model only through its `Objective`, so
 dense network, a Flax or Equinox model and ten lines of the user's own alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -72,6 +72,23 @@ class Onward(Dense):
         return onward(params, x, self.activation, self.output)
 
 
+def parted(functions: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+    """Functions as children of a pytree, where they are pytrees themselves, and as static ones."""
+    static = [jax.tree_util.all_leaves([f]) for f in functions]
+    children = [None if s else f for f, s in zip(functions, static, strict=True)]
+    return children, tuple(f if s else None for f, s in zip(functions, static, strict=True))
+
+
+def joined(children: Sequence[Any], static: Sequence[Any]) -> list[Any]:
+    """The functions that `parted` parted."""
+    return [child if s is None else s for child, s in zip(children, static, strict=True)]
+
+
+def settled(part: Any) -> Any:
+    """What a forward or a code is once training is over: its own `settled`, else itself."""
+    return getattr(part, "settled", part)
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Objective:
@@ -98,14 +115,19 @@ class Objective:
     penalty: Callable[[Any], Array] | None = None
 
     def tree_flatten(self):
-        parts = [getattr(self, field.name) for field in fields(self)]
-        static = [jax.tree_util.all_leaves([part]) for part in parts]
-        children = [None if s else part for part, s in zip(parts, static, strict=True)]
-        return children, tuple(part if s else None for part, s in zip(parts, static, strict=True))
+        return parted([getattr(self, field.name) for field in fields(self)])
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        return cls(*(child if s is None else s for child, s in zip(children, static, strict=True)))
+        return cls(*joined(children, static))
+
+    @property
+    def settled(self) -> "Objective":
+        """What remains of it once training is over, and does the same in evaluation.
+
+        A forward or a code that does more while it learns tells by its own `settled` what it is then.
+        """
+        return Objective(settled(self.forward), self.cost, settled(self.code))
 
     def activations(self, params: Any, x: Array) -> Array:
         """The outputs for one example as `code` reads them.

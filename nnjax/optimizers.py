@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
 
 from nnjax.names import choose
 
@@ -49,6 +50,40 @@ def gauss_newton(
 def masked(mask: Any, grads: Any) -> Any:
     """The gradients of what a mask of truth values, which broadcast, says is to learn; zero elsewhere."""
     return jax.tree.map(lambda own, g: jnp.where(own, g, jnp.zeros_like(g)), mask, grads)
+
+
+@dataclass(frozen=True)
+class Falling:
+    """An optax factory whose learning rate falls to zero along half a cosine, over all its steps.
+
+    `fit(..., optimizer=Falling(optax.adam), learning_rate=0.001, steps=5000)`: epochs times the
+    mini-batches of one. (Loshchilov and Hutter, *SGDR: stochastic gradient descent with warm
+    restarts*, 2017.)
+
+    >>> Falling(optax.sgd)(learning_rate=1.0, steps=2).init(jnp.zeros(1))[1].count.item()
+    0
+    """
+
+    factory: "Factory"
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return with_keyword(self.factory, inspect.Parameter("steps", inspect.Parameter.KEYWORD_ONLY))
+
+    def __call__(
+        self, *, learning_rate: float | Array, steps: int, **hyperparameters: Any
+    ) -> optax.GradientTransformation:
+        falling = optax.cosine_decay_schedule(learning_rate, steps)  # pyright: ignore[reportArgumentType]
+        return self.factory(learning_rate=falling, **hyperparameters)
+
+
+def with_keyword(factory: Factory, keyword: inspect.Parameter) -> inspect.Signature:
+    """The signature of a factory that takes one keyword more."""
+    own = inspect.signature(factory)
+    named, rest = [], []
+    for parameter in own.parameters.values():
+        (rest if parameter.kind is parameter.VAR_KEYWORD else named).append(parameter)
+    return own.replace(parameters=[*named, keyword, *rest])
 
 
 class Variant(NamedTuple):

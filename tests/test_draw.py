@@ -19,6 +19,7 @@ from PIL import Image
 import nnjax
 from nnjax.draw import draw_page
 from nnjax.form import Form, bring_to_form
+from nnjax.recipes import RECIPES, Recipe
 
 EVIL = '</script><script>document.title = "evil"</script><!--'
 
@@ -121,8 +122,14 @@ def chromium():
     driver.quit()
 
 
-@pytest.fixture(scope="module")
-def redrawn(digits, tmp_path_factory):
+DRAWN = {
+    "dense": Recipe(initial_weights=nnjax.scaled, hyperparameters={"learning_rate": 1.0}, epochs=10),
+    "convolutional": replace(RECIPES["best-cpu"], channels=(4, 8), hidden=(20,), distorted=None, epochs=4),
+}
+
+
+@pytest.fixture(scope="module", params=DRAWN)
+def redrawn(request, digits, tmp_path_factory):
     """A network of images as MNIST's: the 8x8 digits at several widths, brought to its form."""
     form = Form((20, 20), False)
 
@@ -134,10 +141,11 @@ def redrawn(digits, tmp_path_factory):
         return np.array([bring_to_form(x, (28, 28), form) for x in images]), split.labels
 
     data = nnjax.Dataset.from_arrays(redraw(digits.train), redraw(digits.validation), redraw(digits.test))
-    params = nnjax.init(jax.random.key(0), (784, 30, 10), nnjax.scaled)
-    params = nnjax.fit(jax.random.key(1), params, data, learning_rate=1.0, epochs=10).params
+    recipe = DRAWN[request.param]
+    settings = recipe.settings(data)
+    params = nnjax.fit(jax.random.key(1), recipe.draw(data)(jax.random.key(0)), data, **settings).params
     path = tmp_path_factory.mktemp("redrawn") / "m.safetensors"
-    nnjax.save(path, params, nnjax.Objective(), data)
+    nnjax.save(path, params, settings["objective"], data)
     model = nnjax.read_model(path)
     assert model.form == form
     return model

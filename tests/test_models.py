@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage, signal
 
 import nnjax
-from nnjax.convnet import ConvNet, patches, pooled
+from nnjax.convnet import ConvNet, by_library, convolved, patches, pooled
 from nnjax.distort import Distorted
 from nnjax.dropout import Dropout, dropped
 
@@ -22,6 +22,20 @@ def test_a_convolution_is_scipys_correlation():
     for out in range(3):
         told = sum(signal.correlate2d(x[..., c], w[out, ..., c], "valid") for c in range(2))
         np.testing.assert_allclose(ours[..., out], told, atol=1e-4)
+
+
+def test_accelerators_convolve_alike():
+    keys = jax.random.split(KEY)
+    layer = nnjax.scaled(keys[0], 5 * 5 * 2, 3)
+    x = jax.random.normal(keys[1], (9, 8, 2))
+    np.testing.assert_allclose(by_library(layer, x, 5), convolved(layer, x, 5), atol=1e-5)
+
+
+def test_images_too_small_for_the_convolutions_are_refused():
+    with pytest.raises(ValueError, match=r"images of \(8, 8\) do not suit 2 convolutions"):
+        ConvNet((8, 8)).init(KEY)
+    with pytest.raises(ValueError, match="0 convolutions"):
+        ConvNet((8, 8)).init(KEY, ())
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (5, 7, 1)])
@@ -63,6 +77,40 @@ def test_dropout_leaves_evaluation_alone_and_drops_inputs_and_hidden_units_by_th
     all_hidden = Dropout(nnjax.relu, nnjax.identity, rate=1.0, input_rate=0.0)
     np.testing.assert_array_equal(all_hidden(params, x, KEY), params[-1].b)
     assert (forward(params, x, KEY) != forward(params, x, jax.random.key(4))).any()
+
+
+def test_a_sweep_trains_several_rates_as_fit_trains_each(digits):
+    init, numbers = nnjax.init(jax.random.key(0), (64, 12, 10)), {"epochs": 2, "learning_rate": 0.5}
+    distorted = [
+        Distorted(Dropout(output=nnjax.identity, rate=rate), (8, 8), shift=shift, bend=0.2, smooth=2.0)
+        for rate, shift in ((0.2, 0.5), (0.5, 1.0))
+    ]
+    objectives = [nnjax.Objective(f, nnjax.softmax_cross_entropy) for f in distorted]
+    grid = nnjax.sweep(
+        KEY, digits, init=lambda key: init, objective=dict(enumerate(objectives)), at_once=2, **numbers
+    )
+    fit_key = grid.keys(0)[1]
+    for i, objective in enumerate(objectives):
+        alone = nnjax.fit(fit_key, init, digits, objective=objective, **numbers)
+        for a, b in zip(
+            jax.tree.leaves(alone.params), jax.tree.leaves(grid.params(objective=i, seed=0)), strict=True
+        ):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_after_training_a_forward_is_what_evaluation_saw():
+    dropout, net = Dropout(nnjax.relu, nnjax.identity), ConvNet((8, 8), 3, dropout=0.5)
+    assert nnjax.Objective(Distorted(dropout, (8, 8)), code=nnjax.Smoothed(0.2)).settled == nnjax.Objective(
+        nnjax.Dense(nnjax.relu, nnjax.identity)
+    )
+    assert Distorted(net, (8, 8)).settled == ConvNet((8, 8), 3)
+
+
+def test_smoothed_labels_are_read_as_they_were():
+    code, labels = nnjax.Smoothed(0.3), jnp.arange(10)
+    y = jax.vmap(lambda label: code.encode(label, 10))(labels)
+    np.testing.assert_allclose(y, 0.7 * np.eye(10) + 0.03, atol=1e-6)
+    np.testing.assert_array_equal(jax.vmap(code.decode)(y), labels)
 
 
 def blob(row, column):

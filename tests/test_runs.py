@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from safetensors.numpy import save as save_tensors
 
 import nnjax
@@ -51,6 +53,47 @@ def test_a_link_stays_a_link_and_devices_stay_devices(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="no plain file"):
         check_writable(tmp_path / "pipe")
+
+
+def test_a_convolutional_network_is_saved_as_it_is_evaluated(tmp_path, digits):
+    net = nnjax.ConvNet((8, 8), side=3, output=nnjax.identity, dropout=0.5)
+    params = net.init(jax.random.key(0), channels=(4,), dense=(12, 10))
+    trained = nnjax.Objective(
+        nnjax.Distorted(net, (8, 8)), nnjax.softmax_cross_entropy, nnjax.Smoothed(0.1), penalty=lambda p: 0.0
+    )
+    nnjax.save(tmp_path / "m", params, trained, digits)
+    model = nnjax.read_model(tmp_path / "m")
+    assert (model.sizes, model.image_shape) == ((64, 4, 12, 10), (8, 8))
+    assert model.objective == nnjax.Objective(nnjax.ConvNet((8, 8), side=3), nnjax.softmax_cross_entropy)
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(model.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    x = digits.test.images[0]
+    np.testing.assert_array_equal(model(x), trained.activations(params, jnp.float32(x) / 255))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"channels": [5]}, "images of the shape"),
+        ({"side": 2}, "not floats of"),
+        ({"side": 9}, "do not suit"),
+        ({"side": 0}, "a number of 0"),
+        ({"channels": []}, "64 inputs|for 36 inputs"),
+        ({"channels": [4, 4]}, "do not suit"),
+        ({"image_shape": [64]}, "do not suit"),
+        ({"image_shape": [8, 8, 2]}, "not floats of"),
+    ],
+)
+def test_a_convolutional_model_that_is_not_what_it_says_is_refused(tmp_path, digits, change, told):
+    net = nnjax.ConvNet((8, 8), side=3)
+    params = net.init(jax.random.key(0), channels=(4,), dense=(10,))
+    nnjax.save(tmp_path / "m", params, nnjax.Objective(net, nnjax.softmax_cross_entropy), digits)
+    tensors = load_file(tmp_path / "m")
+    with safe_open(tmp_path / "m", "numpy") as file:
+        meta = json.loads(file.metadata()["nnjax"])
+    save_file(tensors, tmp_path / "m", {"nnjax": json.dumps(meta | change)})
+    with pytest.raises(ValueError, match=told):
+        nnjax.read_model(tmp_path / "m")
 
 
 def test_what_is_no_dense_network_is_not_saved(tmp_path, digits):

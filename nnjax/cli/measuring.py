@@ -12,7 +12,7 @@ from nnjax.cli.training import Train
 from nnjax.data import Dataset, load
 from nnjax.data.sources import NAMES
 from nnjax.evaluate import confusion, count_correct
-from nnjax.network import Params, sizes_of
+from nnjax.network import sizes_of
 from nnjax.objective import Objective, check_fits
 from nnjax.runs import Model, read_model
 from nnjax.terminal import console, share
@@ -66,15 +66,16 @@ class Baselines:
             data = _data_for(model, self.dataset, self.data_dir)
             if model.code.answers(model.sizes[-1]) < data.num_classes:
                 raise ValueError(f"{self.model} answers {model.code}: it does not say which label it is")
-            return self._compare(model.params, model.objective, data)
+            return self._compare(model.params, model.objective, data, model.sizes)
         data = load(self.dataset or "auto", self.data_dir)
         reached = Train(epochs=self.epochs, seed=self.seed).fit(data)
         code = reached.told(data, self.epochs, "start again to compare")
         if code or reached.good is None:
             return code
-        return self._compare(reached.good.params, Objective(), data)
+        params = reached.good.params
+        return self._compare(params, Objective(), data, sizes_of(params))
 
-    def _compare(self, params: Params, objective: Objective, data: Dataset) -> int:
+    def _compare(self, params: Any, objective: Objective, data: Dataset, sizes: tuple[int, ...]) -> int:
         from nnjax import baselines  # not above: it imports scikit-learn, which takes a second
 
         methods: dict[str, Any] = {
@@ -86,7 +87,7 @@ class Baselines:
             methods |= {f"SVM, gamma={gamma}": baselines.svm(gamma) for gamma in ("auto", "scale")}
         scores = baselines.score(methods.values(), data.train, data.test, jobs=2 if self.svm else 1)
         right = {name: score.correct for name, score in zip(methods, scores, strict=True)}
-        right[f"network {list(sizes_of(params))}"] = int(count_correct(params, *data.test, objective))
+        right[f"network {list(sizes)}"] = int(count_correct(params, *data.test, objective))
         of = len(data.test.labels)
         table = Table("method", "right", "share", title=f"{data.name}: {of:,} test images")
         for name, correct in right.items():

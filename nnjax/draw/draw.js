@@ -114,6 +114,11 @@ function showLayers(digit) {
 }
 
 function showWeights() {
+  $("weights").hidden = model.convolutions.length > 0;
+  if ($("weights").hidden) {
+    $("weights-told").textContent = "The first of these layers looks at what convolutions make of the image: its weights are no picture.";
+    return;
+  }
   const { w } = model.layers[0], n = model.shape[0] * model.shape[1];
   const weights = Array.from(w.slice(neuron * n, (neuron + 1) * n)), most = Math.max(...weights.map(Math.abs)) || 1;
   picture($("weights"), weights, (x) => 127.5 * (1 + x / most));

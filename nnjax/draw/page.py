@@ -15,9 +15,10 @@ from nnjax import confidence
 from nnjax.codes import OneHot
 from nnjax.images import cuts, marks, reading, seams
 from nnjax.names import name_of
-from nnjax.network import ACTIVATIONS
+from nnjax.network import ACTIVATIONS, Layer
 from nnjax.objective import sigmoid_cross_entropy, softmax_cross_entropy
 from nnjax.runs import Model
+from nnjax.runs.models import in_parts
 
 _HERE = Path(__file__).parent
 _CONSTANTS = {
@@ -40,7 +41,8 @@ def draw_page(model: Model) -> str:
     """
     style = (_HERE / "page.css").read_text("utf-8")
     script = "".join(
-        (_HERE / name).read_text("utf-8") for name in ("data.js", "seams.js", "reading.js", "draw.js")
+        (_HERE / name).read_text("utf-8")
+        for name in ("data.js", "seams.js", "convolution.js", "reading.js", "draw.js")
     )
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
@@ -64,7 +66,8 @@ def _told(model: Model) -> dict[str, Any]:
     code, n_out = model.code, model.sizes[-1]
     last: dict[Any, str] = {softmax_cross_entropy: "softmax", sigmoid_cross_entropy: "sigmoid"}
     output = last.get(cost) or name_of("activation", forward.output, ACTIVATIONS)
-    activations = [name_of("activation", forward.activation, ACTIVATIONS)] * (len(model.params) - 1)
+    convolutions, dense = in_parts(model.params)
+    hidden = name_of("activation", forward.activation, ACTIVATIONS)
     written = jax.vmap(code.encode, (0, None))(jnp.arange(model.num_classes), n_out)
     names = range(n_out) if isinstance(code, OneHot) else [f"bit {2**i}" for i in reversed(range(n_out))]
     return {
@@ -77,16 +80,19 @@ def _told(model: Model) -> dict[str, Any]:
         "silence": cost is not softmax_cross_entropy and isinstance(code, OneHot),
         "code": np.asarray(written, int).tolist(),
         "names": [str(name) for name in names],
-        "layers": [
-            {"w": _packed(w), "b": _packed(b), "activation": activation}
-            for (w, b), activation in zip(model.params, [*activations, output], strict=True)
-        ],
+        "side": forward.side if convolutions else 0,
+        "convolutions": [_layer(layer, hidden) for layer in convolutions],
+        "layers": [*(_layer(layer, hidden) for layer in dense[:-1]), _layer(dense[-1], output)],
         "likeness": model.likeness and {
             "means": _packed(model.likeness.means),
             "directions": _packed(model.likeness.directions),
             **{part: float(getattr(model.likeness, part)) for part in ("rest", "middle", "spread")},
         },
     }  # fmt: skip
+
+
+def _layer(layer: Layer, activation: str) -> dict[str, str]:
+    return {"w": _packed(layer.w), "b": _packed(layer.b), "activation": activation}
 
 
 def _packed(array: Any) -> str:

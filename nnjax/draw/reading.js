@@ -180,9 +180,9 @@ const ACTIVATIONS = {
   },
 };
 
-// The activations of all layers, the outputs last, as the code reads them.
+// The activations of all dense layers, the outputs last, as the code reads them.
 function feedforward(form) {
-  let a = Array.from(form, (x) => x / 255);
+  let a = seen(Array.from(form, (x) => x / 255));
   return model.layers.map(({ w, b, activation }) => {
     const n = a.length, inked = [];
     for (let i = 0; i < n; i++) if (a[i]) inked.push(i);

@@ -23,11 +23,9 @@ def model_folder() -> Path:
 def place_of(settings: Mapping[str, Any]) -> Path:
     """The file for a model trained with `settings`: the same ones, the same file."""
     told = json.dumps(settings, sort_keys=True, default=str)
-    layers = "-".join(map(str, settings["hidden"]))
-    return (
-        model_folder()
-        / f"{settings['dataset']}-{layers}-{hashlib.sha256(told.encode()).hexdigest()[:8]}.safetensors"
-    )
+    what = settings["recipe"] if "recipe" in settings else "-".join(map(str, settings["hidden"]))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return model_folder() / f"{settings['dataset']}-{what}-{digest}.safetensors"
 
 
 def best_model(folder: Path) -> tuple[Path, Model] | None:

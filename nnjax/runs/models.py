@@ -1,4 +1,4 @@
-"""Model files: the parameters of a dense network as safetensors, and what they mean as metadata."""
+"""Model files: the parameters of a network as safetensors, and what they mean as metadata."""
 
 import json
 import math
@@ -15,26 +15,27 @@ from safetensors import numpy as safetensors
 
 from nnjax.codes import CODES, Code
 from nnjax.confidence import calibrated
+from nnjax.convnet import ConvNet, ConvParams, layers_of
 from nnjax.data import Dataset
 from nnjax.evaluate import count_correct
 from nnjax.files import write_atomically
 from nnjax.form import Form, form_of
 from nnjax.likeness import Likeness, fit_likeness
 from nnjax.names import name_of
-from nnjax.network import ACTIVATIONS, Params, is_dense, sizes_of
+from nnjax.network import ACTIVATIONS, Layer, Params, is_dense, sizes_of
 from nnjax.objective import COSTS, Dense, Objective, as_input, check_fits, float_dtype
 from nnjax.runs.records import environment
 
-FORMAT = 1
+FORMAT = 2
 MOST_HEADER = 1_000_000  # bytes; as Python objects, JSON takes up to fifty times as many
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained dense network, and what is known of it.
+    """A trained network, and what is known of it.
 
     Attributes:
-      params: a tuple of `Layer(w, b)`.
+      params: a tuple of `Layer(w, b)`, or `ConvParams`.
       objective: what it was trained for: activations, cost, output code.
       dataset: the name of the data it was trained on.
       image_shape: the shape of the images it reads, before they are flattened.
@@ -47,7 +48,7 @@ class Model:
       versions: the packages that trained it.
     """
 
-    params: Params
+    params: Params | ConvParams
     objective: Objective
     dataset: str
     image_shape: tuple[int, ...]
@@ -66,8 +67,8 @@ class Model:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Neurons a layer, the inputs counted."""
-        return sizes_of(self.params)
+        """Neurons a layer, the inputs counted; of a convolution its channels."""
+        return math.prod(self.image_shape), *(layer.b.shape[0] for layer in layers_of(self.params))
 
     def __call__(self, x: Num[Array, " pixels"]) -> Float[Array, " n_out"]:
         """The output activations for one image, (pixels,), uint8 or float in [0, 1]."""
@@ -76,33 +77,36 @@ class Model:
 
 def save(
     path: str | os.PathLike,
-    params: Params,
+    params: Params | ConvParams,
     objective: Objective,
     data: Dataset,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a dense network to a model file that `read_model` reads: safetensors, no code inside.
+    """Write a network to a model file that `read_model` reads: safetensors, no code inside.
 
     Args:
       path: the file, conventionally `*.safetensors`; an older one is replaced atomically.
-      params: as `init` or `fit` give them.
-      objective: what they were trained for; of this project's activations, costs and codes.
+      params: as `init`, `ConvNet.init` or `fit` give them.
+      objective: what they were trained for; of this project's activations, costs and codes. Of a
+        forward or a code that does more while it learns, what it is in evaluation goes into the file.
       data: what they were trained on.
       settings: anything that JSON can hold, kept with the model.
 
     Raises:
-      ValueError: a model that is no dense network of this project's functions, does not fit the data, or
-        holds NaN; settings of a megabyte.
+      ValueError: a model that is no dense or convolutional network of this project's functions, does
+        not fit the data, or holds NaN; settings of a megabyte.
       OSError: what the disk says; an older file is still there.
     """
-    if not is_dense(params) or not isinstance(objective.forward, Dense):
-        raise ValueError("only dense networks (a tuple of Layer, forward=Dense(...)) go into model files")
+    objective = objective.settled
+    convolutions, dense = _checked_parts(params, objective, data)
     check_fits(objective, params, *data.train, data.num_classes)
-    for i, layer in enumerate(params):
+    for i, layer in enumerate(layers_of(params)):
         check_finite(f"layer {i}", *layer)
     meta = {
         "format": FORMAT,
-        "sizes": sizes_of(params),
+        "sizes": sizes_of(dense),
+        "channels": [layer.b.shape[0] for layer in convolutions],
+        "side": objective.forward.side if convolutions else None,
         "activation": name_of("activation", objective.forward.activation, ACTIVATIONS),
         "output": name_of("activation", objective.forward.output, ACTIVATIONS),
         "cost": name_of("cost", objective.cost, COSTS),
@@ -116,7 +120,9 @@ def save(
         "settings": dict(settings or {}),
         "versions": environment()["versions"],
     }
-    tensors = {f"{i}.{part}": w for i, layer in enumerate(params) for part, w in layer._asdict().items()}
+    tensors = {
+        f"{i}.{part}": w for i, layer in enumerate(layers_of(params)) for part, w in layer._asdict().items()
+    }
     if meta["form"] and data.train.labels.ndim == 1:
         likeness = fit_likeness(data.train, data.validation, data.num_classes)
         tensors |= {f"likeness.{part}": value for part, value in likeness._asdict().items()}
@@ -127,7 +133,28 @@ def save(
     write_atomically(Path(path), content)
 
 
-def _share_right(params: Params, objective: Objective, data: Dataset) -> float:
+def in_parts(params: Params | ConvParams) -> tuple[tuple[Layer, ...], Params]:
+    """The convolutions of a network, () of a dense one, and its dense layers."""
+    return params if isinstance(params, ConvParams) else ((), params)
+
+
+def _checked_parts(params: Any, objective: Objective, data: Dataset) -> tuple[tuple[Layer, ...], Params]:
+    forward = objective.forward
+    if is_dense(params) and type(forward) is Dense:
+        return in_parts(params)
+    if not (isinstance(params, ConvParams) and type(forward) is ConvNet):
+        raise ValueError(
+            "only dense networks (a tuple of Layer, forward=Dense(...)) and convolutional ones (ConvParams, "
+            "forward=ConvNet(...)) go into model files"
+        )
+    if forward.image_shape != data.image_shape:
+        raise ValueError(
+            f"the network reads images of {forward.image_shape}, but those are {data.image_shape}"
+        )
+    return in_parts(params)
+
+
+def _share_right(params: Any, objective: Objective, data: Dataset) -> float:
     n = len(data.validation.labels)
     return int(count_correct(params, *data.validation, objective)) / n if n else 0.0
 
@@ -141,10 +168,12 @@ def _form(data: Dataset) -> dict[str, Any] | None:
     return form._asdict() if fits else None
 
 
-def _temperature(params: Params, objective: Objective, data: Dataset) -> float:
+def _temperature(params: Any, objective: Objective, data: Dataset) -> float:
     """1 where validation images cannot tell: none, ready targets, a code that only says yes or no."""
     images, labels = data.validation
-    tells = labels.ndim == 1 and objective.code.answers(params[-1].b.shape[0]) >= data.num_classes
+    tells = (
+        labels.ndim == 1 and objective.code.answers(in_parts(params)[1][-1].b.shape[0]) >= data.num_classes
+    )
     if not (len(labels) and tells):
         return 1.0
     at = jnp.asarray(images), jnp.asarray(labels), objective, data.num_classes, data.image_shape

@@ -16,6 +16,7 @@ from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 
 from nnjax.codes import CODES
+from nnjax.convnet import ConvNet, ConvParams
 from nnjax.form import Form
 from nnjax.likeness import Likeness
 from nnjax.names import choose
@@ -77,22 +78,20 @@ def _read(path: Path) -> Model:
         meta = json.loads(metadata["nnjax"])
         if meta["format"] != FORMAT:
             raise ValueError(f"its format is {meta['format']!r}, and this version of nnjax reads {FORMAT}")
-        sizes, labels = check_sizes(meta["sizes"]), _checked_count(meta["num_classes"])
-        params = tuple(
+        image_shape, labels = _checked_shape(meta["image_shape"]), _checked_count(meta["num_classes"])
+        forward, shapes = _forward(meta, image_shape)
+        layers = tuple(
             Layer(_tensor(file, f"{i}.w", n_out, n_in), _tensor(file, f"{i}.b", n_out))
-            for i, (n_in, n_out) in enumerate(pairwise(sizes))
+            for i, (n_in, n_out) in enumerate(shapes)
         )
-        likeness = _likeness(file, labels, sizes[0])
-        if len(file.keys()) != 2 * len(params) + len(likeness or ()):
+        likeness = _likeness(file, labels, math.prod(image_shape))
+        if len(file.keys()) != 2 * len(layers) + len(likeness or ()):
             raise ValueError("it holds tensors that are no part of a model")
-    image_shape = _checked_shape(meta["image_shape"], sizes[0])
+    convolutions = len(meta["channels"])
     return Model(
-        params=params,
+        params=ConvParams(layers[:convolutions], layers[convolutions:]) if convolutions else layers,
         objective=Objective(
-            forward=Dense(
-                choose("activation", meta["activation"], ACTIVATIONS),
-                choose("activation", meta["output"], ACTIVATIONS),
-            ),
+            forward=forward,
             cost=choose("cost", meta["cost"], COSTS),
             code=choose("output code", meta["output_code"], CODES),
         ),
@@ -106,6 +105,22 @@ def _read(path: Path) -> Model:
         settings=dict(meta["settings"]),
         versions=dict(meta["versions"]),
     )
+
+
+def _forward(meta: Mapping[str, Any], image_shape: tuple[int, ...]) -> tuple[Any, list[tuple[int, int]]]:
+    """The forward that a model file tells of, and of each of its layers the numbers in and out."""
+    sizes, channels = check_sizes(meta["sizes"]), [_checked_count(n) for n in meta["channels"]]
+    activation, output = (choose("activation", meta[name], ACTIVATIONS) for name in ("activation", "output"))
+    if channels:
+        side = _checked_count(meta["side"])
+        forward = ConvNet(image_shape, side, activation, output)
+        n_first = forward.n_seen(channels)
+        convolutions = [(side**2 * n_in, n_out) for n_in, n_out in forward.widths(channels)]
+    else:
+        forward, n_first, convolutions = Dense(activation, output), math.prod(image_shape), []
+    if sizes[0] != n_first:
+        raise ValueError(f"images of the shape {image_shape} for {sizes[0]} inputs")
+    return forward, [*convolutions, *pairwise(sizes)]
 
 
 def _checked_form(told: Mapping[str, Any] | None, image_shape: tuple[int, ...]) -> Form | None:
@@ -122,7 +137,7 @@ def _checked_form(told: Mapping[str, Any] | None, image_shape: tuple[int, ...]) 
 
 def _checked_count(told: Any) -> int:
     if not 1 <= (count := operator.index(told)) < 2**31:
-        raise ValueError(f"{told} labels")
+        raise ValueError(f"a number of {told}, where one from 1 is due")
     return count
 
 
@@ -138,11 +153,11 @@ def _checked_temperature(told: Any) -> float:
     return temperature
 
 
-def _checked_shape(shape: Sequence[int], pixels: int) -> tuple[int, ...]:
-    """An image's shape as a model file tells it; a ValueError where it holds another number of pixels."""
+def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """An image's shape as a model file tells it; a ValueError where no image has it."""
     checked = tuple(map(operator.index, shape))
-    if min(checked, default=0) < 1 or len(checked) > 32 or math.prod(checked) != pixels:
-        raise ValueError(f"images of the shape {shape} for {pixels} inputs")
+    if min(checked, default=0) < 1 or len(checked) > 32 or math.prod(checked) >= 2**31:
+        raise ValueError(f"images of the shape {shape}")
     return checked
 
 
