@@ -50,7 +50,8 @@ class Distorted:
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        return cls(*joined(children[:1], static[:1]), static[1], *children[1:])
+        (forward,) = joined(children[:1], static[:1])
+        return cls(forward, static[1], *children[1:])
 
     @property
     def settled(self) -> Any:
