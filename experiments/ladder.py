@@ -32,7 +32,7 @@ TRIED = 2  # networks for each choice
 GROUPS = 3  # ensembles
 SHOWN = 40  # misread images, the surest first
 LEVELS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)  # of confidence
-QUICK = {"channels": (8,), "hidden": (20,), "epochs": 2}
+QUICK = {"channels": (8,), "hidden": (20,), "epochs": 5}
 
 
 def run(settings: Settings) -> Record:

@@ -59,7 +59,7 @@ def _draw_ladder(axis: Any, record: Record) -> None:
         axis.plot(np.mean(wrong), y, "o", color="#0072b2", markersize=6)
         axis.annotate(
             f"{100 - np.mean(wrong):.2f} %",
-            (np.max(wrong), y),
+            (np.min(wrong), y),
             (8, 0),
             textcoords="offset points",
             va="center",
