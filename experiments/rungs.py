@@ -92,20 +92,28 @@ RUNGS = (
         + [{"penalty": penalty(l1, rate)} for rate in (3e-6, 1e-5, 3e-5)],
     ),
     Rung("more neurons", {}, [{"hidden": (n,)} for n in (100, 300)]),
-    Rung(
-        "Adam, falling rate",
-        {"optimizer": ADAM, "batch_size": 50},
-        _rates(0.0005, 0.001, 0.002),
-    ),
+    Rung("Adam, falling rate", {"optimizer": ADAM, "batch_size": 50}, _rates(0.0005, 0.001, 0.002)),
     Rung(
         "rectified neurons",
         {"activation": nnjax.relu, "initial_weights": nnjax.he},
         _rates(0.0005, 0.001, 0.002),
     ),
-    Rung("dropout", {"penalty": None, "hidden": (1000,), "input_dropout": 0.2}, [{"dropout": 0.5}]),
-    Rung("distorted images", {"dropout": None, "distorted": {}}),
-    Rung("two hidden layers", {"hidden": (800, 800), "epochs": 60, "batch_size": 100}),
-    Rung("convolution", {"channels": (16, 32), "hidden": (128,), "epochs": 20, "batch_size": 50}),
-    Rung("averaged weights", {"optimizer": nnjax.Averaged(ADAM)}),
-    Rung("six networks together", {}, members=6),
+    Rung(
+        "dropout",
+        {"dropout": 0.5, "input_dropout": 0.2, "hidden": (1000,), "penalty": None, "batch_size": 100}
+        | {"epochs": 40},
+        _rates(0.001, 0.002),
+    ),
+    Rung("distorted images", {"dropout": None, "input_dropout": 0.0, "distorted": {}}),
+    Rung("two hidden layers", {"hidden": (800, 800)}),
+    Rung(
+        "convolution",
+        {"channels": (16, 32), "hidden": (128,), "batch_size": 50, "learning_rate": 0.002, "epochs": 12},
+    ),
+    Rung(
+        "averaged weights",
+        {"optimizer": nnjax.Averaged(ADAM)},
+        [{"code": nnjax.one_hot}, {"code": nnjax.Smoothed(0.1)}],
+    ),
+    Rung("five networks together", {}, members=5),
 )

@@ -25,9 +25,10 @@ from benchmarks.tables import (
     time_table,
 )
 from experiments import catalog
-from experiments.evidence import ROOT, Flags, Record
+from experiments.evidence import ROOT, Flags, Record, percent
+from experiments.ladder_figure import MARKS
 from experiments.progress import duration, where_the_time_went
-from experiments.statistics import stuck
+from experiments.statistics import interval, stuck
 
 NOT_YET = "*not run yet*"
 
@@ -86,6 +87,52 @@ def claims_table(record: Record) -> str:
     return "\n".join([*grid(["claim", "the book", "here", "holds"], rows), f"{made}."])
 
 
+def ladder_table(record: Record) -> str:
+    """What each rung reads, what it adds to the one below, and what it takes."""
+    rows, below = [], None
+    for i, r in enumerate(record["rungs"], 1):
+        right = percent(r["test_correct"], record["test_examples"])
+        mean, (low, high) = np.mean(right), interval(right)
+        rows.append(
+            (
+                f"{i}. {r['name']}",
+                f"{mean:.2f} ({low:.2f} to {high:.2f}, n = {len(right)})",
+                "" if below is None else f"{mean - below:+.2f}",
+                f"{r['parameters']:,}",
+                f"{r['recipe']['epochs']} epochs, m = {r['recipe']['batch_size']}",
+                duration(r["seconds"]),
+            )
+        )
+        below = mean
+    head = "rung", "test images right, %: mean (95 % interval)", "adds", "parameters", "trained for", "in"
+    note = (
+        f"`python -m experiments.ladder`, {duration(record['seconds'])} on {machine(record)}. The "
+        "time is that of one network, or of all in an ensemble: its share while as many train side by side "
+        "as there are cores."
+    )
+    return "\n".join([*grid(head, rows), note])
+
+
+def choices_table(record: Record) -> str:
+    """What was tried on each rung, what validation images said of it, and which was taken."""
+    rows = []
+    for r in record["rungs"]:
+        for tried in r["tried"]:
+            changes = {name: value for name, value in tried.items() if name != "validation_correct"}
+            told = ", ".join(f"{name} {value}" for name, value in changes.items())
+            mean = np.mean(tried["validation_correct"])
+            taken = mean == max(np.mean(t["validation_correct"]) for t in r["tried"])
+            rows.append((r["name"], f"**{told}**" if taken else told, f"{mean:,.0f}"))
+    return "\n".join(grid(["rung", "tried (taken: bold)", "validation images right, of 10,000"], rows))
+
+
+def marks_table(record: Record) -> str:
+    """What others reached."""
+    return "\n".join(
+        grid(["test images right, %", "by", "told in"], [(f"{m.right:.2f}", m.by, m.source) for m in MARKS])
+    )
+
+
 def of_experiment(name: str, table: Callable[[Record], str]) -> str:
     """The table of an experiment's committed record, or that none was made with its present settings."""
     record = _record(name)
@@ -110,7 +157,7 @@ def of_all() -> str:
 
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
-GUIDE, SCALING, SPEED = (DOCS / f"{name}.md" for name in ("chapter", "scaling", "speed"))
+GUIDE, SCALING, SPEED, LADDER = (DOCS / f"{name}.md" for name in ("chapter", "scaling", "speed", "ladder"))
 # The tables of each document, by the name that marks their place.
 DOCUMENTS = {
     README: {
@@ -121,6 +168,12 @@ DOCUMENTS = {
     },
     GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES}
     | {"time": of_all},
+    LADDER: {
+        "ladder": partial(of_experiment, "ladder", ladder_table),
+        "choices": partial(of_experiment, "ladder", choices_table),
+        "claims ladder": partial(of_experiment, "ladder", claims_table),
+        "marks": partial(of_experiment, "ladder", marks_table),
+    },
     SCALING: {"devices": partial(of_benchmark, "devices", devices_table)},
     SPEED: {
         "population": partial(of_benchmark, "population", population_table),

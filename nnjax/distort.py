@@ -38,9 +38,9 @@ class Distorted:
     forward: Callable[[Any, Array, Array | None], Array]
     image_shape: tuple[int, int]
     shift: float = 1.0
-    turn: float = 0.15
-    scale: float = 0.1
-    bend: float = 1.0
+    turn: float = 0.1
+    scale: float = 0.08
+    bend: float = 0.6
     smooth: float = 4.0
 
     def tree_flatten(self):

@@ -116,7 +116,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             distorted={},
             optimizer=Averaged(Falling(optax.adam)),
             hyperparameters={"learning_rate": 0.002},
-            epochs=12,
+            epochs=8,
             batch_size=50,
         ),
     }

@@ -98,3 +98,11 @@ def test_init_repeats_with_the_key_and_draws_layers_apart():
 def test_wrong_sizes_are_told(sizes, word):
     with pytest.raises(ValueError, match=word):
         nnjax.init(jax.random.key(0), sizes)
+
+
+def test_he_keeps_the_size_of_what_passes_a_rectified_layer():
+    layer = nnjax.he(jax.random.key(0), 300, 20_000)
+    x = np.random.default_rng(0).normal(size=300)
+    a = np.maximum(np.array(layer.w) @ x, 0)
+    assert np.mean(a**2) == pytest.approx(np.mean(x**2), rel=0.05)
+    assert not np.any(layer.b)

@@ -6,7 +6,7 @@ import pytest
 
 import nnjax
 import reference
-from experiments.depth import EXPERIMENT, QUICK_DEPTHS, WAYS, gradient_sizes, he
+from experiments.depth import EXPERIMENT, QUICK_DEPTHS, WAYS, Normalised, gradient_sizes
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_gradients_are_those_of_backpropagation(digits):
 
 def test_the_output_gradient_of_the_mended_network_is_softmax_less_target(digits):
     images, labels = (part[:50] for part in digits.train)
-    params = nnjax.init(jax.random.key(3), (64, 12, 10), he)
+    params = nnjax.init(jax.random.key(3), (64, 12, 10), nnjax.he)
     a = np.maximum(images / 255 @ np.array(params[0].w).T, 0)
     z = np.exp(a @ np.array(params[1].w).T)
     p = z / z.sum(axis=1, keepdims=True)
@@ -33,12 +33,18 @@ def test_the_output_gradient_of_the_mended_network_is_softmax_less_target(digits
     assert float(last) == pytest.approx(np.linalg.norm(np.mean(p - np.eye(10)[labels], axis=0)), rel=1e-4)
 
 
-def test_he_keeps_the_size_of_what_passes_a_rectified_layer():
-    layer = he(jax.random.key(0), 300, 20_000)
-    x = np.random.default_rng(0).normal(size=300)
-    a = np.maximum(np.array(layer.w) @ x, 0)
-    assert np.mean(a**2) == pytest.approx(np.mean(x**2), rel=0.05)
-    assert not np.any(layer.b)
+@pytest.mark.parametrize("links", [False, True])
+def test_normalised_layers_are_numpys(links):
+    params = nnjax.init(jax.random.key(3), (20, 12, 12, 12, 10))
+    x = np.random.default_rng(0).normal(size=20)
+    a = None
+    for w, b in params[:-1]:
+        z = np.array(w) @ (x if a is None else a) + np.array(b)
+        told = np.tanh((z - z.mean()) / z.std())
+        a = told + (a if links and a is not None else 0)
+    last = params[-1]
+    ours = Normalised(nnjax.tanh, nnjax.identity, links)(params, np.float32(x))
+    np.testing.assert_allclose(ours, np.array(last.w) @ a + np.array(last.b), atol=2e-4)
 
 
 def test_every_way_is_trained_at_every_depth(record):
