@@ -98,7 +98,7 @@ def ladder_table(record: Record) -> str:
             (
                 f"{i}. {r['name']}",
                 f"{mean:.2f} ({low:.2f} to {high:.2f}, n = {len(right)})",
-                "" if below is None else f"{mean - below:+.2f}: {100 * (mean - below) / (100 - below):.0f} % of the errors",
+                "" if below is None else _gained(below, mean),
                 f"{r['parameters']:,}",
                 duration(r["seconds"]),
                 _changed(before, r["recipe"]),
@@ -112,6 +112,11 @@ def ladder_table(record: Record) -> str:
         "as there are cores."
     )
     return "\n".join([*grid(head, rows), note])
+
+
+def _gained(below: float, mean: float) -> str:
+    """What a rung adds to the one below, in points and as a share of what that one reads wrong."""
+    return f"{mean - below:+.2f}: {100 * (mean - below) / (100 - below):.0f} % of the errors"
 
 
 WORDS = {"None": "none", "{}": "by default"}
