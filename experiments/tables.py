@@ -93,7 +93,7 @@ def ladder_table(record: Record) -> str:
     rows, below, before = [], None, {}
     for i, r in enumerate(record["rungs"], 1):
         right = percent(r["test_correct"], record["test_examples"])
-        mean, (low, high) = np.mean(right), student(right)
+        mean, (low, high) = float(np.mean(right)), student(right)
         rows.append(
             (
                 f"{i}. {r['name']}",
