@@ -93,19 +93,19 @@ def ladder_table(record: Record) -> str:
     rows, below, before = [], None, {}
     for i, r in enumerate(record["rungs"], 1):
         right = percent(r["test_correct"], record["test_examples"])
-        mean, (low, high) = np.mean(right), student(right)
+        mean, (low, high) = float(np.mean(right)), student(right)
         rows.append(
             (
                 f"{i}. {r['name']}",
                 f"{mean:.2f} ({low:.2f} to {high:.2f}, n = {len(right)})",
-                "" if below is None else f"{mean - below:+.2f}",
+                "" if below is None else _gained(below, mean),
                 f"{r['parameters']:,}",
                 duration(r["seconds"]),
                 _changed(before, r["recipe"]),
             )
         )
         below, before = mean, r["recipe"]
-    head = "rung", "test images right, %: mean (95 % interval)", "adds", "parameters", "in", "with"
+    head = "rung", "test images right, %: mean (95 % interval)", "gains", "parameters", "in", "with"
     note = (
         f"`python -m experiments.ladder`, {duration(record['seconds'])} on {machine(record)}. The "
         "time is that of one network, or of all in an ensemble: its share while as many train side by side "
@@ -114,11 +114,19 @@ def ladder_table(record: Record) -> str:
     return "\n".join([*grid(head, rows), note])
 
 
+def _gained(below: float, mean: float) -> str:
+    """What a rung adds to the one below, in points and as a share of what that one reads wrong."""
+    return f"{mean - below:+.2f}: {100 * (mean - below) / (100 - below):.0f} % of the errors"
+
+
+WORDS = {"None": "none", "{}": "by default"}
+
+
 def _changed(before: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """What a recipe has that the one before it had not."""
     parts, old = ({**r, **r.get("hyperparameters", {})} for r in (recipe, before))
     told = (
-        f"{name.replace('_', ' ')} {value}"
+        f"{name.replace('_', ' ')} {WORDS.get(str(value), value)}"
         for name, value in parts.items()
         if before and name != "hyperparameters" and old.get(name) != value
     )
