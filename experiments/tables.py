@@ -100,12 +100,13 @@ def ladder_table(record: Record) -> str:
                 f"{mean:.2f} ({low:.2f} to {high:.2f}, n = {len(right)})",
                 "" if below is None else _gained(below, mean),
                 f"{r['parameters']:,}",
+                f"{r['recipe']['epochs']}",
                 duration(r["seconds"]),
                 _changed(before, r["recipe"]),
             )
         )
         below, before = mean, r["recipe"]
-    head = "rung", "test images right, %: mean (95 % interval)", "gains", "parameters", "in", "with"
+    head = "rung", "test images right, %: mean (95 % interval)", "gains", "parameters", "epochs", "in", "with"
     note = (
         f"`python -m experiments.ladder`, {duration(record['seconds'])} on {machine(record)}. The "
         "time is that of one network, or of all in an ensemble: its share while as many train side by side "
@@ -128,7 +129,7 @@ def _changed(before: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     told = (
         f"{name.replace('_', ' ')} {WORDS.get(str(value), value)}"
         for name, value in parts.items()
-        if before and name != "hyperparameters" and old.get(name) != value
+        if before and name not in ("hyperparameters", "epochs") and old.get(name) != value
     )
     return re.sub("factory=|<function (.*?)>", r"\1", ", ".join(told))
 
