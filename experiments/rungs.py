@@ -14,6 +14,7 @@ from nnjax.recipes import RECIPES, Recipe
 
 BEST = RECIPES["best-cpu"]
 ADAM = nnjax.Falling(optax.adam)
+NO_DROPOUT: dict[str, Any] = {"dropout": None, "input_dropout": 0.0}
 
 
 def l1(rate: Any, params: Any) -> jax.Array:
@@ -81,19 +82,16 @@ RUNGS = (
         "dropout",
         {"dropout": 0.5, "input_dropout": 0.2, "hidden": (1000,), "penalty": None, "batch_size": 100}
         | {"epochs": 40},
-        _rates(0.001, 0.002),
+        [*_rates(0.001, 0.002), {"learning_rate": 0.002} | NO_DROPOUT],
     ),
-    Rung("distorted images", {"dropout": None, "input_dropout": 0.0, "distorted": {}}),
+    Rung("distorted images", NO_DROPOUT | {"distorted": {}}),
     Rung("two hidden layers", {"hidden": (800, 800)}),
     Rung(
         "convolution",
         {name: getattr(BEST, name) for name in ("channels", "hidden", "batch_size")}
         | {**BEST.hyperparameters, "epochs": 12},
     ),
-    Rung(
-        "averaged weights",
-        {"optimizer": BEST.optimizer},
-        [{"code": nnjax.one_hot}, {"code": nnjax.Smoothed(0.1)}],
-    ),
+    Rung("averaged weights", {"optimizer": BEST.optimizer}),
+    Rung("smoothed labels", {"code": nnjax.Smoothed(0.1)}),
     Rung("five networks together", {}, members=5),
 )

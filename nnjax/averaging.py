@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from nnjax.numbers import check_range
 from nnjax.optimizers import Factory, with_keyword
 
 
@@ -45,6 +46,7 @@ class Averaged:
     def __call__(
         self, *, decay: float | Array = 0.999, **hyperparameters: Any
     ) -> optax.GradientTransformationExtraArgs:
+        check_range("decay", decay, 0, 1)
         steps = optax.with_extra_args_support(self.factory(**hyperparameters))
 
         def init(params):
@@ -64,5 +66,9 @@ class Averaged:
 
 
 def evaluated(params: Any, opt_state: optax.OptState) -> Any:
-    """The parameters to evaluate: the mean where the optimizer keeps one, else those of the last step."""
-    return opt_state.mean if isinstance(opt_state, Averages) else params
+    """The parameters to evaluate: the mean where the optimizer keeps one, else those of the last step.
+
+    An optimizer that averages may be the last of a chain.
+    """
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, Averages))
+    return next((part.mean for part in parts if isinstance(part, Averages)), params)

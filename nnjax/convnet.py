@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from nnjax.dropout import dropped
 from nnjax.network import Activation, InitialWeights, Layer, Params, feedforward, he, identity, init, relu
+from nnjax.numbers import check_range
 
 
 class ConvParams(NamedTuple):
@@ -110,6 +111,9 @@ class ConvNet:
     activation: Activation = relu
     output: Activation = identity
     dropout: float | None = None
+
+    def __post_init__(self):
+        check_range("dropout", self.dropout, 0, 1)
 
     @property
     def settled(self) -> "ConvNet":

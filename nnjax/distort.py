@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
+from nnjax.numbers import check_range
 from nnjax.objective import joined, parted, settled
 
 
@@ -32,7 +33,7 @@ class Distorted:
       turn: radians, at most, either way.
       scale: the logarithm, at most, of how much larger or smaller, height and width each.
       bend: pixels, the standard deviation of what each pixel is moved by.
-      smooth: pixels, across which neighbours move alike; more than 0.
+      smooth: pixels, across which neighbours move alike; 0 for each pixel by itself.
     """
 
     forward: Callable[[Any, Array, Array | None], Array]
@@ -42,6 +43,10 @@ class Distorted:
     scale: float = 0.08
     bend: float = 0.6
     smooth: float = 4.0
+
+    def __post_init__(self):
+        for name in ("shift", "turn", "scale", "bend", "smooth"):
+            check_range(name, getattr(self, name), 0)
 
     def tree_flatten(self):
         _, image_shape, *numbers = (getattr(self, field.name) for field in fields(self))
@@ -88,6 +93,6 @@ class Distorted:
 
     def _smoothing(self, n: int, dtype: Any) -> Float[Array, "n n"]:
         """Gaussian weights by distance, so that what is smoothed keeps its variance."""
-        i = jnp.arange(n, dtype=dtype)
-        weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * jnp.asarray(self.smooth, dtype) ** 2))
+        i, smooth = jnp.arange(n, dtype=dtype), jnp.maximum(jnp.asarray(self.smooth, dtype), 1e-3)
+        weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * smooth**2))
         return weights / jnp.linalg.norm(weights, axis=1, keepdims=True)

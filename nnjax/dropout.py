@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nnjax.numbers import check_range
 from nnjax.objective import Dense
 
 
@@ -32,6 +33,9 @@ class Dropout(Dense):
 
     The rates are leaves: another rate compiles nothing, and a sweep trains several side by side.
 
+    Raises:
+      ValueError: a rate that is no chance.
+
     Attributes:
       rate: the chance of a hidden unit to be left out.
       input_rate: that of a pixel.
@@ -39,6 +43,10 @@ class Dropout(Dense):
 
     rate: float = 0.5
     input_rate: float = 0.2
+
+    def __post_init__(self):
+        check_range("rate", self.rate, 0, 1)
+        check_range("input_rate", self.input_rate, 0, 1)
 
     @property
     def settled(self) -> Dense:

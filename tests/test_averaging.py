@@ -48,6 +48,18 @@ def test_steps_are_those_of_the_factory_and_what_is_evaluated_is_the_mean(digits
     np.testing.assert_array_equal(plain.history.cost, mean.history.cost)
 
 
+def test_the_mean_is_found_at_the_end_of_a_chain(digits):
+    clipped = optax.chain(optax.clip(0.01), Averaged(optax.sgd)(learning_rate=1.0))
+    run = nnjax.fit(KEY, PARAMS, digits, optimizer=clipped, epochs=1)
+    for ours, mean in zip(leaves(run.params), leaves(run.state.opt_state[1].mean), strict=True):
+        np.testing.assert_array_equal(ours, mean)
+
+
+def test_a_share_that_is_none_is_refused(digits):
+    with pytest.raises(ValueError, match="decay must be from 0 to 1"):
+        nnjax.fit(KEY, PARAMS, digits, optimizer=Averaged(optax.sgd), decay=1.5, **SETTINGS)
+
+
 def test_a_sweep_averages_each_network(digits):
     grid = nnjax.sweep(
         KEY, digits, hidden=12, seeds=2, optimizer=Averaged(optax.sgd), decay=(0.9, 0.99), epochs=2,

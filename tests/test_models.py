@@ -131,6 +131,20 @@ def test_what_cannot_go_together_is_told_before_training(digits):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("forward", "told"),
+    [
+        (lambda: Dropout(rate=1.5), "^rate must be from 0 to 1, not 1.5"),
+        (lambda: Dropout(input_rate=-0.1), "input_rate must be"),
+        (lambda: ConvNet((8, 8), dropout=float("nan")), "dropout must be"),
+        (lambda: Distorted(nnjax.Dense(), (8, 8), bend=-1), "bend must be 0 or more, not -1"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(forward, told):
+    with pytest.raises(ValueError, match=told):
+        forward()
+
+
 def test_smoothed_labels_are_read_as_they_were():
     code, labels = nnjax.Smoothed(0.3), jnp.arange(10)
     y = jax.vmap(lambda label: code.encode(label, 10))(labels)
@@ -199,6 +213,11 @@ def test_bending_moves_by_its_deviation_and_neighbours_alike():
 
 
 @pytest.mark.slow
+def test_without_smoothing_each_pixel_is_moved_by_itself():
+    moved = Distorted(nnjax.Dense(), (28, 28), bend=1.5, smooth=0.0).bent(KEY, jnp.float32)
+    np.testing.assert_allclose(moved, 1.5 * jax.random.normal(KEY, (2, 28, 28)), atol=1e-5)
+
+
 def test_a_network_trained_on_distorted_images_goes_through_fit_and_sweep(digits):
     forward = Distorted(nnjax.Dense(output=nnjax.identity), (8, 8), shift=0.5, turn=0.1, bend=0.2, smooth=2.0)
     objective = nnjax.Objective(forward, nnjax.softmax_cross_entropy)

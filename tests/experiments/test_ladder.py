@@ -8,7 +8,8 @@ import pytest
 import nnjax
 from experiments import tables
 from experiments.evidence import Settings
-from experiments.ladder import EXPERIMENT, GROUPS, TRIED, Climb, looked_at
+from experiments.ladder import EXPERIMENT, GROUPS, TRIED, Climb, Goal, looked_at
+from experiments.ladder_figure import MARKS
 from experiments.rungs import RUNGS, Rung, l1, l2, penalty, varied
 from nnjax.convnet import ConvNet
 from nnjax.recipes import Recipe
@@ -102,9 +103,32 @@ def test_claims_and_tables_follow_the_record(record):
     for row in record["rungs"]:
         row["test_correct"] = [9850] * len(row["test_correct"])
     holds = [claim.holds for claim in EXPERIMENT.verdicts(record)]
-    assert holds == [False, False, False, False, None]
+    assert holds == [False] * 6 + [None]
     for row in record["rungs"]:
-        row["test_correct"] = [9961] * len(row["test_correct"])
-    assert [claim.holds for claim in EXPERIMENT.verdicts(record)][:4] == [True] * 4
-    assert "| 1. the book's network | 99.61 (99.61 to 99.61, n = 2) |  |" in tables.ladder_table(record)
+        row["test_correct"] = [9966] * len(row["test_correct"])
+    assert [claim.holds for claim in EXPERIMENT.verdicts(record)] == [True] * 5 + [False, None]
+    for row in record["rungs"]:
+        row["seconds"] = 1201
+    assert [claim.holds for claim in EXPERIMENT.verdicts(record)] == [True] * 3 + [False, True, False, None]
+    assert "| 1. the book's network | 99.66 (99.66 to 99.66, n = 2) |  |" in tables.ladder_table(record)
     assert tables.choices_table(record).count("**") == 2 * sum(len(r.choices) > 1 for r in RUNGS)
+
+
+def test_a_goal_is_judged_by_the_rung_that_validation_prefers(record):
+    record["test_examples"] = 10_000
+    rows = {row["name"]: row for row in record["rungs"]}
+    goal = Goal("99 %", 99, ("dropout", "convolution"))
+    for name, validation, test in (("dropout", 90, 9950), ("convolution", 91, 9850)):
+        rows[name] |= {"validation_correct": [validation], "test_correct": [test] * 2}
+    assert goal.claim(record).holds is False
+    rows["dropout"]["validation_correct"] = [92]
+    assert goal.claim(record).holds is True
+
+
+def test_the_marks_of_others_stand_beside_the_rungs(record):
+    record["settings"]["dataset"] = "mnist"
+    axis = EXPERIMENT.plot(record).axes[0]
+    told = [text.get_text() for text in axis.texts]
+    assert all(f"{mark.right} %: {mark.by}" in told for mark in MARKS)
+    places = sorted(line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":")
+    assert places == pytest.approx(sorted(100 - mark.right for mark in MARKS))
