@@ -64,6 +64,7 @@ def test_axes_are_labelled_in_the_order_given_and_rows_are_tidy(small):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_objectives_and_initial_weights_make_axes_too(x64, small):
     def decay(rate, params):
         return rate * sum(jnp.sum(layer.w**2) for layer in params)
