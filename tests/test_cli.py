@@ -392,7 +392,6 @@ def test_a_second_start_compiles_nothing(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_terminal_shows_a_bar(tmp_path):
     """On a terminal: a progress bar with cost, right answers, epochs a second and time left."""
     import pty

@@ -109,7 +109,6 @@ def test_a_full_disk_while_caching_loses_nothing(mnist_dir, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_full_disk_while_preparing_is_told_and_leaves_no_half_dataset(archives, tmp_path):
     manual = tmp_path / "downloads" / "manual"
     manual.parent.mkdir()

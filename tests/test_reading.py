@@ -131,7 +131,6 @@ def test_the_work_on_a_page_of_specks_grows_with_their_number_only(model, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_long_line_that_climbs_is_read_whole(model, written):
     """A hundred digits, the last of them twenty heights above the first."""
     strip, text = written(0, 100, replace(PLAIN, height=(20, 20), uneven=0))
