@@ -128,7 +128,13 @@ class ConvNet:
         return feedforward(params.dense, seen, self.activation, self.output)
 
     def seen(self, convolutions: Sequence[Layer], x: Float[Array, " pixels"]) -> Float[Array, " n"]:
-        """What the convolutions make of an image, flat."""
+        """What the convolutions make of an image, flat.
+
+        Raises:
+          ValueError: an image of another size.
+        """
+        if x.size != math.prod(self.image_shape):
+            raise ValueError(f"an image of {x.size} numbers, but the network takes {self.image_shape}")
         x = x.reshape(*self.image_shape[:2], -1)
         for layer in convolutions:
             x = pooled(self.activation(convolved(layer, x, self.side)))
@@ -157,8 +163,8 @@ class ConvNet:
         shape = self.shapes(channels)[-1]
         if not channels or len(self.image_shape) not in (2, 3) or min(shape) < 1:
             raise ValueError(
-                f"images of {self.image_shape} do not suit {len(channels)} convolutions of "
-                f"{self.side} x {self.side} patches, each halved: from 1 to as many as leave a pixel"
+                f"images of {self.image_shape} do not suit {len(channels)} convolutions of {self.side} x "
+                f"{self.side} patches, each halved: at least one is wanted, and no more than leave a pixel"
             )
         return math.prod(shape) * channels[-1]
 

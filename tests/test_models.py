@@ -61,6 +61,12 @@ def test_a_convolutional_network_goes_through_fit_and_reads(digits):
     assert run.history.test_correct[-1] > 0.9 * len(digits.test.labels)
 
 
+def test_an_image_of_another_size_is_refused():
+    net = ConvNet((12, 12))
+    with pytest.raises(ValueError, match=r"an image of 64 numbers, but the network takes \(12, 12\)"):
+        net(net.init(KEY, (2,), (10,)), jnp.zeros(64))
+
+
 def test_what_is_dropped_is_the_same_on_average():
     x = jnp.linspace(0.5, 1.5, 50)
     many = jax.jit(jax.vmap(lambda key: dropped(key, x, 0.3)))(jax.random.split(KEY, 4000))

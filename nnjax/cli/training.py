@@ -67,7 +67,8 @@ class Train:
     """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     recipe: str | None = None
     """best-cpu, a convolutional network that comes to 99 % in minutes on two cores, or book, the chapter's;
-    instead of --hidden and the flags from --batch-size to --initial-weights, which then are refused."""
+    instead of --hidden and, but for --seed, the flags from --batch-size to --initial-weights, which then
+    are refused."""
     hidden: tuple[int, ...] | None = None
     """Neurons in each hidden layer, such as 30, the default, or 30 20 for two layers."""
     epochs: int | None = None
