@@ -184,6 +184,7 @@ EXPERIMENT = Experiment(
         "rungs": [
             [r.name, named(r.changes), [named(c) for c in r.choices], r.members] for r in RUNGS
         ],
+        "distorted": {f.name: f.default for f in fields(nnjax.Distorted) if isinstance(f.default, float)},
         "tried": TRIED, "groups": GROUPS, "levels": LEVELS, "key": KEY,
     },
 )  # fmt: skip

@@ -13,6 +13,7 @@ from nnjax.convnet import layers_of
 from nnjax.recipes import Recipe
 from nnjax.runs.claims import described
 
+NO_DROPOUT: dict[str, Any] = {"dropout": None, "input_dropout": 0.0}
 ADAM = nnjax.Falling(optax.adam)
 
 
@@ -102,18 +103,15 @@ RUNGS = (
         "dropout",
         {"dropout": 0.5, "input_dropout": 0.2, "hidden": (1000,), "penalty": None, "batch_size": 100}
         | {"epochs": 40},
-        _rates(0.001, 0.002),
+        [*_rates(0.001, 0.002), {"learning_rate": 0.002} | NO_DROPOUT],
     ),
-    Rung("distorted images", {"dropout": None, "input_dropout": 0.0, "distorted": {}}),
+    Rung("distorted images", NO_DROPOUT | {"distorted": {}}),
     Rung("two hidden layers", {"hidden": (800, 800)}),
     Rung(
         "convolution",
         {"channels": (16, 32), "hidden": (128,), "batch_size": 50, "learning_rate": 0.002, "epochs": 12},
     ),
-    Rung(
-        "averaged weights",
-        {"optimizer": nnjax.Averaged(ADAM)},
-        [{"code": nnjax.one_hot}, {"code": nnjax.Smoothed(0.1)}],
-    ),
+    Rung("averaged weights", {"optimizer": nnjax.Averaged(ADAM)}),
+    Rung("smoothed labels", {"code": nnjax.Smoothed(0.1)}),
     Rung("five networks together", {}, members=5),
 )
