@@ -24,7 +24,7 @@ class Mark(NamedTuple):
 CHAPTER = "Nielsen, Neural networks and deep learning (2015), chapter 1"
 MARKS = (
     Mark(94.85, "the chapter's listing, 30 neurons", CHAPTER),
-    Mark(98.5, "the chapter's support vector machine, tuned", CHAPTER),
+    Mark(98.5, "the chapter's SVM, tuned", CHAPTER),
     Mark(98.95, "dense, dropout", "Srivastava, Improving neural networks with dropout (2013)"),
     Mark(99.06, "dense, maxout and dropout", "Goodfellow et al., Maxout networks (2013)"),
     Mark(99.65, "dense, elastic distortions", "Cireşan et al., Deep, big, simple neural nets (2010)"),
