@@ -16,6 +16,7 @@ from experiments.smoothness import EXPERIMENT as SMOOTHNESS
 TEXT = tables.GUIDE.read_text()
 
 
+@pytest.mark.slow
 def test_every_block_prints_what_stands_below_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks, names = run_python(TEXT)

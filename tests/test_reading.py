@@ -34,6 +34,7 @@ def right(model, written, manner, pictures=25, count=4):
     return np.mean(read)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "least"),
     [
