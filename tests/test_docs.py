@@ -1,13 +1,11 @@
 """The guide keeps its word: its code prints what it says, its tables are those of the records."""
 
-import json
 import re
 
 import numpy as np
 import pytest
 
 import nnjax
-from benchmarks.turns import RESULTS
 from documents import links, run_python
 from experiments import catalog, evidence, tables
 from experiments.first_network import EXPERIMENT as FIRST
@@ -51,7 +49,7 @@ def test_every_committed_record_is_of_the_present_settings_and_shows_what_it_mus
     assert np.median(right[:, 0]) >= 8800
 
 
-def test_the_ladder_and_the_recipe_reach_what_two_cores_were_to_reach():
+def test_the_ladder_reaches_what_two_cores_were_to_reach():
     ladder = catalog.done(catalog.find("ladder"), evidence.Flags())
     assert ladder is not None
     rows = {row["name"]: row for row in ladder["rungs"]}
@@ -60,10 +58,6 @@ def test_the_ladder_and_the_recipe_reach_what_two_cores_were_to_reach():
     assert means["distorted images"] >= 9920
     assert means["convolution"] >= 9940
     assert rows["convolution"]["seconds"] <= 20 * 60
-    trained = json.loads((RESULTS / "recipe.json").read_text())["trained"]
-    assert len(trained) >= 5
-    assert min(one["test_correct"] for one in trained) >= 9900
-    assert max(one["seconds"] for one in trained) <= 3 * 60
 
 
 def test_tables_are_those_of_the_records():

@@ -218,12 +218,12 @@ def test_bending_moves_by_its_deviation_and_neighbours_alike():
     assert abs(np.corrcoef(middle, far)[0, 1]) < 0.2
 
 
-@pytest.mark.slow
 def test_without_smoothing_each_pixel_is_moved_by_itself():
     moved = Distorted(nnjax.Dense(), (28, 28), bend=1.5, smooth=0.0).bent(KEY, jnp.float32)
     np.testing.assert_allclose(moved, 1.5 * jax.random.normal(KEY, (2, 28, 28)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_distorted_images_goes_through_fit_and_sweep(digits):
     forward = Distorted(nnjax.Dense(output=nnjax.identity), (8, 8), shift=0.5, turn=0.1, bend=0.2, smooth=2.0)
     objective = nnjax.Objective(forward, nnjax.softmax_cross_entropy)
