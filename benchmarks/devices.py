@@ -24,7 +24,7 @@ import tyro
 
 import nnjax
 from benchmarks import turns
-from nnjax.parallel import along, everywhere, put, with_auto_axes
+from nnjax.runtime.sharding import batch_sharded, device_put_global, replicated, with_auto_axes
 
 NETWORKS, BATCH, STEPS = 32, 1000, 200
 SIZES = (784, 30, 10)
@@ -58,7 +58,13 @@ def measure(what: str, dataset: str) -> float:
     data, settings = nnjax.Dataset.from_arrays((images, labels)), {"learning_rate": 3.0, "mesh": mesh}
     if what == "sweep":
         grid = nnjax.sweep(
-            jax.random.key(0), data, hidden=30, seeds=NETWORKS, epochs=3, at_once=NETWORKS, **settings
+            jax.random.key(0),
+            data,
+            hidden=30,
+            seeds=NETWORKS,
+            epochs=3,
+            max_networks_per_program=NETWORKS,
+            **settings,
         )
         return float(np.median(grid.seconds.isel(epoch=slice(1, None))))
     params = nnjax.init(jax.random.key(0), SIZES)
@@ -77,14 +83,14 @@ def _all_reduce(mesh: Any) -> float:
     mesh = with_auto_axes(mesh)
     count = sum(x.size for x in jax.tree.leaves(nnjax.init(jax.random.key(0), SIZES)))
 
-    @partial(jax.jit, out_shardings=everywhere(mesh))
+    @partial(jax.jit, out_shardings=replicated(mesh))
     def summed(parts):
         def again(total, _):
             return jnp.sum(parts + total, axis=0) / len(parts), None
 
         return jax.lax.scan(again, jnp.zeros(count), None, STEPS)[0]
 
-    parts = put(np.ones((mesh.size, count), np.float32), along(mesh))
+    parts = device_put_global(np.ones((mesh.size, count), np.float32), batch_sharded(mesh))
     return _seconds(lambda: summed(parts)) / STEPS
 
 

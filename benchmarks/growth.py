@@ -20,9 +20,9 @@ from benchmarks import floors, peers
 from benchmarks.population import Population, StepByStep
 from benchmarks.turns import Flags, circumstances, write
 from experiments.figures import STYLES, write_figure
-from nnjax import train
-from nnjax.objective import Objective
-from nnjax.optimizers import make_optimizer
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import make_optimizer
+from nnjax.training import step
 
 EXAMPLES = 10_000
 
@@ -63,11 +63,11 @@ CASES = (
 class One:
     """One network, as `fit` trains it."""
 
-    train = staticmethod(train.epoch)
+    step = staticmethod(step.train_epoch)
 
     def __init__(self, networks: int, data: nnjax.Dataset, sizes: tuple[int, ...], batch_size: int):
         optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.ETA})
-        state = train.start(jax.random.key(1), nnjax.init(jax.random.key(0), sizes), optimizer)
+        state = step.init_state(jax.random.key(1), nnjax.init(jax.random.key(0), sizes), optimizer)
         self.arguments = state, *jax.device_put(data.train), Objective(), optimizer, batch_size
 
 

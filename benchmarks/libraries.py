@@ -91,7 +91,7 @@ class Reference(Peer):
 
     def __init__(self, seed, data):
         super().__init__(seed, data)
-        self.labels = np.asarray(data.train.labels, np.uint8)
+        self.targets = np.asarray(data.train.targets, np.uint8)
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder) / "reference.so"
             source = Path(__file__).with_name("reference.c")
@@ -103,7 +103,7 @@ class Reference(Peer):
 
     def epoch(self):
         order = self.rng.permutation(len(self.x)).astype(np.int32)
-        arrays = [order, self.x, self.labels, *(p for layer in self.params for p in layer)]
+        arrays = [order, self.x, self.targets, *(p for layer in self.params for p in layer)]
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
         self.compiled(ctypes.c_int(len(order)), *pointers, ctypes.c_float(ETA))
 

@@ -27,9 +27,9 @@ import nnjax
 from benchmarks import floors, libraries, peers
 from benchmarks.population import Population, StepByStep
 from benchmarks.turns import Place, circumstances, write
-from nnjax import blocked
-from nnjax.objective import Objective
-from nnjax.optimizers import make_optimizer
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import make_optimizer
+from nnjax.sweep import _blocked
 
 COUNTS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 WHOLE = (1000, 30)  # networks and epochs of the sweep that is timed as a whole
@@ -61,7 +61,7 @@ def steps_in_a_block(networks: int) -> int:
     init = jax.vmap(lambda key: nnjax.init(key, peers.SIZES))
     params = jax.eval_shape(init, jax.random.split(jax.random.key(0), networks))
     optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.ETA})
-    return blocked.length(params, Objective(), optimizer, peers.M, devices=1)
+    return _blocked.block_steps(params, Objective(), optimizer, peers.M, devices=1)
 
 
 def traffic(networks: int, examples: int, steps: int) -> float:
@@ -104,7 +104,7 @@ def whole_sweep(data: nnjax.Dataset) -> float:
 def run(flags: Flags) -> dict[str, Any]:
     """Time all counts and ways, and a sweep as a whole where so many networks are asked for."""
     data = nnjax.load(flags.dataset)
-    speed, n, chosen = floors.bandwidth(), len(data.train.labels), ways()
+    speed, n, chosen = floors.bandwidth(), len(data.train.targets), ways()
     rows = []
     for networks in (count for count in COUNTS if count <= flags.most):
         in_block = steps_in_a_block(networks)

@@ -37,8 +37,8 @@ class Peer:
     def __init__(self, seed: int, data: nnjax.Dataset):
         self.rng = np.random.default_rng(seed)
         self.data = data
-        self.x = data.train.images.astype(self.dtype) / 255
-        self.y = np.eye(10, dtype=self.dtype)[data.train.labels]
+        self.x = data.train.inputs.astype(self.dtype) / 255
+        self.y = np.eye(10, dtype=self.dtype)[data.train.targets]
         self.params: Any = draw(self.rng, self.dtype)
 
     @classmethod

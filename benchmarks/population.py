@@ -18,10 +18,11 @@ import optax
 import nnjax
 from benchmarks import libraries, peers
 from benchmarks.turns import Flags, compare, main
-from nnjax import population, train
-from nnjax.chunks import score_all
-from nnjax.objective import Objective
-from nnjax.optimizers import make_optimizer
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import make_optimizer
+from nnjax.sweep import _population
+from nnjax.sweep._trainer import evaluate_population
+from nnjax.training import step
 
 SIZES = (32, 8, 1)
 
@@ -29,7 +30,7 @@ SIZES = (32, 8, 1)
 class Population:
     """Many networks, one epoch a call; returns its seconds for each of them."""
 
-    train = staticmethod(population.epoch)
+    step = staticmethod(_population.train_epoch)
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Population:
         self.optimizers, self.objectives = (
             jax.tree.map(lambda x: jnp.full(networks, x), of) for of in (optimizer, Objective())
         )
-        self.states = population.start(jax.random.key(1), params, self.optimizers)
+        self.states = _population.init_states(jax.random.key(1), params, self.optimizers)
         self.splits = jax.block_until_ready(jax.device_put((data.train, data.validation, data.test)))
 
     @property
@@ -72,13 +73,13 @@ class Evaluated(Population):
 
     def epoch(self):
         costs = super().epoch()
-        return score_all(self.states.params, costs, self.objectives, *self.splits[1:], mesh=None)
+        return evaluate_population(self.states.params, costs, self.objectives, *self.splits[1:], mesh=None)
 
 
 @partial(jax.jit, static_argnames="batch_size", donate_argnames="states")
 def step_by_step(states, images, labels, objectives, optimizers, batch_size):
     axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
-    of_one = partial(train.epoch, batch_size=batch_size)
+    of_one = partial(step.train_epoch, batch_size=batch_size)
     return jax.vmap(of_one, (axes, None, None, 0, 0), (axes, 0))(
         states, images, labels, objectives, optimizers
     )
@@ -87,7 +88,7 @@ def step_by_step(states, images, labels, objectives, optimizers, batch_size):
 class StepByStep(Population):
     """The same without blocks: `vmap` of the epoch of one network, as other optimizers are trained."""
 
-    train = staticmethod(step_by_step)
+    step = staticmethod(step_by_step)
 
 
 def run(flags: Flags) -> dict[str, Any]:

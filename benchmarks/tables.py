@@ -98,9 +98,9 @@ def devices_table(record: Record) -> str:
     fits = [("1 device, a thread", f"{alone:.3f}", "")]
     for (what, devices, threads), seconds in median.items():
         if what == "fit" and threads == 0:
-            at_once = min(devices, record["cores"])
+            max_networks_per_program = min(devices, record["cores"])
             sums = record["steps"] * median.get(("all-reduce", devices, 0), 0)
-            model = ((alone - shuffle) + devices * shuffle) / at_once + sums
+            model = ((alone - shuffle) + devices * shuffle) / max_networks_per_program + sums
             told = f"{model:.3f}" if devices > 1 else ""
             fits.append((f"{devices} device{'s' * (devices > 1)}", f"{seconds:.3f}", told))
     sums = ", ".join(f"{s * 1e6:.0f} µs on {n}" for (what, n, _), s in median.items() if what == "all-reduce")

@@ -25,8 +25,8 @@ import tyro
 
 import nnjax
 from benchmarks import turns
-from nnjax.network import ACTIVATIONS
-from nnjax.optimizers import count_steps
+from nnjax.nn.dense import ACTIVATIONS
+from nnjax.optim.optimizers import num_train_steps
 
 SHARES = (0.95, 0.97, 0.98)
 LONGEST = 8.0  # seconds of training, until any settings have reached the last share
@@ -104,11 +104,11 @@ def train(settings: Settings, data: nnjax.Dataset, seed: int, share: float, long
     some = nnjax.Dataset.from_arrays(
         tuple(part[: settings.examples] for part in data.train), data.validation, data.test
     )
-    of = len(data.validation.labels)
+    of = len(data.validation.targets)
     init_key, fit_key = jax.random.split(jax.random.key(seed))
-    params = nnjax.init(init_key, (data.train.images.shape[1], settings.hidden, 10), nnjax.scaled)
+    params = nnjax.init(init_key, (data.train.inputs.shape[1], settings.hidden, 10), nnjax.lecun)
     forward = nnjax.Dense(ACTIVATIONS[settings.activation], nnjax.identity)
-    steps = count_steps(settings.falls_for, settings.examples, settings.batch_size)
+    steps = num_train_steps(settings.falls_for, settings.examples, settings.batch_size)
     began, ended = time.perf_counter(), []
 
     def ends(run: nnjax.Run) -> bool:

@@ -11,7 +11,8 @@ import tyro
 from scipy import stats
 
 from experiments.evidence import commit
-from nnjax.runs import environment, write_record
+from nnjax.runtime.environment import environment
+from nnjax.storage import write_record
 
 RESULTS = Path(__file__).parent / "results"
 

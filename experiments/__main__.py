@@ -18,11 +18,10 @@ from experiments import catalog, report
 from experiments.devices import take_cores_as_devices
 from experiments.evidence import Experiment, Flags, Record, check_can_draw
 from experiments.progress import Clock, bar, duration
-from nnjax.data.sources import NAMES as DATA_SETS
-from nnjax.files import make_folder
-from nnjax.names import choose
-from nnjax.numbers import whole_number
-from nnjax.terminal import INTERRUPTED, console
+from nnjax.cli.console import INTERRUPTED, console
+from nnjax.data._sources import NAMES as DATA_SETS
+from nnjax.runtime.checks import check_positive_int, lookup
+from nnjax.runtime.files import make_dir
 
 QUICK_MINUTES = 0.1
 
@@ -55,12 +54,12 @@ def _checked(command: Command) -> Command:
     """The command with its names in the chapter's order; a ValueError where it asks what cannot be."""
     check_can_draw()
     for name in command.names:
-        choose("experiment", name, dict.fromkeys(catalog.NAMES))
+        lookup("experiment", name, dict.fromkeys(catalog.NAMES))
     if command.dataset:
-        choose("data set", command.dataset, dict.fromkeys(DATA_SETS))
+        lookup("data set", command.dataset, dict.fromkeys(DATA_SETS))
     for name in ("seeds", "epochs"):
         if getattr(command, name) is not None:
-            whole_number(name, getattr(command, name))
+            check_positive_int(name, getattr(command, name))
     if command.dataset == "auto":
         command = replace(command, dataset=nnjax.load("auto").name)
     return replace(command, names=[n for n in catalog.NAMES if n in command.names or not command.names])
@@ -79,8 +78,8 @@ class Run:
             except Exception as error:
                 self._fails(name, error)
         for folder in {e.folder(command) for e in self.experiments.values()}:
-            make_folder(folder)
-        make_folder(report.place(self.experiments.values(), command))
+            make_dir(folder)
+        make_dir(report.place(self.experiments.values(), command))
 
     def all(self) -> int:
         """Run what is not done, write the report, and return the exit code."""

@@ -47,9 +47,9 @@ def run(settings: Settings) -> Record:
     machines = score([svm("auto"), svm("scale"), svm(tuned.gamma, tuned.C)], *splits, jobs)
     found = dict(zip(METHODS, [guesses, darkness, *([m] for m in machines)], strict=True))
     return {
-        "test_examples": len(data.test.labels),
-        "validation_examples": len(data.validation.labels),
-        "tuning": {**tuned._asdict(), "subset": min(SUBSET, len(data.train.labels)), "seconds": seconds},
+        "test_examples": len(data.test.targets),
+        "validation_examples": len(data.validation.targets),
+        "tuning": {**tuned._asdict(), "subset": min(SUBSET, len(data.train.targets)), "seconds": seconds},
         "methods": {
             method: {field: [getattr(s, field) for s in scores] for field in Score._fields}
             for method, scores in found.items()

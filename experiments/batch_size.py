@@ -28,7 +28,7 @@ def run(settings: Settings) -> Record:
     data = settings.load()
     runs = []
     for given in BATCH_SIZES:
-        size = len(data.train.labels) if given is None else given
+        size = len(data.train.targets) if given is None else given
         grid = settings.sweep(KEY, data, hidden=HIDDEN, learning_rate=RATES, batch_size=size)
         by_rate = grid.validation_correct.isel(epoch=-1).median("seed")
         best = grid.data.isel(learning_rate=int(np.argmax(by_rate.values)))
@@ -42,7 +42,7 @@ def run(settings: Settings) -> Record:
                 "seconds": best.seconds.median("seed").values,
             }
         )
-    return {"test_examples": len(data.test.labels), "learning_rates": RATES, "runs": runs}
+    return {"test_examples": len(data.test.targets), "learning_rates": RATES, "runs": runs}
 
 
 def plot(record: Record) -> Any:

@@ -27,7 +27,7 @@ import optax
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, at_edge, percent, spread
 from experiments.figures import STYLES, band, plain_ticks
-from nnjax.objective import mean_cost
+from nnjax.nn.objective import mean_cost
 
 DEPTHS = (1, 2, 3, 5, 7, 10)
 QUICK_DEPTHS = (1, 3)
@@ -78,8 +78,8 @@ def _mended(forward: nnjax.Dense, *rates: float) -> dict[str, Any]:
 
 # What `sweep` is given for each: of its η, validation chooses one for each depth.
 WAYS = {
-    CHAPTERS: {"initial_weights": nnjax.gaussian, "learning_rate": SIGMOID_RATES},
-    "sigmoid, N(0, 1/n_in)": {"initial_weights": nnjax.scaled, "learning_rate": SIGMOID_RATES},
+    CHAPTERS: {"initial_weights": nnjax.standard_normal, "learning_rate": SIGMOID_RATES},
+    "sigmoid, N(0, 1/n_in)": {"initial_weights": nnjax.lecun, "learning_rate": SIGMOID_RATES},
     "mended": _mended(nnjax.Dense(nnjax.relu, nnjax.identity), 0.0001, 0.0003, 0.001, 0.003, 0.01),
     "normalised": _mended(Normalised(nnjax.relu, nnjax.identity), *NORMALISED_RATES),
     "normalised, with links": _mended(Normalised(nnjax.relu, nnjax.identity, links=True), *NORMALISED_RATES),
@@ -102,8 +102,8 @@ def run(settings: Settings) -> Record:
         for i, hidden in enumerate(layers):
             validation, test = (c.isel(hidden=i) for c in (grid.validation_correct, grid.test_correct))
             chosen = validation.isel(epoch=-1).mean("seed").idxmax("learning_rate").item()
-            sizes = (data.train.images.shape[1], *hidden, data.num_classes)
-            keys = [grid.keys(seed)[0] for seed in range(settings.seeds)]
+            sizes = (data.train.inputs.shape[1], *hidden, data.num_classes)
+            keys = [grid.rng_keys(seed)[0] for seed in range(settings.seeds)]
             fresh = [nnjax.init(key, sizes, way["initial_weights"]) for key in keys]
             objective = way.get("objective", nnjax.Objective())
             runs.append(
@@ -116,7 +116,7 @@ def run(settings: Settings) -> Record:
                     "gradients": [gradient_sizes(params, objective, *looked_at) for params in fresh],
                 }
             )
-    return {"test_examples": len(data.test.labels), "runs": runs}
+    return {"test_examples": len(data.test.targets), "runs": runs}
 
 
 @jax.jit

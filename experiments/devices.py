@@ -5,7 +5,7 @@ import contextlib
 import jax
 from jax.sharding import Mesh
 
-from nnjax.runs.records import cores
+from nnjax.runtime.environment import cores
 
 
 def take_cores_as_devices() -> None:

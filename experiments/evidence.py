@@ -20,14 +20,14 @@ from experiments.devices import all_devices, take_cores_as_devices
 from experiments.figures import write_figure
 from experiments.progress import duration
 from experiments.timing import Stopwatch
-from nnjax.data.sources import NAMES
-from nnjax.files import make_folder
-from nnjax.names import choose, described
-from nnjax.numbers import whole_number
-from nnjax.report.page import Claim
-from nnjax.runs import environment, write_record
-from nnjax.runs.claims import digest
-from nnjax.terminal import INTERRUPTED
+from nnjax.cli.console import INTERRUPTED
+from nnjax.compare.report import Claim
+from nnjax.data._sources import NAMES
+from nnjax.runtime.checks import check_positive_int, lookup, stable_repr
+from nnjax.runtime.environment import environment
+from nnjax.runtime.files import make_dir
+from nnjax.storage import write_record
+from nnjax.storage._serialization import digest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -70,7 +70,7 @@ class Settings:
     def sweep(self, key: int, data: nnjax.Dataset, seeds: int | None = None, **settings: Any) -> nnjax.Grid:
         """`nnjax.sweep` with these epochs and, unless told otherwise, seeds; one that was stopped goes on."""
         settings |= {"seeds": seeds or self.seeds, "epochs": self.epochs}
-        own = digest(str(key), data.name, described(settings))[:8]  # an experiment may have several
+        own = digest(str(key), data.name, stable_repr(settings))[:8]  # an experiment may have several
         settings |= {
             "checkpoint": self.keep and self.keep / own,
             "callback": self._report,
@@ -80,7 +80,7 @@ class Settings:
 
     def _report(self, at: nnjax.Progress) -> None:
         if self.tell:
-            self.tell(f"{at.networks} of {at.of_networks} networks, epoch {at.epoch} of {at.of_epochs}")
+            self.tell(f"{at.networks} of {at.num_networks} networks, epoch {at.epoch} of {at.num_epochs}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Experiment:
     def settle(self, flags: Flags) -> Settings:
         """The settings that `flags` ask of this experiment; a ValueError where they ask for none."""
         dataset = flags.dataset or ("digits" if flags.quick else "mnist")
-        choose("data set", dataset, dict.fromkeys(NAMES))
+        lookup("data set", dataset, dict.fromkeys(NAMES))
         if dataset == "auto":
             dataset = nnjax.load("auto").name
         seeds = _count("seeds", flags.seeds, min(self.seeds, 2) if flags.quick else self.seeds)
@@ -147,8 +147,8 @@ class Experiment:
           ValueError: flags that make no sense, a folder that cannot be written into: before it runs.
         """
         check_can_draw()
-        settings, folder = self.settle(flags), make_folder(self.folder(flags))
-        keep = make_folder(folder / ".unfinished" / self.name)
+        settings, folder = self.settle(flags), make_dir(self.folder(flags))
+        keep = make_dir(folder / ".unfinished" / self.name)
         made_by, watch = commit(), Stopwatch(keep / "seconds")
         found = self.run(replace(settings, tell=watch.seen_by(tell), keep=keep))
         record = {
@@ -210,7 +210,7 @@ def at_edge(value: float, grid: Sequence[float]) -> str:
 
 
 def _count(name: str, given: int | None, usual: int) -> int:
-    return usual if given is None else whole_number(name, given)
+    return usual if given is None else check_positive_int(name, given)
 
 
 def commit() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnjax.files import write_atomically
+from nnjax.runtime.files import write_atomically
 
 # Told apart in grey too: by dashes and marks as well as by colour.
 STYLES = [

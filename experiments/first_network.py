@@ -41,7 +41,7 @@ def run(settings: Settings) -> Record:
         grid = settings.sweep(
             KEY, data, hidden=hidden, learning_rate=learning_rate, batch_size=BATCH_SIZE, shared_batches=False
         )
-        matrices = [nnjax.confusion(grid.params(seed=s), *data.test) for s in range(settings.seeds)]
+        matrices = [nnjax.confusion_matrix(grid.params(seed=s), *data.test) for s in range(settings.seeds)]
         runs.append(
             {
                 "hidden": hidden,
@@ -53,7 +53,7 @@ def run(settings: Settings) -> Record:
                 "seconds_per_epoch": float(np.median(grid.seconds)),
             }
         )
-    return {"test_examples": len(data.test.labels), "runs": runs}
+    return {"test_examples": len(data.test.targets), "runs": runs}
 
 
 def plot(record: Record) -> Any:

@@ -38,19 +38,19 @@ def run(settings: Settings) -> Record:
     data = settings.load()
     names = QUICK if settings.quick else VARIANTS
     return {
-        "validation_examples": len(data.validation.labels),
-        "test_examples": len(data.test.labels),
+        "validation_examples": len(data.validation.targets),
+        "test_examples": len(data.test.targets),
         "runs": [{"name": name, **measure(settings, data, VARIANTS[name])} for name in names],
     }
 
 
 def measure(settings: Settings, data: nnjax.Dataset, variant: Variant) -> Record:
     """The validation images right by setting, and the curves of the best one with fresh seeds."""
-    n = len(data.train.labels)
+    n = len(data.train.targets)
 
     def train(key: int, tuned: Any, seeds: int, **how: Any) -> nnjax.Grid:
         given = arguments(variant, tuned, n, settings.epochs) | how
-        return settings.sweep(key, data, seeds, hidden=HIDDEN, initial_weights=nnjax.scaled, **given)
+        return settings.sweep(key, data, seeds, hidden=HIDDEN, initial_weights=nnjax.lecun, **given)
 
     tried, seeds = grid_of(variant, n), min(TUNING_SEEDS, settings.seeds)
     # A rate or a damping is an axis of one program; each size of mini-batch is a program.
@@ -71,7 +71,7 @@ def measure(settings: Settings, data: nnjax.Dataset, variant: Variant) -> Record
         "batch_size": given["batch_size"],
         "validation_correct": grid.validation_correct.values,
         "test_correct": grid.test_correct.values,
-        "seconds_per_epoch_alone": seconds_alone(grid.keys(0), data, HIDDEN, nnjax.scaled, **given),
+        "seconds_per_epoch_alone": seconds_alone(grid.rng_keys(0), data, HIDDEN, nnjax.lecun, **given),
     }
 
 

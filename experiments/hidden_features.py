@@ -20,9 +20,9 @@ import numpy as np
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, spread
 from nnjax.data import Split
-from nnjax.network import sizes_of
+from nnjax.nn.dense import sizes_of
 
-INITIAL_WEIGHTS = {"N(0, 1)": nnjax.gaussian, "N(0, 1/n_in)": nnjax.scaled}
+INITIAL_WEIGHTS = {"N(0, 1)": nnjax.standard_normal, "N(0, 1/n_in)": nnjax.lecun}
 HIDDEN = 30
 LEARNING_RATE = 3.0
 BATCH_SIZE = 10
@@ -45,18 +45,18 @@ def run(settings: Settings) -> Record:
     networks = {}
     for name, draw in INITIAL_WEIGHTS.items():
         trained = [grid.params(initial_weights=name, seed=s) for s in range(settings.seeds)]
-        fresh = [nnjax.init(grid.keys(s)[0], sizes_of(params), draw) for s, params in enumerate(trained)]
+        fresh = [nnjax.init(grid.rng_keys(s)[0], sizes_of(params), draw) for s, params in enumerate(trained)]
         networks[name] = {
             "test_correct": grid.test_correct.sel(initial_weights=name).isel(epoch=-1).values,
-            "before": [measures(params[0], data.test, data.image_shape) for params in fresh],
-            "after": [measures(params[0], data.test, data.image_shape) for params in trained],
+            "before": [measures(params[0], data.test, data.input_shape) for params in fresh],
+            "after": [measures(params[0], data.test, data.input_shape) for params in trained],
             "kept": [
                 [np.corrcoef(*rows)[0, 1] for rows in zip(old[0].w, new[0].w, strict=True)]
                 for old, new in zip(fresh, trained, strict=True)
             ],
-            "pictures": pictures(trained[0], data.test.images),
+            "pictures": pictures(trained[0], data.test.inputs),
         }
-    return {"test_examples": len(data.test.labels), "image_shape": data.image_shape, "networks": networks}
+    return {"test_examples": len(data.test.targets), "image_shape": data.input_shape, "networks": networks}
 
 
 def sums(layer: nnjax.Layer, images: Any) -> np.ndarray:
@@ -71,12 +71,12 @@ def measures(layer: nnjax.Layer, split: Split, shape: tuple[int, ...]) -> Record
     A digit excites a neuron where its images have a mean activation above 0.5.
     """
     rows, columns = shape
-    moves = (np.asarray(layer.w) ** 2 * np.var(split.images, axis=0)).reshape(
+    moves = (np.asarray(layer.w) ** 2 * np.var(split.inputs, axis=0)).reshape(
         -1, 2, rows // 2, 2, columns // 2
     )
     quarters = moves.sum(axis=(2, 4)).reshape(-1, 4)
-    a = 1 / (1 + np.exp(-sums(layer, split.images)))
-    means = np.stack([a[split.labels == digit].mean(axis=0) for digit in np.unique(split.labels)])
+    a = 1 / (1 + np.exp(-sums(layer, split.inputs)))
+    means = np.stack([a[split.targets == digit].mean(axis=0) for digit in np.unique(split.targets)])
     return {"quarter": quarters.max(axis=1) / quarters.sum(axis=1), "digits": np.sum(means > 0.5, axis=0)}
 
 

@@ -32,11 +32,11 @@ def run(settings: Settings) -> Record:
     )
     return {
         "hidden": hidden,
-        "test_examples": len(data.test.labels),
+        "test_examples": len(data.test.targets),
         "validation_correct": grid.validation_correct.values,
         "test_correct": grid.test_correct.values,
         "seconds_per_epoch_alone": [
-            seconds_alone(grid.keys(0), data, h, learning_rate=LEARNING_RATE, batch_size=BATCH_SIZE)
+            seconds_alone(grid.rng_keys(0), data, h, learning_rate=LEARNING_RATE, batch_size=BATCH_SIZE)
             for h in hidden
         ],
     }

@@ -29,7 +29,7 @@ def run(settings: Settings) -> Record:
     return {
         "hidden": hidden,
         "learning_rate": RATES,
-        "test_examples": len(data.test.labels),
+        "test_examples": len(data.test.targets),
         "validation_correct": grid.validation_correct.isel(epoch=-1).values,
         "test_correct": grid.test_correct.isel(epoch=-1).values,
     }

@@ -20,10 +20,10 @@ import numpy as np
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, percent, spread
 from experiments.statistics import STUCK, recall, stuck
-from nnjax.network import sizes_of
-from nnjax.objective import as_input
+from nnjax.nn.dense import sizes_of
+from nnjax.nn.objective import to_input
 
-INITIAL_WEIGHTS = {"gaussian": nnjax.gaussian, "scaled": nnjax.scaled}
+INITIAL_WEIGHTS = {"gaussian": nnjax.standard_normal, "scaled": nnjax.lecun}
 HIDDEN = (30, 100)
 LEARNING_RATE = 3.0
 BATCH_SIZE = 10
@@ -44,14 +44,16 @@ def run(settings: Settings) -> Record:
         KEY, data, hidden=HIDDEN, initial_weights=INITIAL_WEIGHTS, learning_rate=LEARNING_RATE,
         batch_size=BATCH_SIZE,
     )  # fmt: skip
-    looked_at = data.train.images[:LOOKED_AT]
+    looked_at = data.train.inputs[:LOOKED_AT]
     runs = []
     for hidden in HIDDEN:
         for name, initial_weights in INITIAL_WEIGHTS.items():
             cell = {"hidden": hidden, "initial_weights": name}
             trained = [grid.params(**cell, seed=s) for s in range(settings.seeds)]
-            matrices = [nnjax.confusion(params, *data.test) for params in trained]
-            fresh = [nnjax.init(grid.keys(s)[0], sizes_of(p), initial_weights) for s, p in enumerate(trained)]
+            matrices = [nnjax.confusion_matrix(params, *data.test) for params in trained]
+            fresh = [
+                nnjax.init(grid.rng_keys(s)[0], sizes_of(p), initial_weights) for s, p in enumerate(trained)
+            ]
             runs.append(
                 cell
                 | {
@@ -61,13 +63,13 @@ def run(settings: Settings) -> Record:
                     "saturated": [float(saturated(params[0], looked_at)) for params in fresh],
                 }
             )
-    return {"test_examples": len(data.test.labels), "runs": runs}
+    return {"test_examples": len(data.test.targets), "runs": runs}
 
 
 @jax.jit
 def saturated(layer: nnjax.Layer, images: jax.Array) -> jax.Array:
     """The share of all neurons of a first layer, over all images, with σ'(z) < FLAT."""
-    z = jax.vmap(lambda x: layer.w @ x + layer.b)(as_input(images, layer.w.dtype))
+    z = jax.vmap(lambda x: layer.w @ x + layer.b)(to_input(images, layer.w.dtype))
     slope = jax.vmap(jax.vmap(jax.grad(nnjax.sigmoid)))(z)
     return jnp.mean(slope < FLAT)
 

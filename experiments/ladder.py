@@ -27,7 +27,7 @@ from experiments.ladder_figure import plot
 from experiments.progress import duration
 from experiments.rungs import RUNGS, Rung, varied
 from experiments.statistics import student
-from nnjax.recipes import Recipe, named
+from nnjax.config import TrainConfig, named
 
 KEY = 700
 TRIED = 2  # networks for each choice
@@ -39,7 +39,7 @@ QUICK = {"channels": (8,), "hidden": (20,), "epochs": 5}
 
 def run(settings: Settings) -> Record:
     """Climb rung by rung, and look closer at the last."""
-    climb, recipe, rows, p = Climb(settings, settings.load()), Recipe(), [], np.array([])
+    climb, recipe, rows, p = Climb(settings, settings.load()), TrainConfig(), [], np.array([])
     for key, rung in zip(range(KEY, KEY + 2 * len(RUNGS), 2), RUNGS, strict=True):
         recipe, tried = climb.chosen(key, rung, varied(recipe, rung.changes))
         seeds = settings.seeds if rung.members == 1 else rung.members * GROUPS
@@ -47,7 +47,7 @@ def run(settings: Settings) -> Record:
         p = climb.probabilities(grid, recipe, rung.members)
         rows.append(climb.row(rung, recipe, grid, p) | {"tried": tried})
     test = climb.data.test
-    return {"test_examples": len(test.labels), "rungs": rows, "best": looked_at(p[0], test)}
+    return {"test_examples": len(test.targets), "rungs": rows, "best": looked_at(p[0], test)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Climb:
     settings: Settings
     data: nnjax.Dataset
 
-    def trained(self, key: int, recipe: Recipe, seeds: int) -> nnjax.Grid:
+    def trained(self, key: int, recipe: TrainConfig, seeds: int) -> nnjax.Grid:
         """Networks of a recipe, that see no test image."""
         blind = replace(self.data, test=nnjax.Split(*(a[:0] for a in self.data.test)))
         if self.settings.quick:
@@ -67,7 +67,7 @@ class Climb:
         trained = recipe.settings(self.data) | {"init": recipe.draw(self.data), "shared_batches": False}
         return settings.sweep(key, blind, seeds=seeds, **trained)
 
-    def chosen(self, key: int, rung: Rung, recipe: Recipe) -> tuple[Recipe, list[Record]]:
+    def chosen(self, key: int, rung: Rung, recipe: TrainConfig) -> tuple[TrainConfig, list[Record]]:
         """The recipe that reads most of the validation images, and what was tried."""
         choices = [varied(recipe, changes) for changes in rung.choices] or [recipe]
         if len(choices) == 1:
@@ -81,18 +81,18 @@ class Climb:
         best = int(np.argmax([np.mean(f["validation_correct"]) for f in found]))
         return choices[best], found
 
-    def probabilities(self, grid: nnjax.Grid, recipe: Recipe, members: int) -> np.ndarray:
+    def probabilities(self, grid: nnjax.Grid, recipe: TrainConfig, members: int) -> np.ndarray:
         """What each network, or the mean of each group, says of each test image: (groups, n, labels)."""
         objective, networks = recipe.objective(self.data), range(grid.data.sizes["seed"])
         outputs = [
-            nnjax.outputs(grid.params(seed=i), jnp.asarray(self.data.test.images), objective)
+            nnjax.outputs(grid.params(seed=i), jnp.asarray(self.data.test.inputs), objective)
             for i in networks
         ]
         return np.reshape(outputs, (-1, members, *outputs[0].shape)).mean(axis=1)
 
-    def row(self, rung: Rung, recipe: Recipe, grid: nnjax.Grid, p: np.ndarray) -> Record:
+    def row(self, rung: Rung, recipe: TrainConfig, grid: nnjax.Grid, p: np.ndarray) -> Record:
         """What a rung is and came to; seconds are those that one network, or group, took to train."""
-        right = p.argmax(axis=-1) == np.asarray(self.data.test.labels)
+        right = p.argmax(axis=-1) == np.asarray(self.data.test.targets)
         params = jax.tree.leaves(grid.params(seed=0))
         return {
             "name": rung.name,
@@ -112,7 +112,7 @@ def last(counts: Any) -> np.ndarray:
 
 def looked_at(p: np.ndarray, test: nnjax.Split) -> Record:
     """What is misread and how surely, what is taken for what, and how far confidence can be believed."""
-    labels, answers, confidence = np.asarray(test.labels), p.argmax(axis=1), p.max(axis=1)
+    labels, answers, confidence = np.asarray(test.targets), p.argmax(axis=1), p.max(axis=1)
     wrong = np.flatnonzero(answers != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
     matrix = np.zeros((p.shape[1],) * 2, int)
@@ -136,7 +136,7 @@ def looked_at(p: np.ndarray, test: nnjax.Split) -> Record:
                 "label": int(labels[i]),
                 "answer": int(answers[i]),
                 "confidence": float(confidence[i]),
-                "image": base64.b64encode(np.asarray(test.images[i], np.uint8).tobytes()).decode(),
+                "image": base64.b64encode(np.asarray(test.inputs[i], np.uint8).tobytes()).decode(),
             }
             for i in wrong[:SHOWN]
         ],
@@ -198,7 +198,7 @@ EXPERIMENT = Experiment(
         "rungs": [
             [r.name, named(r.changes), [named(c) for c in r.choices], r.members] for r in RUNGS
         ],
-        "distorted": {f.name: f.default for f in fields(nnjax.Distorted) if isinstance(f.default, float)},
+        "distorted": {f.name: f.default for f in fields(nnjax.Augment) if isinstance(f.default, float)},
         "tried": TRIED, "groups": GROUPS, "levels": LEVELS, "key": KEY,
     },
 )  # fmt: skip

@@ -28,10 +28,10 @@ def run(settings: Settings) -> Record:
     grid = settings.sweep(KEY, data, hidden=HIDDEN, learning_rate=RATES, batch_size=BATCH_SIZE)
     return {
         "learning_rate": RATES,
-        "test_examples": len(data.test.labels),
+        "test_examples": len(data.test.targets),
         "validation_correct": grid.validation_correct.values,
         "test_correct": grid.test_correct.values,
-        "cost": grid.cost.values,
+        "cost": grid.train_cost.values,
     }
 
 

@@ -43,7 +43,7 @@ def run(settings: Settings) -> Record:
 
     def found(name: str, rate: float, seed: int) -> tuple[float, float]:
         params = grid.params(objective=name, learning_rate=rate, seed=seed)
-        return nines(np.asarray(nnjax.confusion(params, *data.test, objectives[name])))
+        return nines(np.asarray(nnjax.confusion_matrix(params, *data.test, objectives[name])))
 
     codes = {}
     for name in CODES:
@@ -56,7 +56,7 @@ def run(settings: Settings) -> Record:
             "chosen": int(np.argmax(validation[:, :, -1].mean(axis=1))),
             "nines": [[found(name, rate, s) for s in range(settings.seeds)] for rate in LEARNING_RATES],
         }
-    return {"test_examples": len(data.test.labels), "codes": codes}
+    return {"test_examples": len(data.test.targets), "codes": codes}
 
 
 def nines(matrix: np.ndarray) -> tuple[float, float]:

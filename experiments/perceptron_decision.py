@@ -71,7 +71,7 @@ def run(settings: Settings) -> Record:
     decisions = []
     for name, params in networks().items():
         x = np.array(list(product((0, 1), repeat=params[0].w.shape[1])))
-        decided = _answers(params, x, nnjax.step)
+        decided = _answers(params, x, nnjax.heaviside)
         sigmoid = [_answers(jax.tree.map(lambda p, c=c: c * p, params), x, nnjax.sigmoid) for c in SHARPNESS]
         decisions.append(
             {

@@ -13,7 +13,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from nnjax.terminal import console
+from nnjax.cli.console import console
 
 
 class Clock:

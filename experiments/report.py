@@ -7,8 +7,8 @@ from pathlib import Path
 from experiments import catalog, evidence
 from experiments.evidence import Experiment, Flags, Record, made_with
 from experiments.progress import title, where_the_time_went
-from nnjax.files import make_folder, write_atomically
-from nnjax.report.page import Figure, Section, page
+from nnjax.compare.report import Figure, Section, page
+from nnjax.runtime.files import make_dir, write_atomically
 
 TITLE = "The chapter, measured"
 INTRO = """
@@ -35,7 +35,7 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
     Raises:
       OSError, ValueError: a folder that cannot be written into.
     """
-    path = make_folder(place(experiments.values(), flags)) / "index.html"
+    path = make_dir(place(experiments.values(), flags)) / "index.html"
     sections, records = [], {}
     for name in catalog.NAMES:
         section = Section(title(name), missing=failures.get(name, "there is no record with these settings"))

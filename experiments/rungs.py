@@ -9,22 +9,22 @@ import jax.numpy as jnp
 import optax
 
 import nnjax
-from nnjax.convnet import layers_of
-from nnjax.recipes import RECIPES, Recipe
+from nnjax.config import TrainConfig, configs
+from nnjax.nn.conv import all_layers
 
-BEST = RECIPES["best-cpu"]
+BEST = configs["best-cpu"]
 ADAM = nnjax.Falling(optax.adam)
 NO_DROPOUT: dict[str, Any] = {"dropout": None, "input_dropout": 0.0}
 
 
 def l1(rate: Any, params: Any) -> jax.Array:
     """λ Σ|w|, of the weights alone."""
-    return rate * sum(jnp.sum(jnp.abs(layer.w)) for layer in layers_of(params))
+    return rate * sum(jnp.sum(jnp.abs(layer.w)) for layer in all_layers(params))
 
 
 def l2(rate: Any, params: Any) -> jax.Array:
     """λ/2 Σw², of the weights alone: the book's equation 87, whose λ/n is this λ."""
-    return rate / 2 * sum(jnp.sum(layer.w**2) for layer in layers_of(params))
+    return rate / 2 * sum(jnp.sum(layer.w**2) for layer in all_layers(params))
 
 
 def penalty(of: Any, rate: float) -> Any:
@@ -32,9 +32,9 @@ def penalty(of: Any, rate: float) -> Any:
     return jax.tree_util.Partial(of, rate)
 
 
-def varied(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def varied(recipe: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     """The recipe with other parts; what is no part of a recipe is a hyper-parameter of its optimizer."""
-    parts = {field.name for field in fields(Recipe)}
+    parts = {field.name for field in fields(TrainConfig)}
     numbers = {name: value for name, value in changes.items() if name not in parts}
     own = {name: value for name, value in changes.items() if name in parts}
     return replace(recipe, **own, hyperparameters={**recipe.hyperparameters, **numbers})
@@ -64,7 +64,7 @@ def _rates(*rates: float) -> list[dict[str, float]]:
 RUNGS = (
     Rung("the book's network", {}),
     Rung("cross-entropy", {"cost": nnjax.softmax_cross_entropy}, _rates(0.1, 0.2, 0.5)),
-    Rung("scaled weights", {"initial_weights": nnjax.scaled}, _rates(0.1, 0.2, 0.5)),
+    Rung("scaled weights", {"initial_weights": nnjax.lecun}, _rates(0.1, 0.2, 0.5)),
     Rung(
         "a penalty on weights",
         {},
@@ -92,6 +92,6 @@ RUNGS = (
         | {**BEST.hyperparameters, "epochs": 12},
     ),
     Rung("averaged weights", {"optimizer": BEST.optimizer}),
-    Rung("smoothed labels", {"code": nnjax.Smoothed(0.1)}),
+    Rung("smoothed labels", {"code": nnjax.LabelSmoothing(0.1)}),
     Rung("five networks together", {}, members=5),
 )

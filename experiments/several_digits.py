@@ -24,7 +24,7 @@ from PIL import Image
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, percent
 from experiments.pictures import TROUBLES, draw
-from nnjax.images.reading import DOUBTED, classify
+from nnjax.recognition.reading import DOUBTED, classify
 
 PICTURES, QUICK_PICTURES = 2000, 45
 MOST_DIGITS = 8
@@ -42,7 +42,7 @@ def run(settings: Settings) -> Record:
     pictures = QUICK_PICTURES if settings.quick else PICTURES
     found = read_all(model, data.test, pictures, settings.tell)
     return {
-        "test_examples": len(data.test.labels),
+        "test_examples": len(data.test.targets),
         "single_correct": single,
         "temperature": model.temperature,
         "doubt": doubts(model, data.test),
@@ -53,19 +53,19 @@ def run(settings: Settings) -> Record:
 def train(data: nnjax.Dataset, epochs: int) -> nnjax.Model:
     """The plain network with a hundred hidden neurons, as a model file gives it."""
     init_key, fit_key = jax.random.split(jax.random.key(KEY))
-    sizes = (data.train.images.shape[1], HIDDEN, data.num_classes)
-    params = nnjax.init(init_key, sizes, nnjax.scaled)
+    sizes = (data.train.inputs.shape[1], HIDDEN, data.num_classes)
+    params = nnjax.init(init_key, sizes, nnjax.lecun)
     run = nnjax.fit(fit_key, params, data, learning_rate=LEARNING_RATE, epochs=epochs, batch_size=BATCH_SIZE)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        nnjax.save(path, run.params, nnjax.Objective(), data)
-        return nnjax.read_model(path)
+        nnjax.save_model(path, run.params, nnjax.Objective(), data)
+        return nnjax.load_model(path)
 
 
 def doubts(model: nnjax.Model, split: nnjax.Split) -> Record:
     """Of single images: how many are doubted, and how many of those and of the others are read rightly."""
-    p, _ = classify(model, np.asarray(split.images))
-    right, doubted = p[:, :-1].argmax(axis=1) == split.labels, p[:, :-1].max(axis=1) < DOUBTED
+    p, _ = classify(model, np.asarray(split.inputs))
+    right, doubted = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < DOUBTED
     return {
         "doubted": int(doubted.sum()),
         "right_doubted": int(right[doubted].sum()),
@@ -75,7 +75,7 @@ def doubts(model: nnjax.Model, split: nnjax.Split) -> Record:
 
 def read_all(model: nnjax.Model, split: nnjax.Split, pictures: int, tell: Any = None) -> list[Record]:
     """What is read of `pictures` pictures of a split's digits, shared out among the troubles."""
-    images = np.asarray(split.images).reshape(-1, *model.image_shape)
+    images = np.asarray(split.inputs).reshape(-1, *model.input_shape)
     found = []
     for i, (trouble, manner) in enumerate(TROUBLES.items()):
         counts: Record = {
@@ -87,7 +87,7 @@ def read_all(model: nnjax.Model, split: nnjax.Split, pictures: int, tell: Any = 
         for j in range(i, pictures, len(TROUBLES)):
             rng = np.random.default_rng((PICTURES_SEED, j))
             chosen = rng.integers(0, len(images), rng.integers(1, MOST_DIGITS + 1))
-            picture, truth = draw(rng, images[chosen], split.labels[chosen], manner)
+            picture, truth = draw(rng, images[chosen], split.targets[chosen], manner)
             if j == i:
                 counts["example"] = small(picture)
             text = nnjax.read_picture(picture, model).text

@@ -52,7 +52,7 @@ def measure() -> Record:
     """All numbers of the record that are computed."""
     # Weights on both sides of z = 0, and none on it.
     w = jnp.arange(FROM + CHANGE / 2, TO, CHANGE)
-    step = neuron(w, nnjax.step)
+    step = neuron(w, nnjax.heaviside)
     sigmoid = jax.vmap(lambda c: neuron(w, sharp(c)))
     return {
         "w": w,

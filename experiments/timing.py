@@ -17,12 +17,12 @@ def seconds_alone(
     keys: tuple[jax.Array, jax.Array],
     data: nnjax.Dataset,
     hidden: int,
-    initial_weights: Any = nnjax.gaussian,
+    initial_weights: Any = nnjax.standard_normal,
     **settings: Any,
 ) -> float:
     """The median seconds of an epoch of `fit`, for the network that `Grid.keys` draws; without compiling."""
     init_key, fit_key = keys
-    params = nnjax.init(init_key, (data.train.images.shape[1], hidden, data.num_classes), initial_weights)
+    params = nnjax.init(init_key, (data.train.inputs.shape[1], hidden, data.num_classes), initial_weights)
     alone = nnjax.fit(fit_key, params, data, epochs=EPOCHS, **settings)
     return float(np.median(alone.history.seconds))
 

@@ -21,8 +21,8 @@ import optax
 
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings
-from nnjax.optimizers import Optimizer, make_optimizer
-from nnjax.population import stack
+from nnjax.optim.optimizers import Optimizer, make_optimizer
+from nnjax.sweep._population import stack
 
 # The bowl: gradient descent climbs where η > 2/b = 0.2.
 A, B = 1.0, 10.0
@@ -81,7 +81,7 @@ def _descend_all(factory, rates, cost, start, steps) -> list[Record]:
     optimizers = [make_optimizer(factory, {"learning_rate": rate}) for rate in rates]
     found = jax.vmap(lambda optimizer: descend(optimizer, cost, jnp.array(start), steps))(stack(optimizers))
     return [
-        {"learning_rate": o.numbers["learning_rate"], **{name: x[i] for name, x in found.items()}}
+        {"learning_rate": o.hyperparams["learning_rate"], **{name: x[i] for name, x in found.items()}}
         for i, o in enumerate(optimizers)
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 import nnjax
-from nnjax.optimizers import count_steps
+from nnjax.optim.optimizers import num_train_steps
 
 BASE = "SGD"
 QUICK = (BASE, "SGD, cosine schedule", "Gauss-Newton")
@@ -57,5 +57,5 @@ def arguments(variant: Variant, tuned: Any, n: int, epochs: int) -> dict[str, An
     """What `fit` and `sweep` are given for a variant beside the data: optimizer, mini-batch, numbers."""
     given = {"optimizer": variant.factory, "batch_size": variant.batch_size or n, variant.tuned: tuned}
     if isinstance(variant.factory, nnjax.Falling):
-        given["steps"] = count_steps(epochs, n, given["batch_size"])
+        given["steps"] = num_train_steps(epochs, n, given["batch_size"])
     return given

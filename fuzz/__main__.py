@@ -12,7 +12,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["nnjax.runs", "nnjax.images", "nnjax.network", "PIL"]):
+with atheris.instrument_imports(include=["nnjax.storage", "nnjax.recognition", "nnjax.nn.dense", "PIL"]):
     from fuzz import targets
 
 HERE = Path(".fuzz")

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.numpy import save as as_safetensors
 
 import nnjax
-from nnjax.draw import draw_page
-from nnjax.images import open_picture
+from nnjax.recognition import open_picture
+from nnjax.recognition.page import draw_page
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 
@@ -21,7 +21,7 @@ KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 def read_any_model(path: Path) -> nnjax.Model | None:
     """The model in a file, used as models are, or None where it was refused."""
     try:
-        model = nnjax.read_model(path)
+        model = nnjax.load_model(path)
     except ValueError as error:
         return _told(error, path)
     a = model(np.zeros(model.sizes[0], np.uint8))
@@ -61,14 +61,14 @@ def a_model(path: Path) -> bytes:
 
 def a_convolutional_model(path: Path) -> bytes:
     """The same of 4x4 pixels, with a convolution."""
-    net = nnjax.ConvNet((4, 4), side=3, output=nnjax.sigmoid)
+    net = nnjax.ConvNet((4, 4), kernel_size=3, output=nnjax.sigmoid)
     return _saved(path, 4, net.init(jax.random.key(0), (2,), (2,)), net)
 
 
 def _saved(path: Path, side: int, params: Any, forward: Any) -> bytes:
     images = np.random.default_rng(0).integers(0, 256, (20, side, side), np.uint8)
     examples = images, np.arange(20) % 2
-    nnjax.save(path, params, nnjax.Objective(forward), nnjax.Dataset.from_arrays(examples, examples))
+    nnjax.save_model(path, params, nnjax.Objective(forward), nnjax.Dataset.from_arrays(examples, examples))
     return path.read_bytes()
 
 

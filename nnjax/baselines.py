@@ -148,9 +148,9 @@ def tune_svm(
         raise ValueError(f"subset must be 1 or more, not {subset}")
     if not len(Cs) or not len(gammas):
         raise ValueError(f"Cs and gammas must each name at least one value, not {Cs!r} and {gammas!r}")
-    if not len(data.validation.labels):
+    if not len(data.validation.targets):
         raise ValueError(f"{data.name} has no validation images to choose on")
-    train = Split(data.train.images[:subset], data.train.labels[:subset])
+    train = Split(data.train.inputs[:subset], data.train.targets[:subset])
     scores = score((svm(gamma, C) for C in Cs for gamma in gammas), train, data.validation, jobs)
     correct = np.reshape([s.correct for s in scores], (len(Cs), len(gammas)))
     i, j = map(int, np.unravel_index(np.argmax(correct), correct.shape))
@@ -173,7 +173,7 @@ def _score(estimator: Any, train: Split, test: Split) -> Score:
     began = time.perf_counter()
     estimator.fit(*train)
     fitted = time.perf_counter()
-    correct = int(np.sum(estimator.predict(test.images) == test.labels))
+    correct = int(np.sum(estimator.predict(test.inputs) == test.targets))
     return Score(correct, fitted - began, time.perf_counter() - fitted)
 
 

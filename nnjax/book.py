@@ -22,26 +22,26 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from nnjax import network
 from nnjax.data import Dataset, Split, load
-from nnjax.evaluate import count_correct
-from nnjax.loop import Run, fit
-from nnjax.network import Layer, Params, feedforward, init
-from nnjax.objective import Objective, as_input, as_target, one_hot, quadratic
-from nnjax.optimizers import make_optimizer
-from nnjax.train import start, step
+from nnjax.nn import dense
+from nnjax.nn.dense import Layer, Params, feedforward, init
+from nnjax.nn.metrics import count_correct
+from nnjax.nn.objective import Objective, one_hot, quadratic, to_input, to_target
+from nnjax.optim.optimizers import make_optimizer
+from nnjax.training._fit import Run, fit
+from nnjax.training.step import init_state, train_step
 
 Column = Float[np.ndarray | Array, "n 1"]
 Pairs = Iterable[tuple[Column, Any]]
 
-_step = jax.jit(step)
+_step = jax.jit(train_step)
 _columns_forward = jax.jit(jax.vmap(feedforward, in_axes=(None, 1), out_axes=1))
 _gradient = jax.jit(jax.grad(lambda params, x, y: quadratic(feedforward(params, x), y)))
 
 
 def sigmoid(z: Array) -> Array:
     """1 / (1 + e^-z), element by element."""
-    return network.sigmoid(jnp.asarray(z, float))
+    return dense.sigmoid(jnp.asarray(z, float))
 
 
 def sigmoid_prime(z: Array) -> Array:
@@ -62,15 +62,15 @@ def load_data_wrapper(name: str = "mnist") -> tuple[list, list, list]:
         return np.asarray(rows)[:, :, None]
 
     def pairs(split: Split, y: np.ndarray) -> list:
-        return list(zip(columns(as_input(jnp.asarray(split.images), dtype)), y, strict=True))
+        return list(zip(columns(to_input(jnp.asarray(split.inputs), dtype)), y, strict=True))
 
     def desired(digit: Array) -> Array:
-        return as_target(digit, one_hot, data.num_classes, dtype)
+        return to_target(digit, one_hot, data.num_classes, dtype)
 
     return (
-        pairs(data.train, columns(jax.vmap(desired)(jnp.asarray(data.train.labels)))),
-        pairs(data.validation, np.asarray(data.validation.labels)),
-        pairs(data.test, np.asarray(data.test.labels)),
+        pairs(data.train, columns(jax.vmap(desired)(jnp.asarray(data.train.targets)))),
+        pairs(data.validation, np.asarray(data.validation.targets)),
+        pairs(data.test, np.asarray(data.test.targets)),
     )
 
 
@@ -126,7 +126,7 @@ class Network:
                 print(f"Epoch {epoch} complete", flush=True)
             else:
                 right = run.history.test_correct[epoch]
-                print(f"Epoch {epoch} : {right} / {len(data.test.labels)}", flush=True)
+                print(f"Epoch {epoch} : {right} / {len(data.test.targets)}", flush=True)
 
         self._key, key = jax.random.split(self._key)
         fit(
@@ -142,7 +142,7 @@ class Network:
     def update_mini_batch(self, mini_batch: Pairs, eta: float) -> None:
         """One step of gradient descent on `mini_batch`, a list of pairs (x, y) of columns."""
         optimizer = make_optimizer(optax.sgd, {"learning_rate": eta})
-        state = start(self._key, self._params, optimizer)
+        state = init_state(self._key, self._params, optimizer)
         images, targets = map(jnp.asarray, _stack(mini_batch))
         params, _, _ = _step(
             state.params, state.opt_state, images, targets, state.key, Objective(), optimizer

@@ -10,8 +10,10 @@ import pytest
 import nnjax
 from experiments import catalog
 from experiments.evidence import Flags
-from nnjax import chunks, cli, loop
-from nnjax.descent import descend
+from nnjax import cli
+from nnjax.sweep import _trainer
+from nnjax.training import _fit
+from nnjax.training._epoch_loop import run_epochs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -58,11 +60,11 @@ def advanced(monkeypatch):
     """Gathers an item for each epoch that `fit` and `sweep` train, those gone on with left out."""
     epochs = []
 
-    def counting(state, advance, *rest, **more):
-        return descend(state, lambda state: epochs.append(None) or advance(state), *rest, **more)
+    def counting(state, history, advance, *rest, **more):
+        return run_epochs(state, history, lambda state: epochs.append(None) or advance(state), *rest, **more)
 
-    monkeypatch.setattr(loop, "descend", counting)
-    monkeypatch.setattr(chunks, "descend", counting)
+    monkeypatch.setattr(_fit, "run_epochs", counting)
+    monkeypatch.setattr(_trainer, "run_epochs", counting)
     return epochs
 
 
@@ -107,8 +109,8 @@ def trained(digits):
 def model(trained, digits, tmp_path_factory):
     """That network as a model file gives it."""
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    nnjax.save(path, trained, nnjax.Objective(), digits)
-    return nnjax.read_model(path)
+    nnjax.save_model(path, trained, nnjax.Objective(), digits)
+    return nnjax.load_model(path)
 
 
 @pytest.fixture(scope="session")

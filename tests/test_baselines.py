@@ -75,7 +75,7 @@ def test_darkness_is_the_nearest_class_mean(X, data):
 
 
 def test_guesses_repeat_and_differ_by_seed(digits):
-    first, again, other = (random_guess(s).fit(*digits.train).predict(digits.test.images) for s in (0, 0, 1))
+    first, again, other = (random_guess(s).fit(*digits.train).predict(digits.test.inputs) for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.mean(first == other) < 0.2
 
@@ -98,17 +98,17 @@ def test_only_labels_seen_are_guessed(X, seed, data):
 @pytest.mark.parametrize("gamma", ["auto", "scale", 0.03])
 def test_svm_is_scikit_learns_on_grey_from_0_to_1(digits, gamma):
     ours = svm(gamma, C=2.0).fit(*digits.train)
-    theirs = SVC(gamma=gamma, C=2.0).fit(digits.train.images / 255, digits.train.labels)
+    theirs = SVC(gamma=gamma, C=2.0).fit(digits.train.inputs / 255, digits.train.targets)
     np.testing.assert_array_equal(
-        ours.decision_function(digits.test.images), theirs.decision_function(digits.test.images / 255)
+        ours.decision_function(digits.test.inputs), theirs.decision_function(digits.test.inputs / 255)
     )
-    floats = svm(gamma, C=2.0).fit(digits.train.images / 255, digits.train.labels)
-    np.testing.assert_array_equal(ours.predict(digits.test.images), floats.predict(digits.test.images / 255))
+    floats = svm(gamma, C=2.0).fit(digits.train.inputs / 255, digits.train.targets)
+    np.testing.assert_array_equal(ours.predict(digits.test.inputs), floats.predict(digits.test.inputs / 255))
 
 
 def test_auto_is_one_over_the_pixels(digits):
     named, number = (svm(gamma).fit(*digits.train) for gamma in ("auto", 1 / 64))
-    np.testing.assert_array_equal(named.predict(digits.test.images), number.predict(digits.test.images))
+    np.testing.assert_array_equal(named.predict(digits.test.inputs), number.predict(digits.test.inputs))
 
 
 def test_tuning_looks_at_the_first_training_images_and_at_validation_alone(digits):
@@ -160,7 +160,7 @@ def test_wrong_shapes_are_named(make, X, y, words):
 @pytest.mark.parametrize("make", [random_guess, average_darkness, svm])
 def test_images_of_another_size_are_refused(make, digits):
     with pytest.raises(ValueError, match="63 features"):
-        make().fit(*digits.train).predict(digits.test.images[:, :63])
+        make().fit(*digits.train).predict(digits.test.inputs[:, :63])
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_command_trains_the_chapters_network_beside_the_baselines(command, d
 
 def test_the_command_takes_a_model_and_fits_svms_when_asked(command, digits):
     params = nnjax.init(jax.random.key(0), (64, 7, 10))
-    nnjax.save("m.st", params, nnjax.Objective(), digits)
+    nnjax.save_model("m.st", params, nnjax.Objective(), digits)
     code, told = command("--model", "m.st", "--svm")
     assert code == 0
     table = rows(told.out)
@@ -221,7 +221,7 @@ def test_the_command_takes_a_model_and_fits_svms_when_asked(command, digits):
 
 def test_the_command_refuses_a_model_that_does_not_tell_labels(command, digits):
     nine = nnjax.Objective(code=nnjax.is_digit(9))
-    nnjax.save("m.st", nnjax.init(jax.random.key(0), (64, 1)), nine, digits)
+    nnjax.save_model("m.st", nnjax.init(jax.random.key(0), (64, 1)), nine, digits)
     code, told = command("--model", "m.st")
     assert code == 2
     assert "does not say which label it is" in " ".join(told.err.split())

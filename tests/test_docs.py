@@ -21,7 +21,7 @@ def test_every_block_prints_what_stands_below_it(monkeypatch, tmp_path):
     for code, printed in blocks:
         assert len(code.splitlines()) <= 15, code
         assert [f"#: {line}" for line in printed.splitlines()] == re.findall("(?m)^#: .*", code)
-    assert names["trained"].history.test_correct[-1] > 0.9 * len(names["data"].test.labels)
+    assert names["trained"].history.test_correct[-1] > 0.9 * len(names["data"].test.targets)
 
 
 def test_every_experiment_has_its_figure_and_its_table():

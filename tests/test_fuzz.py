@@ -24,7 +24,7 @@ from fuzz.targets import (
     parts,
     read_any_model,
 )
-from nnjax.images import open_picture
+from nnjax.recognition import open_picture
 
 # --- pictures ---
 
@@ -247,7 +247,7 @@ def test_a_header_of_hundreds_of_megabytes_is_not_read(tmp_path):
     path.write_bytes(struct.pack("<Q", 400_000_000) + b"{")
     os.truncate(path, 500_000_000)
     with pytest.raises(ValueError, match="header has 400,000,000 bytes; at most 1,000,000"):
-        nnjax.read_model(path)
+        nnjax.load_model(path)
 
 
 ANY_JSON = st.recursive(

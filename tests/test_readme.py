@@ -6,7 +6,7 @@ import pytest
 
 from documents import links, run_python
 from experiments import tables
-from nnjax.data import sources
+from nnjax.data import _sources
 
 TEXT = tables.README.read_text()
 
@@ -14,7 +14,7 @@ TEXT = tables.README.read_text()
 def test_the_examples_run_in_order(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "answers", lambda url: False)
+    monkeypatch.setattr(_sources, "is_reachable", lambda url: False)
     blocks, names = run_python(TEXT)
     code, printed = blocks[0]
     assert len(code.splitlines()) <= 15

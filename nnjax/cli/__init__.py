@@ -13,12 +13,12 @@ from rich.console import Console
 from tyro.conf import subcommand
 
 import nnjax
+from nnjax.cli.console import INTERRUPTED
 from nnjax.cli.data import Data
-from nnjax.cli.doctor import Doctor
-from nnjax.cli.measuring import Baselines, Evaluate
-from nnjax.cli.pictures import Draw, Predict
-from nnjax.cli.training import Train
-from nnjax.terminal import INTERRUPTED
+from nnjax.cli.doctor.command import Doctor
+from nnjax.cli.evaluate import Baselines, Evaluate
+from nnjax.cli.predict import Draw, Predict
+from nnjax.cli.train import Train
 
 
 def _use_compilation_cache() -> None:

@@ -6,10 +6,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from nnjax.cli.console import console
 from nnjax.data import load
-from nnjax.data.sources import URLS, cache_path, manual_path, prepared_path, resolve_data_dir
-from nnjax.names import choose
-from nnjax.terminal import console
+from nnjax.data._sources import URLS, cache_path, manual_path, prepared_path, resolve_data_dir
+from nnjax.runtime.checks import lookup
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Data:
     """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
 
     def run(self) -> int:
-        choose("data set to prepare", self.dataset, URLS)
+        lookup("data set to prepare", self.dataset, URLS)
         if self.action == "prepare":
             console.print(repr(load(self.dataset, self.data_dir)))
             return 0

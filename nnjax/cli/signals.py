@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 
-class Ending:
+class StopRequest:
     """Whether a signal has asked training to end, and which."""
 
     def __init__(self):
@@ -19,7 +19,7 @@ class Ending:
 
 
 @contextlib.contextmanager
-def ending_at_once() -> Iterator[None]:
+def stop_at_once() -> Iterator[None]:
     """Let Ctrl-C end the process where Python cannot take them, in the middle of a long call."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -29,9 +29,9 @@ def ending_at_once() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending_after_the_epoch() -> Iterator[Ending]:
+def stop_after_epoch() -> Iterator[StopRequest]:
     """Take SIGINT and SIGTERM as a wish to end after the running epoch; the second one ends at once."""
-    ending = Ending()
+    ending = StopRequest()
 
     def wish(number, frame):
         if ending.signal is not None:

@@ -18,8 +18,8 @@ Labels = Integer[AnyArray, " n"] | Float[AnyArray, "n n_out"]
 class Split(NamedTuple):
     """Examples: `images` (n, pixels), uint8 0..255 or float; `labels` (n,), integers, or targets."""
 
-    images: Images
-    labels: Labels
+    inputs: Images
+    targets: Labels
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,16 +33,16 @@ class Dataset:
     """
 
     name: str
-    image_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
     num_classes: int
     train: Split
     validation: Split
     test: Split
 
     def __repr__(self) -> str:
-        sizes = [len(s.labels) for s in (self.train, self.validation, self.test)]
+        sizes = [len(s.targets) for s in (self.train, self.validation, self.test)]
         return (
-            f"Dataset({self.name!r}, image_shape={self.image_shape}, num_classes={self.num_classes},"
+            f"Dataset({self.name!r}, image_shape={self.input_shape}, num_classes={self.num_classes},"
             " train={}, validation={}, test={})".format(*sizes)
         )
 
@@ -74,23 +74,23 @@ class Dataset:
         Dataset('arrays', image_shape=(2, 2), num_classes=2, train=3, validation=0, test=0)
         """
         first = _checked("train", *_pair("train", train))
-        if not len(first.labels):
+        if not len(first.targets):
             raise ValueError("train has no examples")
-        image_shape = first.images.shape[1:]
+        image_shape = first.inputs.shape[1:]
         splits = [first]
         for which, given in (("validation", validation), ("test", test)):
             if given is None:
-                splits.append(Split(first.images[:0], first.labels[:0]))
+                splits.append(Split(first.inputs[:0], first.targets[:0]))
                 continue
             split = _checked(which, *_pair(which, given))
-            if split.images.shape[1:] != image_shape:
+            if split.inputs.shape[1:] != image_shape:
                 raise ValueError(
-                    f"{which} images have the shape {split.images.shape[1:]}, "
+                    f"{which} images have the shape {split.inputs.shape[1:]}, "
                     f"but those of train {image_shape}"
                 )
             splits.append(split)
         num_classes = _num_classes(splits, num_classes)
-        flat = [Split(s.images.reshape(len(s.images), math.prod(image_shape)), s.labels) for s in splits]
+        flat = [Split(s.inputs.reshape(len(s.inputs), math.prod(image_shape)), s.targets) for s in splits]
         return cls(name, image_shape, num_classes, *flat)
 
 
@@ -100,29 +100,29 @@ def _pair(which: str, given: tuple) -> tuple:
     return tuple(a if isinstance(a, jax.Array) else np.asarray(a) for a in given)
 
 
-def _checked(which: str, images, labels) -> Split:
+def _checked(which: str, inputs, targets) -> Split:
     """The split of these arrays, labels as int32; a ValueError for what training cannot use."""
-    if images.ndim < 2:
-        raise ValueError(f"{which} images must be (n, ...), one row an image, not {images.shape}")
-    is_float = jnp.issubdtype(images.dtype, jnp.floating)
-    if not is_float and images.dtype != np.uint8:
-        raise ValueError(f"{which} images must be uint8 (0 to 255) or floats, not {images.dtype}")
-    if is_float and not jnp.isfinite(images).all():
+    if inputs.ndim < 2:
+        raise ValueError(f"{which} images must be (n, ...), one row an image, not {inputs.shape}")
+    is_float = jnp.issubdtype(inputs.dtype, jnp.floating)
+    if not is_float and inputs.dtype != np.uint8:
+        raise ValueError(f"{which} images must be uint8 (0 to 255) or floats, not {inputs.dtype}")
+    if is_float and not jnp.isfinite(inputs).all():
         raise ValueError(f"{which} images hold NaN or infinity")
-    if labels.ndim not in (1, 2) or len(labels) != len(images):
+    if targets.ndim not in (1, 2) or len(targets) != len(inputs):
         raise ValueError(
             f"{which} labels must be (n,) whole numbers or (n, n_out) targets, one for each of the "
-            f"{len(images)} images, not of the shape {labels.shape}"
+            f"{len(inputs)} images, not of the shape {targets.shape}"
         )
-    return Split(images, _checked_labels(which, labels) if labels.ndim == 1 else _targets(which, labels))
+    return Split(inputs, _checked_labels(which, targets) if targets.ndim == 1 else _targets(which, targets))
 
 
-def _checked_labels(which: str, labels):
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"{which} labels must be whole numbers, not {labels.dtype}")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < 2**31 - 1:
-        raise ValueError(f"{which} labels must be 0 or more, not {labels.min()} to {labels.max()}")
-    return labels.astype(np.int32)
+def _checked_labels(which: str, targets):
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise ValueError(f"{which} labels must be whole numbers, not {targets.dtype}")
+    if len(targets) and not 0 <= targets.min() <= targets.max() < 2**31 - 1:
+        raise ValueError(f"{which} labels must be 0 or more, not {targets.min()} to {targets.max()}")
+    return targets.astype(np.int32)
 
 
 def _targets(which: str, targets):
@@ -134,7 +134,9 @@ def _targets(which: str, targets):
 def _num_classes(splits: list[Split], given: int | None) -> int:
     """The number of labels: found, or given and checked."""
     most = [
-        int(s.labels.max()) + 1 if s.labels.ndim == 1 else s.labels.shape[1] for s in splits if len(s.labels)
+        int(s.targets.max()) + 1 if s.targets.ndim == 1 else s.targets.shape[1]
+        for s in splits
+        if len(s.targets)
     ]
     if given is None:
         return max(most)

@@ -26,25 +26,25 @@ def test_what_moves_a_neuron_is_told_by_quarters():
 
 
 def test_digits_that_excite_a_neuron_are_counted(digits):
-    fours = jnp.asarray(digits.test.images[digits.test.labels == 4].mean(axis=0) / 255, jnp.float32)
-    sevens = jnp.asarray(digits.test.images[digits.test.labels == 7].mean(axis=0) / 255, jnp.float32)
+    fours = jnp.asarray(digits.test.inputs[digits.test.targets == 4].mean(axis=0) / 255, jnp.float32)
+    sevens = jnp.asarray(digits.test.inputs[digits.test.targets == 7].mean(axis=0) / 255, jnp.float32)
     faint = jnp.full(64, 1e-6)
     w = jnp.stack([faint, faint, fours - sevens])
-    found = measures(nnjax.Layer(w, jnp.array([1.0, -1.0, 0.0])), digits.test, digits.image_shape)["digits"]
+    found = measures(nnjax.Layer(w, jnp.array([1.0, -1.0, 0.0])), digits.test, digits.input_shape)["digits"]
     assert found[:2].tolist() == [10, 0]
     assert 1 <= found[2] <= 9
 
 
 def test_pictures_are_the_weights_and_the_most_exciting_images(digits):
     params = nnjax.init(jax.random.key(0), (64, HIDDEN, 10))
-    shown = pictures(params, digits.test.images)
+    shown = pictures(params, digits.test.inputs)
     assert len(shown) == SHOWN
-    z = digits.test.images / 255 @ np.array(params[0].w).T + np.array(params[0].b)
+    z = digits.test.inputs / 255 @ np.array(params[0].w).T + np.array(params[0].b)
     for j, neuron in enumerate(shown):
         weights = np.frombuffer(bytes.fromhex(neuron["weights"]), np.int8)
         assert np.corrcoef(weights, params[0].w[j])[0, 1] > 0.9999
         first = np.frombuffer(bytes.fromhex(neuron["exciting"][0]), np.uint8)
-        assert np.array_equal(first, digits.test.images[z[:, j].argmax()])
+        assert np.array_equal(first, digits.test.inputs[z[:, j].argmax()])
         np.testing.assert_allclose(neuron["to_outputs"], params[1].w[:, j], atol=0.006)
 
 

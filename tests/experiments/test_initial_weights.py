@@ -22,14 +22,14 @@ def expected_share(images, n_in=1):
 
 
 def test_the_saturated_share_is_that_of_a_normal_sum(digits):
-    images = digits.train.images[:100]
-    for draw, n_in in ((nnjax.gaussian, 1), (nnjax.scaled, 64)):
+    images = digits.train.inputs[:100]
+    for draw, n_in in ((nnjax.standard_normal, 1), (nnjax.lecun, 64)):
         share = float(saturated(draw(jax.random.key(0), 64, 5000), images))
         assert share == pytest.approx(expected_share(images, n_in), abs=0.01)
 
 
 def test_the_record_has_that_share_for_every_seed(record, digits):
-    expected = expected_share(digits.train.images[:LOOKED_AT])
+    expected = expected_share(digits.train.inputs[:LOOKED_AT])
     for run in record["runs"]:
         found = np.mean(run["saturated"])
         assert abs(found - expected) < 0.1 if run["initial_weights"] == "gaussian" else found < 0.01
@@ -38,7 +38,7 @@ def test_the_record_has_that_share_for_every_seed(record, digits):
 def test_every_run_has_curves_and_recalls_that_agree(record, digits):
     told = [(r["hidden"], r["initial_weights"]) for r in record["runs"]]
     assert told == [(30, "gaussian"), (30, "scaled"), (100, "gaussian"), (100, "scaled")]
-    of_each = np.bincount(digits.test.labels)
+    of_each = np.bincount(digits.test.targets)
     for run in record["runs"]:
         assert np.shape(run["test_correct"]) == (2, 5)
         np.testing.assert_allclose(np.array(run["recall"]) @ of_each, np.array(run["test_correct"])[:, -1])

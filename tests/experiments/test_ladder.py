@@ -11,8 +11,8 @@ from experiments.evidence import Settings
 from experiments.ladder import EXPERIMENT, GROUPS, TRIED, Climb, Goal, looked_at
 from experiments.ladder_figure import MARKS
 from experiments.rungs import RUNGS, Rung, l1, l2, penalty, varied
-from nnjax.convnet import ConvNet
-from nnjax.recipes import Recipe
+from nnjax.config import TrainConfig
+from nnjax.nn.conv import ConvNet
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def record(quick_record):
 
 
 def test_each_rung_changes_the_recipe_of_the_one_below_it():
-    recipe, seen = Recipe(), []
+    recipe, seen = TrainConfig(), []
     for rung in RUNGS:
         above = varied(recipe, rung.changes)
         above = varied(above, rung.choices[0]) if rung.choices else above
@@ -32,8 +32,8 @@ def test_each_rung_changes_the_recipe_of_the_one_below_it():
 
 
 def test_what_is_no_part_of_a_recipe_is_a_hyperparameter():
-    recipe = varied(Recipe(), {"hidden": (3,), "learning_rate": 0.1, "b1": 0.8})
-    assert recipe == replace(Recipe(), hidden=(3,), hyperparameters={"learning_rate": 0.1, "b1": 0.8})
+    recipe = varied(TrainConfig(), {"hidden": (3,), "learning_rate": 0.1, "b1": 0.8})
+    assert recipe == replace(TrainConfig(), hidden=(3,), hyperparameters={"learning_rate": 0.1, "b1": 0.8})
 
 
 @pytest.mark.parametrize("conv", [False, True])
@@ -58,7 +58,7 @@ def test_validation_chooses_and_the_test_images_are_not_seen(digits, monkeypatch
 
     monkeypatch.setattr(Climb, "trained", watched)
     rung = Rung("rate", {}, [{"learning_rate": 1e-4}, {"learning_rate": 3.0}])
-    recipe, tried = climb.chosen(5, rung, replace(Recipe(), epochs=2))
+    recipe, tried = climb.chosen(5, rung, replace(TrainConfig(), epochs=2))
     assert recipe.hyperparameters == {"learning_rate": 3.0}
     assert [t["learning_rate"] for t in tried] == [1e-4, 3.0]
     assert all(len(t["validation_correct"]) == TRIED for t in tried)
@@ -66,10 +66,10 @@ def test_validation_chooses_and_the_test_images_are_not_seen(digits, monkeypatch
 
 
 def test_members_answer_by_their_mean(digits):
-    climb, recipe = Climb(Settings("digits", 1, 1, quick=False), digits), replace(Recipe(), epochs=1)
+    climb, recipe = Climb(Settings("digits", 1, 1, quick=False), digits), replace(TrainConfig(), epochs=1)
     grid = climb.trained(3, recipe, 4)
     alone, pairs = (climb.probabilities(grid, recipe, members) for members in (1, 2))
-    assert alone.shape == (4, len(digits.test.labels), 10)
+    assert alone.shape == (4, len(digits.test.targets), 10)
     np.testing.assert_allclose(pairs, [(alone[0] + alone[1]) / 2, (alone[2] + alone[3]) / 2], atol=1e-6)
     row = climb.row(RUNGS[0], recipe, grid, alone)
     told = [nnjax.count_correct(grid.params(seed=i), *digits.test) for i in range(4)]

@@ -31,8 +31,8 @@ def test_the_rate_is_chosen_on_validation(record):
 
 
 def test_right_answers_of_one_neuron_are_nines_found_and_alarms_not_given(record, digits):
-    n_nines = np.sum(digits.test.labels == 9)
-    n_others = len(digits.test.labels) - n_nines
+    n_nines = np.sum(digits.test.targets == 9)
+    n_others = len(digits.test.targets) - n_nines
     one = record["codes"]["one"]
     recall, alarms = np.moveaxis(np.array(one["nines"]), -1, 0)
     right = recall * n_nines + (1 - alarms) * n_others

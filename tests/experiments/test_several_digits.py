@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from experiments.pictures import TROUBLES, draw
 from experiments.several_digits import EXPERIMENT, QUICK_PICTURES, SEPARATE, TOUCHING, distance
-from nnjax.images.ink import find_ink
+from nnjax.recognition.ink import find_ink
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_claims_follow_the_record(record):
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_seed_makes_the_same_picture_again(digits, trouble):
-    images, labels = digits.test.images[:7].reshape(-1, 8, 8), digits.test.labels[:7]
+    images, labels = digits.test.inputs[:7].reshape(-1, 8, 8), digits.test.targets[:7]
     first, again = (draw(np.random.default_rng(5), images, labels, TROUBLES[trouble]) for _ in range(2))
     np.testing.assert_array_equal(first[0], again[0])
     assert first[0].dtype == np.uint8

@@ -1,0 +1,300 @@
+"""`TrainConfig`: how a network is built and trained, as one value; and the named configurations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from nnjax.data import Dataset
+from nnjax.nn import (
+    ACTIVATIONS,
+    CODES,
+    COSTS,
+    INITIAL_WEIGHTS,
+    Activation,
+    Augment,
+    Code,
+    ConvNet,
+    Cost,
+    Dense,
+    DenseWithDropout,
+    InitialWeights,
+    LabelSmoothing,
+    Objective,
+    all_layers,
+    he,
+    identity,
+    init,
+    one_hot,
+    quadratic,
+    relu,
+    sigmoid,
+    softmax_cross_entropy,
+    standard_normal,
+)
+from nnjax.optim import OPTIMIZERS, SCHEDULES, Factory, Schedule
+from nnjax.optim.schedules import constant, cosine
+from nnjax.runtime.checks import check_positive_int, check_range, lookup, registered_name
+from nnjax.sweep import Grid, sweep
+from nnjax.training import Run, fit
+
+MNIST_SIDE = 28  # Augment's lengths in `augment` are in pixels of images of this side
+
+FACTORIES: dict[str, Factory] = {name: default.factory for name, default in OPTIMIZERS.items()}
+
+# The functions that a field may name, and what an error message calls them.
+REGISTRIES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "activation": ("activation", ACTIVATIONS),
+    "initial_weights": ("initial weights", INITIAL_WEIGHTS),
+    "cost": ("cost", COSTS),
+    "output_code": ("output code", CODES),
+    "optimizer": ("optimizer", FACTORIES),
+    "schedule": ("schedule", SCHEDULES),
+}
+
+
+def weight_penalty(l1: float | Array, l2: float | Array, params: Any) -> Array:
+    """l1 Σ|w| + ½ l2 Σw², over weights and not over biases.
+
+    The book's equations 95 and 87, whose λ/n is `l1` and `l2` here.
+    """
+    weights = [layer.w for layer in all_layers(params)]
+    return sum(l1 * jnp.sum(jnp.abs(w)) + l2 / 2 * jnp.sum(w**2) for w in weights)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is built and trained; the defaults are those of the book's chapter 1.
+
+    Fields that hold a function also accept its registered name: `TrainConfig(activation="relu")`. Change a
+    configuration with `dataclasses.replace`.
+
+    Attributes:
+      hidden: neurons of each hidden dense layer.
+      channels: output channels of each convolution before the dense layers; () for a dense network.
+      activation: of the hidden layers.
+      initial_weights: draws each layer.
+      cost: of one example.
+      output_code: encodes labels as outputs.
+      l1, l2: factors of the penalty l1 Σ|w| + ½ l2 Σw².
+      dropout: probability of dropping a hidden unit or, with convolutions, a feature; None for none.
+      input_dropout: with `dropout`, and without convolutions, the probability of dropping an input.
+      augment: arguments of `Augment` by name, in pixels of 28x28 images; {} for its defaults, None for
+        no augmentation.
+      label_smoothing: α of `LabelSmoothing`; 0 for none.
+      optimizer: an optax factory.
+      learning_rate: η; None for the optimizer's default.
+      schedule: of the learning rate.
+      hyperparameters: other arguments of the optimizer by name.
+      ema_decay: of the averaged parameters that evaluation uses; None for no averaging.
+      epochs, batch_size: as for `fit`.
+
+    Raises:
+      ValueError: an unknown name or field, or a number out of range.
+
+    >>> TrainConfig(hidden=(100,), activation="relu").activation is ACTIVATIONS["relu"]
+    True
+    """
+
+    hidden: tuple[int, ...] = (30,)
+    channels: tuple[int, ...] = ()
+    activation: Activation = sigmoid
+    initial_weights: InitialWeights = standard_normal
+    cost: Cost = quadratic
+    output_code: Code = one_hot
+    l1: float = 0.0
+    l2: float = 0.0
+    dropout: float | None = None
+    input_dropout: float = 0.0
+    augment: Mapping[str, float] | None = None
+    label_smoothing: float = 0.0
+    optimizer: Factory = optax.sgd
+    learning_rate: float | None = None
+    schedule: Schedule = constant
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    ema_decay: float | None = None
+    epochs: int = 30
+    batch_size: int = 10
+
+    def __post_init__(self):
+        for name, (kind, registry) in REGISTRIES.items():
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, lookup(kind, value, registry))
+        for name in ("hidden", "channels"):
+            sizes = tuple(check_positive_int(f"each number in {name}", n) for n in getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        for name in ("epochs", "batch_size"):
+            object.__setattr__(self, name, check_positive_int(name, getattr(self, name)))
+        for name in ("l1", "l2", "learning_rate"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("dropout", "input_dropout", "label_smoothing", "ema_decay"):
+            check_range(name, getattr(self, name), 0, 1)
+        for name in self.augment or {}:
+            lookup("augment", name, dict.fromkeys(AUGMENT_ARGUMENTS))
+        if self.label_smoothing and self.output_code != one_hot:
+            raise ValueError(f"output_code must be one_hot with label_smoothing, got {self.output_code}")
+
+    def init_fn(self, data: Dataset) -> Callable[[Array], Any]:
+        """A function that draws the parameters of a network for `data` from a key."""
+        n_out = self.output_code.num_outputs(data.num_classes)
+        if self.channels:
+            draw, dense = ConvNet(data.input_shape).init, (*self.hidden, n_out)
+            return partial(draw, channels=self.channels, dense=dense, initial_weights=self.initial_weights)
+        sizes = (data.train.inputs.shape[1], *self.hidden, n_out)
+        return partial(init, sizes=sizes, initial_weights=self.initial_weights)
+
+    def objective(self, data: Dataset) -> Objective:
+        """What is minimized on `data`."""
+        output = sigmoid if self.cost is quadratic else identity
+        if self.channels:
+            forward = ConvNet(
+                data.input_shape, activation=self.activation, output=output, dropout=self.dropout
+            )
+        elif self.dropout is None:
+            forward = Dense(self.activation, output)
+        else:
+            forward = DenseWithDropout(self.activation, output, self.dropout, self.input_dropout)
+        if self.augment is not None:
+            height, width, *_ = data.input_shape
+            forward = Augment(forward, (height, width), **self.augment)
+            scale = min(height, width) / MNIST_SIDE
+            lengths = ("translate", "elastic_alpha", "elastic_sigma")
+            forward = replace(forward, **{name: getattr(forward, name) * scale for name in lengths})
+        code = LabelSmoothing(self.label_smoothing) if self.label_smoothing else self.output_code
+        penalty = jax.tree_util.Partial(weight_penalty, self.l1, self.l2) if self.l1 or self.l2 else None
+        return Objective(forward, self.cost, code, penalty)
+
+    def fit_kwargs(self, data: Dataset) -> dict[str, Any]:
+        """The keyword arguments of `fit` and `sweep` for `data`."""
+        learning_rate = self.learning_rate
+        if learning_rate is None:
+            defaults = [d.learning_rate for d in OPTIMIZERS.values() if d.factory is self.optimizer]
+            learning_rate = next(iter(defaults), None)
+        rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+        return {
+            "objective": self.objective(data),
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "ema_decay": self.ema_decay,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            **rate,
+            **self.hyperparameters,
+        }
+
+    def fit(self, key: Array, data: Dataset, **runtime: Any) -> Run:
+        """Draws a network and trains it on `data`.
+
+        Args:
+          key: split in two: for the initial parameters, and for `fit`.
+          data: a data set.
+          **runtime: arguments of `fit` that do not change the result: `callback`, `checkpoint`, `mesh`,
+            `stop_on_nan`, `locate_nan`.
+
+        >>> import nnjax
+        >>> run = TrainConfig(hidden=(10,), epochs=1).fit(jax.random.key(0), nnjax.load("digits"))
+        >>> len(run.history)
+        1
+        """
+        init_key, fit_key = jax.random.split(key)
+        return fit(fit_key, self.init_fn(data)(init_key), data, **self.fit_kwargs(data), **runtime)
+
+    def sweep(self, key: Array, data: Dataset, **axes: Any) -> Grid:
+        """Trains a grid of networks that differ from this configuration in the given axes.
+
+        Args:
+          key: a `jax.random.key`.
+          data: a data set.
+          **axes: arguments of `sweep`: sequences for `hidden`, `initial_weights`, `learning_rate`,
+            `schedule`, `ema_decay`, `objective` or a hyper-parameter of the optimizer become axes; and
+            `seeds`, `shared_batches`, `checkpoint`, `mesh`, `callback`, `max_networks_per_program`.
+
+        >>> import nnjax
+        >>> config = TrainConfig(hidden=(10,), epochs=1)
+        >>> config.sweep(jax.random.key(0), nnjax.load("digits"), learning_rate=(0.3, 3.0), seeds=2)
+        Grid({'learning_rate': 2, 'seed': 2, 'epoch': 1})
+        """
+        not_swept = {f.name for f in fields(self)} - SWEEP_ARGUMENTS
+        if fixed := sorted(not_swept & set(axes)):
+            raise ValueError(
+                f"sweep must get one of {', '.join(sorted(SWEEP_ARGUMENTS))}, got {', '.join(fixed)}: "
+                "set it with dataclasses.replace"
+            )
+        kwargs = self.fit_kwargs(data) | axes
+        if "hidden" not in axes and "initial_weights" not in axes:
+            kwargs["init"] = kwargs.get("init") or self.init_fn(data)
+        elif self.channels:
+            raise ValueError(
+                "hidden and initial_weights can be swept only for dense networks: set channels to ()"
+            )
+        else:
+            kwargs.setdefault("initial_weights", self.initial_weights)
+            kwargs.setdefault("hidden", self.hidden[0] if len(self.hidden) == 1 else [self.hidden])
+        return sweep(key, data, **kwargs)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values: functions by their registered names.
+
+        Raises:
+          ValueError: a function that has no registered name.
+
+        >>> TrainConfig().to_json()["optimizer"]
+        'sgd'
+        """
+        config = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, (kind, registry) in REGISTRIES.items():
+            config[name] = registered_name(kind, config[name], registry)
+        for name in ("hidden", "channels"):
+            config[name] = list(config[name])
+        for name in ("augment", "hyperparameters"):
+            config[name] = config[name] if config[name] is None else dict(config[name])
+        return config
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> "TrainConfig":
+        """The configuration that `to_json` returned; missing fields get their defaults.
+
+        Raises:
+          ValueError: an unknown field or name, or a value out of range.
+
+        >>> TrainConfig.from_json({"hidden": [100]}).hidden
+        (100,)
+        """
+        known = {f.name for f in fields(cls)}
+        for name in config:
+            lookup("field of a configuration", name, dict.fromkeys(sorted(known)))
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise ValueError(f"a configuration must have fields of the right types: {error}") from error
+
+
+AUGMENT_ARGUMENTS = tuple(f.name for f in fields(Augment))[2:]
+
+SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay"}
+
+configs: Mapping[str, TrainConfig] = MappingProxyType(
+    {
+        "book": TrainConfig(),
+        "best-cpu": TrainConfig(
+            hidden=(128,),
+            channels=(16, 32),
+            activation=relu,
+            initial_weights=he,
+            cost=softmax_cross_entropy,
+            augment={},
+            optimizer=optax.adam,
+            learning_rate=0.002,
+            schedule=cosine,
+            ema_decay=0.999,
+            epochs=8,
+            batch_size=50,
+        ),
+    }
+)

@@ -1,0 +1,52 @@
+"""MNIST and its family as tensorflow-datasets builders that need no TensorFlow.
+
+The builders that tensorflow-datasets brings unpack with TensorFlow and store the examples
+shuffled. These read the official files themselves and keep their order, on which the book's
+split (the first 50,000, the last 10,000) depends. URLs and SHA-256 sums are in checksums.tsv.
+"""
+
+import gzip
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from nnjax.data._archives import FILES, URLS
+
+
+class MnistFamily(tfds.core.GeneratorBasedBuilder):
+    """60,000 + 10,000 grey images of 28x28 pixels in ten classes, in the original order."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name="mnist", description="Handwritten digits (LeCun, Cortes, Burges)."),
+        tfds.core.BuilderConfig(name="fashion_mnist", description="Articles of clothing (Zalando)."),
+        tfds.core.BuilderConfig(name="kmnist", description="Cursive Japanese characters (CODH)."),
+    ]
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Tensor(shape=(28, 28), dtype=np.uint8),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager):
+        base = URLS[self.builder_config.name]  # pyright: ignore[reportOptionalMemberAccess]
+        urls = {split: {file: base + file for file in files} for split, files in FILES.items()}
+        paths: Any = dl_manager.download(urls)
+        return {split: self._generate_examples(*files.values()) for split, files in paths.items()}
+
+    def _generate_examples(self, images_path, labels_path):
+        images, labels = read_idx(images_path.read_bytes()), read_idx(labels_path.read_bytes())
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            yield i, {"image": image, "label": label}
+
+
+def read_idx(archive: bytes) -> np.ndarray:
+    """The uint8 array in a gzipped IDX file: magic 0 0 8 ndim, big-endian sizes, then the bytes."""
+    content = gzip.decompress(archive)
+    shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)

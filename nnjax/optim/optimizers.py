@@ -1,0 +1,230 @@
+"""Variants of gradient descent: optax factories by name, and one pytree that holds any of them."""
+
+import inspect
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nnjax.optim.ema import with_ema
+from nnjax.optim.schedules import SCHEDULES, Schedule, constant, with_schedule
+from nnjax.runtime.checks import check_range, lookup
+
+Factory = Callable[..., optax.GradientTransformation]
+
+
+def momentum(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
+    """v → μv + ∇C, w → w − ηv: steps accumulate a velocity (Polyak, 1964)."""
+    return optax.sgd(learning_rate, momentum)
+
+
+def nesterov(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
+    """Momentum whose gradient is taken at the point to which the velocity leads (Nesterov, 1983)."""
+    return optax.sgd(learning_rate, momentum, nesterov=True)
+
+
+class OptimizerDefaults(NamedTuple):
+    """An optimizer's factory, and its default learning rate, tuned for the book's network on MNIST."""
+
+    factory: Factory
+    learning_rate: float
+
+
+OPTIMIZERS: dict[str, OptimizerDefaults] = {
+    "sgd": OptimizerDefaults(optax.sgd, 3.0),
+    "momentum": OptimizerDefaults(momentum, 0.1),
+    "nesterov": OptimizerDefaults(nesterov, 0.1),
+    "adagrad": OptimizerDefaults(optax.adagrad, 1.0),
+    "rmsprop": OptimizerDefaults(optax.rmsprop, 0.003),
+    "adam": OptimizerDefaults(optax.adam, 0.003),
+    "adamw": OptimizerDefaults(optax.adamw, 0.003),
+    "lion": OptimizerDefaults(optax.lion, 0.0003),
+}
+
+
+def mask_gradients(mask: Any, grads: Any) -> Any:
+    """The gradients where a mask of booleans, broadcast to them, is True; zero elsewhere."""
+    return jax.tree.map(lambda keep, g: jnp.where(keep, g, jnp.zeros_like(g)), mask, grads)
+
+
+def num_train_steps(epochs: int, examples: int, batch_size: int) -> int:
+    """The steps of a training; the last mini-batch of an epoch may be smaller.
+
+    >>> num_train_steps(2, 25, 10)
+    6
+    """
+    return epochs * -(-examples // batch_size)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Optimizer:
+    """A factory and its hyper-parameters, as a pytree whose leaves are the numbers among them.
+
+    The optax transformation is made anew inside the compiled step from traced numbers. So a new learning
+    rate does not recompile, and a sweep can `vmap` over it.
+
+    Attributes:
+      factory: an optax factory, or a ready `optax.GradientTransformation`.
+      static_args: hyper-parameters that are not traced, as pairs of name and value.
+      schedule: multiplies the learning rate.
+      hyperparams: traced hyper-parameters by name.
+      num_steps: the steps of the whole training, for the schedule; None for a constant one.
+      ema_decay: of the averaged parameters that evaluation uses; None without averaging.
+    """
+
+    factory: Factory | optax.GradientTransformation = field(metadata={"static": True})
+    static_args: tuple[tuple[str, Any], ...] = field(metadata={"static": True})
+    schedule: Schedule = field(metadata={"static": True})
+    hyperparams: dict[str, float]
+    num_steps: float | None = None
+    ema_decay: float | None = None
+
+    @property
+    def is_plain_sgd(self) -> bool:
+        """Whether a step is exactly w → w − η∇C, with a constant η."""
+        constant_rate = self.num_steps is None and self.ema_decay is None
+        only_rate = list(self.hyperparams) == ["learning_rate"] and not self.static_args
+        return self.factory is optax.sgd and constant_rate and only_rate
+
+    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+        if isinstance(self.factory, optax.GradientTransformation):
+            transformation = self.factory
+        elif self.num_steps is None:
+            transformation = self.factory(**dict(self.static_args), **self.hyperparams)
+        else:
+            rest = dict(self.hyperparams)
+            learning_rate = rest.pop("learning_rate")
+            factory = partial(_with_learning_rate, self.factory, dict(self.static_args) | rest)
+            transformation = with_schedule(factory, learning_rate, self.schedule, self.num_steps)
+        if self.ema_decay is not None:
+            transformation = with_ema(transformation, self.ema_decay)
+        return optax.with_extra_args_support(transformation)
+
+    # Some of optax's rules mix dtypes, which strict dtype promotion refuses.
+
+    def init(self, params: Any) -> optax.OptState:
+        """The optimizer's state before the first step."""
+        with jax.numpy_dtype_promotion("standard"):
+            return self._transformation().init(params)
+
+    def apply(
+        self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
+    ) -> tuple[Any, optax.OptState]:
+        """Parameters and optimizer state after one step; `extra` is for line searches and curvature."""
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
+            return optax.apply_updates(params, updates), opt_state
+
+
+def _with_learning_rate(factory: Factory, rest: dict[str, Any], learning_rate: Any):
+    return factory(learning_rate=learning_rate, **rest)
+
+
+def make_optimizer(
+    factory: Factory | optax.GradientTransformation,
+    hyperparameters: dict[str, Any],
+    schedule: str | Schedule = constant,
+    num_steps: int | None = None,
+    ema_decay: float | None = None,
+) -> Optimizer:
+    """Checks an optimizer with its hyper-parameters, and returns them as one value.
+
+    Floats, and `learning_rate` whatever number it is, become traced leaves; everything else (booleans,
+    integers, callables, None) is static.
+
+    Args:
+      factory: an optax factory such as `optax.adam`; or a ready `optax.GradientTransformation`, which
+        takes no hyper-parameters and compiles once for each object.
+      hyperparameters: arguments of the factory by name.
+      schedule: a name in `SCHEDULES`, or a function of the fraction of training done.
+      num_steps: the steps of the whole training; needed for a schedule that is not constant.
+      ema_decay: averages the parameters with this decay; None: no averaging.
+
+    Raises:
+      ValueError: a name that the factory does not accept or lacks, a negative learning rate, a number
+        that is not finite, a schedule without a learning rate.
+
+    >>> make_optimizer(optax.sgd, {"learning_rate": 3, "nesterov": False}).hyperparams
+    {'learning_rate': 3.0}
+    """
+    schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
+    if not callable(schedule):
+        raise ValueError(f"schedule must be a name or a function of a fraction, got {schedule!r}")
+    steps = None if schedule is constant or num_steps is None else float(num_steps)
+    if ema_decay is not None:
+        ema_decay = _number("ema_decay", ema_decay)
+        check_range("ema_decay", ema_decay, 0, 1)
+    if isinstance(factory, optax.GradientTransformation):
+        if hyperparameters or steps is not None:
+            names = ", ".join([*hyperparameters, *(["schedule"] if steps is not None else [])])
+            raise ValueError(
+                f"a ready optax transformation accepts no hyper-parameters, got {names}: pass its "
+                "factory (such as optax.sgd) to set them by name"
+            )
+        return Optimizer(factory, (), constant, {}, None, ema_decay)
+    if not callable(factory):
+        raise ValueError(f"optimizer must be an optax factory such as optax.sgd, got {factory!r}")
+    if steps is not None:
+        hyperparameters = _default_learning_rate(factory) | hyperparameters
+    _check_names(factory, hyperparameters)
+    numbers = {k: _number(k, v) for k, v in hyperparameters.items() if _is_number(k, v)}
+    static = {k: v for k, v in sorted(hyperparameters.items()) if k not in numbers}
+    if steps is not None and "learning_rate" not in numbers:
+        raise ValueError(
+            f"learning_rate must be a number with a schedule, got {static.get('learning_rate')!r}"
+        )
+    for name, value in static.items():
+        if not isinstance(value, Hashable):
+            raise ValueError(f"{name} must be a number or hashable, got {value!r}")
+    return Optimizer(factory, tuple(static.items()), schedule, numbers, steps, ema_decay)
+
+
+def _default_learning_rate(factory: Factory) -> dict[str, Any]:
+    """The factory's own default learning rate, which a schedule multiplies if the user gives none."""
+    parameter = inspect.signature(factory).parameters.get("learning_rate")
+    if parameter is None or parameter.default is parameter.empty:
+        return {}
+    return {"learning_rate": parameter.default}
+
+
+def _check_names(factory: Factory, hyperparameters: dict[str, Any]) -> None:
+    signature = inspect.signature(factory)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for name in hyperparameters:
+        if not takes_any:
+            lookup("hyper-parameter", name, signature.parameters)
+    try:
+        signature.bind(**hyperparameters)
+    except TypeError as error:
+        name = getattr(factory, "__name__", factory)
+        raise ValueError(f"optimizer {name}: {error}; pass it by name") from None
+
+
+def _is_number(name: str, value: Any) -> bool:
+    """Whether `value` is traced; a learning rate must be, or be a callable of optax."""
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if isinstance(value, float | np.floating | np.ndarray | jax.Array) or (
+        integer and name == "learning_rate"
+    ):
+        return True
+    if name == "learning_rate" and not callable(value):
+        raise ValueError(f"learning_rate must be one number or an optax schedule, got {value!r}")
+    return False
+
+
+def _number(name: str, value: Any) -> float:
+    if np.ndim(value) != 0 or np.iscomplexobj(value):
+        raise ValueError(f"{name} must be one number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    if name == "learning_rate" and number < 0:
+        raise ValueError(f"learning_rate must be non-negative, got {number:g}")
+    return number

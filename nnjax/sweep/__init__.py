@@ -1,0 +1,6 @@
+"""Many networks trained side by side in one compiled program."""
+
+from nnjax.sweep._sweep import Progress, sweep
+from nnjax.sweep.grid import Grid
+
+__all__ = ["Grid", "Progress", "sweep"]
