@@ -168,8 +168,8 @@ class ConvNet:
         shape = self.shapes(channels)[-1]
         if not channels or len(self.image_shape) not in (2, 3) or min(shape) < 1:
             raise ValueError(
-                f"channels must name at least one convolution, and images must be large enough for all of "
-                f"them, got channels {tuple(channels)}, kernel_size {self.kernel_size} and images of the shape "
+                "channels must name at least one convolution, and images must be large enough for all of "
+                f"them, got channels {tuple(channels)}, kernel_size {self.kernel_size} and images of shape "
                 f"{self.image_shape}"
             )
         return math.prod(shape) * channels[-1]

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from nnjax.optim.ema import with_ema
+from nnjax.optim.gauss_newton import gauss_newton
 from nnjax.optim.schedules import SCHEDULES, Schedule, constant, with_schedule
 from nnjax.runtime.checks import check_range, lookup
 
@@ -30,10 +31,13 @@ def nesterov(learning_rate: float, momentum: float = 0.9) -> optax.GradientTrans
 
 
 class OptimizerDefaults(NamedTuple):
-    """An optimizer's factory, and its default learning rate, tuned for the book's network on MNIST."""
+    """An optimizer's factory, and its default learning rate for the book's network on MNIST.
+
+    A learning rate of None leaves it to the factory: L-BFGS has a line search.
+    """
 
     factory: Factory
-    learning_rate: float
+    learning_rate: float | None
 
 
 OPTIMIZERS: dict[str, OptimizerDefaults] = {
@@ -45,6 +49,9 @@ OPTIMIZERS: dict[str, OptimizerDefaults] = {
     "adam": OptimizerDefaults(optax.adam, 0.003),
     "adamw": OptimizerDefaults(optax.adamw, 0.003),
     "lion": OptimizerDefaults(optax.lion, 0.0003),
+    "muon": OptimizerDefaults(optax.contrib.muon, 0.003),
+    "lbfgs": OptimizerDefaults(optax.lbfgs, None),
+    "gauss_newton": OptimizerDefaults(gauss_newton, 1.0),
 }
 
 
@@ -220,7 +227,7 @@ def _is_number(name: str, value: Any) -> bool:
 
 
 def _number(name: str, value: Any) -> float:
-    if np.ndim(value) != 0 or np.iscomplexobj(value):
+    if isinstance(value, str) or np.ndim(value) != 0 or np.iscomplexobj(value):
         raise ValueError(f"{name} must be one number, got {value!r}")
     number = float(value)
     if not math.isfinite(number):

@@ -17,8 +17,8 @@ def examples(n, seed=0):
 
 
 @given(n=st.integers(1, 2500))
-@settings(deadline=None, max_examples=6)
-def test_every_example_is_counted_whatever_their_number(n):
+@settings(deadline=None, max_examples=4)
+def test_every_example_is_counted_for_any_number_of_examples(n):
     images, labels = examples(n)
     outputs = reference.forward(reference.as_numpy(PARAMS), images / 255)[-1]
     expected = outputs.argmax(axis=1)
@@ -27,16 +27,16 @@ def test_every_example_is_counted_whatever_their_number(n):
     np.testing.assert_allclose(nnjax.outputs(PARAMS, images), outputs, atol=1e-6)
 
 
-def test_confusion_counts_each_example_once_row_by_truth():
+def test_confusion_matrix_counts_by_true_label_and_prediction():
     images, labels = examples(1500)
     matrix = np.asarray(nnjax.confusion_matrix(PARAMS, images, labels))
     expected = np.zeros((4, 4), int)
-    for truth, answer in zip(labels, nnjax.predict(PARAMS, images), strict=True):
-        expected[truth, int(answer)] += 1
+    for label, prediction in zip(labels, nnjax.predict(PARAMS, images), strict=True):
+        expected[label, int(prediction)] += 1
     np.testing.assert_array_equal(matrix, expected)
 
 
-def test_targets_mean_what_the_code_reads_in_them():
+def test_target_vectors_count_like_their_labels():
     images, labels = examples(300)
     targets = np.eye(4, dtype=int)[labels]
     assert int(nnjax.count_correct(PARAMS, images, targets)) == int(
@@ -45,37 +45,37 @@ def test_targets_mean_what_the_code_reads_in_them():
 
 
 @pytest.mark.parametrize("digit", range(4))
-def test_one_output_is_right_where_yes_and_no_are(digit):
+def test_one_output_is_correct_if_yes_and_no_are(digit):
     images, labels = examples(500)
     objective = nnjax.Objective(code=nnjax.is_digit(digit))
     params = nnjax.init(jax.random.key(1), (9, 1))
     said_yes = reference.forward(reference.as_numpy(params), images / 255)[-1][:, 0] > 0.5
-    right = int(nnjax.count_correct(params, images, labels, objective))
-    assert right == np.sum(said_yes == (labels == digit))
+    correct = int(nnjax.count_correct(params, images, labels, objective))
+    assert correct == np.sum(said_yes == (labels == digit))
 
 
-def test_a_key_is_never_given_in_evaluation():
-    seen = []
+def test_evaluation_passes_no_key():
+    keys = []
 
     def forward(params, x, key):
-        seen.append(key)
+        keys.append(key)
         return x
 
     nnjax.count_correct((), jnp.eye(3), jnp.arange(3), nnjax.Objective(forward=forward))
-    assert seen == [None]
+    assert keys == [None]
 
 
-@pytest.mark.parametrize(("code", "answers"), [(nnjax.binary, 10), (nnjax.is_digit(3), 2)])
-def test_confusion_is_of_the_answers_that_a_code_has(code, answers):
+@pytest.mark.parametrize(("code", "classes"), [(nnjax.binary, 10), (nnjax.is_digit(3), 2)])
+def test_confusion_matrix_has_the_classes_of_the_code(code, classes):
     images, labels = examples(200)
     objective = nnjax.Objective(code=code)
     params = nnjax.init(jax.random.key(2), (9, code.num_outputs(10)))
     matrix = np.asarray(nnjax.confusion_matrix(params, images, labels, objective))
-    assert matrix.shape == (answers, answers)
+    assert matrix.shape == (classes, classes)
     assert matrix.sum() == 200
     assert np.trace(matrix) == int(nnjax.count_correct(params, images, labels, objective))
 
 
-def test_integer_images_are_refused_rather_than_misread():
+def test_integer_images_raise():
     with pytest.raises(ValueError, match="uint8"):
         nnjax.outputs(PARAMS, examples(3)[0].astype(np.int32))

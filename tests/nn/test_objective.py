@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import nnjax
 import reference
+from nnjax.nn import Objective, mean_cost
 from nnjax.nn._shape_checks import check_split
-from nnjax.nn.objective import Dense, Objective, gauss_newton_product, mean_cost
 
 KEY = jax.random.key(0)
 
@@ -31,8 +31,8 @@ def test_quadratic_cost_sums_over_outputs_and_averages_over_examples():
 
 
 @given(
-    sizes=st.lists(st.integers(1, 6), min_size=2, max_size=4),
-    n=st.integers(1, 8),
+    sizes=st.sampled_from([(1, 1), (5, 6, 3, 2)]),  # few shapes, because each one compiles
+    n=st.sampled_from([1, 7]),
     seed=st.integers(0, 99),
 )
 @settings(deadline=None, max_examples=12)
@@ -77,37 +77,12 @@ def test_cross_entropies_are_the_books_formulas_and_stable():
     assert float(nnjax.sigmoid_cross_entropy(np.float32([200]), np.float32([0]))) == 200.0
 
 
-@pytest.mark.parametrize("code", [nnjax.one_hot, nnjax.binary])
-def test_codes_decode_what_they_encode(code):
-    n_out = code.num_outputs(10)
-    for label in range(10):
-        y = jnp.asarray(code.encode(jnp.int32(label), n_out), jnp.float32)
-        assert y.shape == (n_out,)
-        assert int(code.decode(y)) == label
-        assert int(code.decode(0.3 + 0.4 * y)) == label
-
-
-def test_binary_writes_bits_and_reads_the_nearest_valid_digit():
-    assert nnjax.binary.encode(jnp.int32(6), 4).tolist() == [0, 1, 1, 0]
-    codewords = [[(digit >> bit) & 1 for bit in (3, 2, 1, 0)] for digit in range(10)]
-    for a in np.random.default_rng(0).random((200, 4), dtype=np.float32):
-        nearest = min(range(10), key=lambda d: sum((np.array(codewords[d]) - a) ** 2))
-        assert int(nnjax.binary.decode(a)) == nearest
-    assert int(nnjax.binary.decode(jnp.ones(4))) in (7, 9)
-
-
-def test_is_digit_says_yes_above_a_half():
-    code = nnjax.is_digit(9)
-    assert [bool(code.encode(jnp.int32(d), 1)[0]) for d in range(10)] == [False] * 9 + [True]
-    assert [int(code.decode(jnp.array([a]))) for a in (0.1, 0.5, 0.51)] == [0, 0, 1]
-
-
-def test_logits_are_read_as_activations():
-    """Above a half means z > 0 where the cost takes z: -0.1 is a no, 0.1 a yes."""
+def test_cross_entropy_outputs_are_decoded_as_activations():
+    """With a cost that takes z, an activation above 0.5 means z > 0."""
     objective = Objective(nnjax.Dense(output=nnjax.identity), nnjax.sigmoid_cross_entropy, nnjax.is_digit(9))
-    for z, answer in ((-0.1, 0), (0.1, 1), (0.6, 1)):
+    for z, label in ((-0.1, 0), (0.1, 1), (0.6, 1)):
         params = (nnjax.Layer(jnp.zeros((1, 2)), jnp.array([z])),)
-        assert int(nnjax.predict(params, jnp.zeros((1, 2)), objective)[0]) == answer
+        assert int(nnjax.predict(params, jnp.zeros((1, 2)), objective)[0]) == label
 
 
 def l2(rate, params):
@@ -126,12 +101,12 @@ def test_penalty_is_added_and_its_number_is_traced():
 
     plain = float(c(Objective()))
     for rate in (0.1, 0.2):
-        penalised = float(c(Objective(penalty=jax.tree_util.Partial(l2, rate))))
-        assert penalised - plain == pytest.approx(rate * float(jnp.sum(params[0].w ** 2)), rel=1e-5)
+        penalized = float(c(Objective(penalty=jax.tree_util.Partial(l2, rate))))
+        assert penalized - plain == pytest.approx(rate * float(jnp.sum(params[0].w ** 2)), rel=1e-5)
     assert len(traces) == 2
     rates = jnp.array([0.1, 0.2, 0.3])
-    many = jax.vmap(lambda rate: c(Objective(penalty=jax.tree_util.Partial(l2, rate))))(rates)
-    assert float(many[1]) == pytest.approx(penalised, rel=1e-6)
+    costs = jax.vmap(lambda rate: c(Objective(penalty=jax.tree_util.Partial(l2, rate))))(rates)
+    assert float(costs[1]) == pytest.approx(penalized, rel=1e-6)
 
 
 def test_equal_objectives_compile_once():
@@ -159,22 +134,22 @@ def test_uint8_is_scaled_and_floats_are_not():
 @pytest.mark.parametrize(
     ("objective", "sizes", "num_classes", "word"),
     [
-        (Objective(), (5, 3, 2), 2, "4 pixels.*takes 5"),
-        (Objective(), (4, 3, 2), 3, "output layer has 2"),
-        (Objective(code=nnjax.binary), (4, 3), 10, "output layer has 3"),
-        (Objective(code=nnjax.binary), (4, 5), 12, "cannot write 12"),
-        (Objective(code=nnjax.is_digit(9)), (4, 1), 5, "beyond"),
+        (Objective(), (5, 3, 2), 2, "sizes must begin with 4, .* got 5"),
+        (Objective(), (4, 3, 2), 3, "output layer must have at least 3 .* got 2"),
+        (Objective(code=nnjax.binary), (4, 3), 10, "output layer must have at least 4 .* got 3"),
+        (Objective(code=nnjax.binary), (4, 5), 12, "at most 10 .* got 12"),
+        (Objective(code=nnjax.is_digit(9)), (4, 1), 5, "less than the 5 classes"),
         (
             Objective(nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy, nnjax.is_digit(1)),
             (4, 1),
             10,
             "sigmoid_cross_entropy",
         ),
-        (Objective(forward=lambda params, x, key: params["w"] @ x), (4, 2), 2, "forward cannot take"),
+        (Objective(forward=lambda params, x, key: params["w"] @ x), (4, 2), 2, "forward must accept"),
         (Objective(cost=nnjax.sigmoid_cross_entropy), (4, 2), 2, "output=identity"),
     ],
 )
-def test_what_does_not_fit_is_told(objective, sizes, num_classes, word):
+def test_what_does_not_fit_raises(objective, sizes, num_classes, word):
     images, labels = np.zeros((6, 4), np.uint8), np.zeros(6, np.int32)
     with pytest.raises(ValueError, match=word):
         check_split(objective, nnjax.init(KEY, sizes), images, labels, num_classes)
@@ -183,14 +158,14 @@ def test_what_does_not_fit_is_told(objective, sizes, num_classes, word):
 @pytest.mark.parametrize(
     "params", [(), {"w": np.ones((2, 4), int)}, {"w": jnp.ones((2, 4)), "f": jnp.sin}, {"v": jnp.ones(3)}]
 )
-def test_params_that_cannot_train_are_told(params):
+def test_params_that_cannot_be_trained_raise(params):
     objective = Objective(forward=lambda params, x, key: params["w"] @ x)
     images, labels = np.zeros((6, 4), np.uint8), np.zeros(6, np.int32)
-    with pytest.raises(ValueError, match=r"params|forward cannot take"):
+    with pytest.raises(ValueError, match=r"params|forward must accept"):
         check_split(objective, params, images, labels, 2)
 
 
-def test_whole_targets_are_targets_and_not_labels():
+def test_integer_target_vectors_are_targets_and_not_labels():
     params = nnjax.init(KEY, (4, 2))
     x, targets = jnp.ones((2, 4)), np.array([[0, 1], [1, 1]])
     costs = [mean_cost(params, Objective(), x, jnp.asarray(targets, dtype), KEY) for dtype in (int, float)]
@@ -215,27 +190,25 @@ def test_a_cost_with_a_traced_number_serves_training_and_evaluation():
         assert float(c) == pytest.approx(weight * float(plain))
 
 
-@pytest.mark.parametrize("digit", [-1, -9, 9.5])
-def test_is_digit_wants_a_label(digit):
-    with pytest.raises(ValueError, match="is_digit"):
-        nnjax.is_digit(digit)
+def test_inference_drops_what_only_training_needs():
+    dropout, net = nnjax.DenseWithDropout(nnjax.relu, nnjax.identity), nnjax.ConvNet((8, 8), 3, dropout=0.5)
+    training = Objective(
+        nnjax.Augment(dropout, (8, 8)), code=nnjax.LabelSmoothing(0.2), penalty=lambda params: 0.0
+    )
+    assert training.inference() == Objective(nnjax.Dense(nnjax.relu, nnjax.identity))
+    assert nnjax.Augment(net, (8, 8)).inference() == nnjax.ConvNet((8, 8), 3)
 
 
-@pytest.mark.parametrize("cost", [nnjax.quadratic, nnjax.softmax_cross_entropy])
-def test_the_gauss_newton_product_is_that_of_the_matrix_formed(x64, cost):
-    """JᵀHJ as matrices, for a network small enough to form them."""
-    params = nnjax.init(jax.random.key(0), (4, 3, 3))
-    flat, unflatten = jax.flatten_util.ravel_pytree(params)
-    images, labels = jax.random.uniform(jax.random.key(1), (5, 4)), jnp.array([0, 1, 2, 0, 1])
-    objective = Objective(forward=Dense(output=nnjax.identity), cost=cost)
+@pytest.mark.parametrize("forward", [nnjax.Augment(nnjax.Dense(), (8, 8)), nnjax.DenseWithDropout()])
+def test_a_wrapped_forward_with_an_activation_does_not_fit_a_cross_entropy(forward):
+    objective = Objective(forward, nnjax.softmax_cross_entropy)
+    images, labels = np.zeros((6, 64), np.uint8), np.zeros(6, np.int32)
+    with pytest.raises(ValueError, match="output must be identity"):
+        check_split(objective, nnjax.init(KEY, (64, 10)), images, labels, 10)
 
-    def outputs(flat):
-        return jax.vmap(lambda x: objective.forward(unflatten(flat), x))(images).ravel()
 
-    def cost_of(outputs):
-        return jnp.mean(jax.vmap(cost)(outputs.reshape(5, 3), jnp.eye(3)[labels]))
-
-    j, h = jax.jacobian(outputs)(flat), jax.hessian(cost_of)(outputs(flat))
-    v = jax.random.normal(jax.random.key(2), flat.shape)
-    product = gauss_newton_product(params, unflatten(v), objective, images, labels, jax.random.key(3))
-    np.testing.assert_allclose(jax.flatten_util.ravel_pytree(product)[0], j.T @ h @ j @ v, atol=1e-12)
+def test_an_augmentation_for_images_of_another_shape_does_not_fit():
+    objective = Objective(nnjax.Augment(nnjax.Dense(), (7, 7)))
+    images, labels = np.zeros((6, 64), np.uint8), np.zeros(6, np.int32)
+    with pytest.raises(ValueError, match="forward must accept params"):
+        check_split(objective, nnjax.init(KEY, (64, 10)), images, labels, 10)

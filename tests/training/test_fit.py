@@ -6,22 +6,22 @@ import pytest
 
 import nnjax
 import reference
-from nnjax.optim.optimizers import make_optimizer
+from nnjax.optim import make_optimizer
 from nnjax.training import step
 
 INIT, KEY = jax.random.key(0), jax.random.key(1)
+BOOK = nnjax.init(INIT, (64, 30, 10))
 
 
-def fit(data, params=None, **changes):
-    params = nnjax.init(INIT, (64, 30, 10)) if params is None else params
+def fit(data, params=BOOK, **changes):
     return nnjax.fit(KEY, params, data, **({"epochs": 3, "learning_rate": 3.0} | changes))
 
 
-def test_history_is_what_happened(digits):
-    seen = []
-    run = fit(digits, epochs=4, callback=lambda run: seen.append(run) and None)
-    assert [len(r.history) for r in seen] == [1, 2, 3, 4]
-    for e, reached in enumerate(seen):
+def test_history_counts_what_numpy_counts(digits):
+    runs = []
+    run = fit(digits, epochs=4, callback=lambda run: runs.append(run) and None)
+    assert [len(r.history) for r in runs] == [1, 2, 3, 4]
+    for e, reached in enumerate(runs):
         for split, counts in (
             (digits.validation, run.history.validation_correct),
             (digits.test, run.history.test_correct),
@@ -32,28 +32,29 @@ def test_history_is_what_happened(digits):
     assert np.all(run.history.seconds > 0)
     assert run.history.diverged_at == -1
     assert int(run.state.epoch) == 4
+    np.testing.assert_allclose(run.history.test_accuracy, run.history.test_correct / 296)
+    np.testing.assert_allclose(run.history.validation_accuracy, run.history.validation_correct / 297)
 
 
 def test_same_key_same_bits_other_key_other_network(digits):
     first, again = fit(digits), fit(digits)
     assert reference.distance(first.params, again.params) == 0
     np.testing.assert_array_equal(first.history.train_cost, again.history.train_cost)
-    other = nnjax.fit(jax.random.key(2), nnjax.init(INIT, (64, 30, 10)), digits, epochs=3, learning_rate=3.0)
+    other = nnjax.fit(jax.random.key(2), BOOK, digits, epochs=3, learning_rate=3.0)
     assert reference.distance(first.params, other.params) > 0
 
 
 def test_fewer_epochs_are_the_beginning_of_more(digits):
-    seen = []
-    fit(digits, epochs=4, callback=lambda run: seen.append(run.params) and None)
-    assert reference.distance(fit(digits, epochs=2).params, seen[1]) == 0
+    params = []
+    fit(digits, epochs=4, callback=lambda run: params.append(run.params) and None)
+    assert reference.distance(fit(digits, epochs=2).params, params[1]) == 0
 
 
-def test_params_stay_the_callers_and_a_callback_may_end_training(digits):
-    params = nnjax.init(INIT, (64, 30, 10))
-    before = reference.as_numpy(params)
-    run = fit(digits, params, epochs=9, callback=lambda run: len(run.history) == 2)
+def test_the_callers_params_survive_and_a_callback_ends_training(digits):
+    before = reference.as_numpy(BOOK)
+    run = fit(digits, epochs=9, callback=lambda run: len(run.history) == 2)
     assert len(run.history) == 2
-    assert reference.distance(params, before) == 0
+    assert reference.distance(BOOK, before) == 0
 
 
 def test_divergence_is_recorded_and_does_not_raise(digits):
@@ -65,7 +66,7 @@ def test_divergence_is_recorded_and_does_not_raise(digits):
 
 
 def test_any_pytree_and_any_objective_train(digits):
-    """Ten lines of a user's own: a linear softmax model in a dict, with a penalty."""
+    """A linear softmax model in a dict, with a penalty."""
 
     def forward(params, x, key):
         return params["w"] @ x + params["b"]
@@ -84,17 +85,18 @@ def test_other_output_codes_learn(code, digits):
     params = nnjax.init(INIT, (64, 30, code.num_outputs(10)))
     run = fit(digits, params, objective=nnjax.Objective(code=code), epochs=30)
     chance = 0.9 if code == nnjax.is_digit(9) else 0.1
-    assert run.history.test_correct[-1] / 296 > chance + (1 - chance) / 2
+    assert run.history.test_accuracy[-1] > chance + (1 - chance) / 2
 
 
-def test_ready_transformations_and_targets_are_taken(digits):
+def test_ready_transformations_and_target_vectors_train_the_same_network(digits):
     targets = np.eye(10, dtype=np.float32)
     data = nnjax.Dataset.from_arrays(
         (digits.train.inputs / np.float32(255), targets[digits.train.targets]), test=digits.test
     )
-    ready = nnjax.fit(KEY, nnjax.init(INIT, (64, 30, 10)), data, optimizer=optax.sgd(3.0), epochs=3)
+    ready = nnjax.fit(KEY, BOOK, data, optimizer=optax.sgd(3.0), epochs=3)
     assert reference.distance(ready.params, fit(digits).params) < 1e-5
     assert ready.history.validation_correct.tolist() == [0, 0, 0]
+    assert np.isnan(ready.history.validation_accuracy).all()
     assert ready.history.test_correct[-1] == fit(digits).history.test_correct[-1]
 
 
@@ -104,48 +106,48 @@ def test_double_precision_is_kept(digits):
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be from 1 to 1204"),
-        ({"batch_size": 1205}, "batch_size must be from 1 to 1204"),
-        ({"batch_size": 2.5}, "batch_size must be a whole number"),
-        ({"epochs": 0}, "epochs must be 1 or more"),
-        ({"epochs": "3"}, "epochs must be a whole number"),
-        ({"learning_rate": -3.0}, "negative"),
-        ({"learning_rate": float("nan")}, "finite"),
-        ({"params": nnjax.init(INIT, (784, 10))}, "64 pixels.*takes 784"),
-        ({"params": nnjax.init(INIT, (64, 9))}, "output layer has 9"),
+        ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"batch_size": 1205}, "batch_size must be at most 1204, .* got 1205"),
+        ({"batch_size": 2.5}, "batch_size must be a positive integer, got 2.5"),
+        ({"epochs": 0}, "epochs must be a positive integer, got 0"),
+        ({"epochs": "3"}, "epochs must be a positive integer, got '3'"),
+        ({"learning_rate": -3.0}, "learning_rate must be non-negative, got -3"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
+        ({"params": nnjax.init(INIT, (784, 10))}, "sizes must begin with 64, .* got 784"),
+        ({"params": nnjax.init(INIT, (64, 9))}, "output layer must have at least 10 .* got 9"),
         ({"learningrate": 3.0}, "did you mean 'learning_rate'"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_compiles(changes, word, digits, compilations):
-    with pytest.raises(ValueError, match=word):
+def test_wrong_arguments_raise_before_anything_compiles(changes, message, digits, compilations):
+    with pytest.raises(ValueError, match=message):
         fit(digits, **changes)
     assert not compilations
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "word"),
+    ("train", "test", "message"),
     [
-        (np.eye(2)[[0, 1, 0, 1]], [5, 5, 5, 5], "needs 6"),
-        (np.eye(2)[[0, 1, 0, 1]], np.eye(7)[[0, 1, 0, 1]], "targets 7"),
+        (np.eye(2)[[0, 1, 0, 1]], [5, 5, 5, 5], "at least 6 neurons"),
+        (np.eye(2)[[0, 1, 0, 1]], np.eye(7)[[0, 1, 0, 1]], "7 neurons for the targets"),
     ],
 )
-def test_no_split_may_go_beyond_the_output_layer(train, test, word):
+def test_every_split_must_fit_the_output_layer(train, test, message):
     images = np.zeros((4, 3), np.uint8)
-    data = nnjax.Dataset.from_arrays((images, step), test=(images, test))
-    with pytest.raises(ValueError, match=word):
+    data = nnjax.Dataset.from_arrays((images, train), test=(images, test))
+    with pytest.raises(ValueError, match=message):
         fit(data, nnjax.init(INIT, (3, 2)), batch_size=2)
 
 
-def test_a_bare_seed_is_no_key(digits):
+def test_a_key_must_be_a_typed_key(digits):
     with pytest.raises(ValueError, match=r"jax\.random\.key"):
         nnjax.fit(1, nnjax.init(INIT, (64, 10)), digits, learning_rate=3.0)
 
 
-def test_a_run_prints_in_a_line(digits):
+def test_the_repr_of_a_run_has_its_accuracy(digits):
     run = fit(digits)
-    assert repr(run) == f"Run(epochs=3, test_correct={run.history.test_correct[-1]})"
+    assert repr(run) == f"Run(epochs=3, test_accuracy={run.history.test_correct[-1] / 296:.4f})"
 
 
 def test_data_must_be_a_dataset(digits):
@@ -153,7 +155,7 @@ def test_data_must_be_a_dataset(digits):
         fit((digits.train.inputs, digits.train.targets))
 
 
-def test_weakly_typed_params_compile_once_like_all_others(digits, compilations):
+def test_weakly_typed_params_compile_once(digits, compilations):
     params = {"w": jnp.full((10, 64), 0.0), "b": 0.0}
     objective = nnjax.Objective(forward=lambda params, x, key: nnjax.sigmoid(params["w"] @ x + params["b"]))
     run = fit(digits, params, objective=objective, epochs=3)
@@ -161,8 +163,8 @@ def test_weakly_typed_params_compile_once_like_all_others(digits, compilations):
     assert run.params["b"].dtype == jnp.float32
 
 
-def test_where_a_run_diverged_is_told_on_request(digits):
-    """The cost of the step that is named is not finite, and all before it were."""
+def test_locate_nan_names_the_first_step_that_is_not_finite(digits):
+    """The cost is not finite in that step, and finite in all steps before."""
     params = nnjax.init(jax.random.key(0), (64, 30, 10), nnjax.lecun)
     objective = nnjax.Objective(forward=nnjax.Dense(nnjax.relu, nnjax.identity))
     settings = {"objective": objective, "learning_rate": 5.0, "epochs": 2}
@@ -173,10 +175,10 @@ def test_where_a_run_diverged_is_told_on_request(digits):
     order_key, steps_key = jax.random.split(jax.random.fold_in(KEY, 0))
     order = np.asarray(jax.random.permutation(order_key, len(digits.train.targets)))
     optimizer = make_optimizer(optax.sgd, {"learning_rate": 5.0})
-    opt_state, costs = optimizer.init(params), []
+    opt_state, costs, train_step = optimizer.init(params), [], jax.jit(step.train_step)
     for i in range(run.divergence.step + 1):
         x, y = (jnp.asarray(part[order[10 * i : 10 * i + 10]]) for part in digits.train)
         key = jax.random.fold_in(steps_key, i)
-        params, opt_state, cost = jax.jit(step.train_step)(params, opt_state, x, y, key, objective, optimizer)
+        params, opt_state, cost = train_step(params, opt_state, x, y, key, objective, optimizer)
         costs.append(cost)
     assert np.isfinite(costs).tolist() == [True] * run.divergence.step + [False]
