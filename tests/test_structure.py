@@ -66,10 +66,10 @@ def test_functions_are_short():
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_public_functions_and_classes_have_docstrings(room):
-    definitions = {name: definition(room, name) for name in exported(room)}
+    definitions = [definition(room, name) for name in exported(room)]
     undocumented = [
-        f"{found[0]}:{found[1].lineno} {name}"
-        for name, found in definitions.items()
-        if found and not ast.get_docstring(found[1])
+        f"{module}:{node.lineno} {node.name}"
+        for module, node in filter(None, definitions)
+        if not ast.get_docstring(node)
     ]
     assert undocumented == []

@@ -348,7 +348,7 @@ def test_a_nearly_full_disk_is_a_finding(tmp_path, monkeypatch):
     path = str(tmp_path / "mnist_family")
     assert facts["data"] == {"path": path, "free_gb": 0.4, "writable": True}
     assert len(findings) == 1
-    assert "less than 1 GB is free for data, models, cache" in findings[0]
+    assert "less than 1 GB is free on the disk of data, models, cache" in findings[0]
 
 
 # --- speed ---

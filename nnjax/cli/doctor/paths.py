@@ -93,7 +93,9 @@ def folders(data_dir: Path | None = None) -> Section:
         if free_gb < MIN_FREE_GB:
             full.append(name)
     if full:
-        findings.append(f"less than {MIN_FREE_GB:g} GB is free for {', '.join(full)}: free some disk space")
+        findings.append(
+            f"less than {MIN_FREE_GB:g} GB is free on the disk of {', '.join(full)}: delete files there"
+        )
     return Section(facts, findings)
 
 
