@@ -15,7 +15,7 @@ from tyro.conf import subcommand
 import nnjax
 from nnjax.cli.console import INTERRUPTED
 from nnjax.cli.data import Data
-from nnjax.cli.doctor.command import Doctor
+from nnjax.cli.doctor import Doctor
 from nnjax.cli.evaluate import Baselines, Evaluate
 from nnjax.cli.predict import Draw, Predict
 from nnjax.cli.train import Train
