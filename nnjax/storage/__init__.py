@@ -6,10 +6,9 @@ from nnjax.storage.checkpoints import CheckpointPolicy, RunCheckpointer, as_poli
 from nnjax.storage.model_file import Model, save_model
 from nnjax.storage.model_store import best_model, model_dir, model_path
 from nnjax.storage.records import write_record
-from nnjax.storage.run_lock import PROGRAM, lock_run_dir
+from nnjax.storage.run_lock import lock_run_dir
 
 __all__ = [
-    "PROGRAM",
     "CheckpointPolicy",
     "Model",
     "RunCheckpointer",

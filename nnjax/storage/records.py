@@ -1,4 +1,4 @@
-"""Records of runs as JSON files."""
+"""Records of runs, as JSON files."""
 
 import math
 from json import dumps
@@ -12,21 +12,25 @@ from nnjax.runtime.files import write_atomically
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write `record` as JSON: arrays as lists, NaN and infinity as null, atomically.
+    """Writes a record as a JSON file, atomically: arrays as lists, NaN and infinity as null.
+
+    Args:
+      path: the file; an existing one is replaced.
+      record: dicts, lists and tuples of numbers, texts and arrays; other values are written as their `str`.
 
     Raises:
-      OSError: what the disk says; nothing is left behind.
+      OSError: the disk's error; an existing file is unchanged.
     """
-    write_atomically(path, (dumps(_plain(record), indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(path, (dumps(_to_json(record), indent=1, allow_nan=False) + "\n").encode())
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_to_json(v) for v in value]
     if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return _plain(np.asarray(value).tolist())
+        return _to_json(np.asarray(value).tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, int | float | bool | str | None) else str(value)
