@@ -119,7 +119,8 @@ def _forward(meta: Mapping[str, Any], input_shape: tuple[int, ...]) -> tuple[Any
     sizes, channels, kernel_size = check_sizes(meta["sizes"]), meta["channels"], meta["kernel_size"]
     if not isinstance(channels, list) or (kernel_size is not None) != bool(channels):
         raise ValueError(
-            f"kernel_size must be a number with channels and null without, got {kernel_size!r} and {channels!r}"
+            f"kernel_size must be a number with channels and null without, got {kernel_size!r} and "
+            f"{channels!r}"
         )
     channels = [_checked_count(n) for n in channels]
     activation, output = (lookup("activation", meta[name], ACTIVATIONS) for name in ("activation", "output"))

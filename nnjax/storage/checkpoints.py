@@ -239,7 +239,7 @@ class RunCheckpointer:
             reason = "the directory was removed"
         if reason and not self._failed:
             warnings.warn(
-                f"no checkpoint can be written into {self._directory}, and training goes on without: {reason}",
+                f"no checkpoint can be written into {self._directory}, but training goes on: {reason}",
                 stacklevel=4,
             )
         self._failed |= bool(reason)
@@ -295,7 +295,7 @@ def _orbax_args() -> Any:
 
 @contextlib.contextmanager
 def _without_orbax_messages() -> Iterator[None]:
-    """Suppresses the log messages of Orbax, such as tracebacks of errors that are reported as warnings here."""
+    """Suppresses the log messages of Orbax, such as tracebacks of errors of which we warn."""
     logger = logging.getLogger("absl")
 
     def is_not_from_orbax(record: logging.LogRecord) -> bool:

@@ -32,7 +32,7 @@ def model_path(settings: Mapping[str, Any]) -> Path:
       settings: JSON values, among them "dataset", a name, and "config", from `TrainConfig.to_json`.
 
     >>> model_path({"dataset": "mnist", "config": {"channels": [16, 32], "hidden": [128]}, "seed": 0}).name
-    'mnist-16c-32c-128-bf0b8d6b.safetensors'
+    'mnist-16c-32c-128-0669502c.safetensors'
     """
     config = settings["config"]
     layers = [*(f"{n}c" for n in config.get("channels", ())), *map(str, config.get("hidden", ()))]

@@ -107,8 +107,8 @@ def _check_settings(directory: Path, before: Mapping[str, Any], now: Mapping[str
         differences = describe_differences(elsewhere, before["machine"], now["machine"])
         uncertain = ", ".join(differing(then, this))
         warnings.warn(
-            f"{directory} is from another machine or other versions ({differences}): training resumes, but its "
-            "results may differ in the last bits from those of an uninterrupted run"
+            f"{directory} is from another machine or other versions ({differences}): training resumes, but "
+            "its results may differ in the last bits from those of an uninterrupted run"
             + (f"; equal only to rounding, or impossible to compare: {uncertain}" if uncertain else ""),
             stacklevel=4,
         )
