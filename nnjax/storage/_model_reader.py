@@ -203,9 +203,7 @@ def _tensor(file: Any, name: str, *shape: int) -> Array:
             f"{name} must be floats of the shape {list(shape)}, got {header.get_dtype()} of the shape "
             f"{header.get_shape()}"
         )
-    with np.errstate(
-        over="ignore"
-    ):  # float64 beyond float32's range becomes infinity, which is an error below
+    with np.errstate(over="ignore"):  # float64 beyond the range of float32 becomes infinity: an error below
         array = jnp.asarray(file.get_tensor(name))
     check_finite(name, array)
     return array
