@@ -112,7 +112,7 @@ def _checked_split(which: str, pair: tuple) -> Split:
     if targets.ndim not in (1, 2) or len(targets) != len(inputs):
         raise ValueError(
             f"{which} targets must be integer labels of the shape ({len(inputs)},) or target vectors of the "
-            f"shape ({len(inputs)}, n_out), one for each input, got shape {targets.shape}"
+            f"shape ({len(inputs)}, n_out), one for each input, got the shape {targets.shape}"
         )
     check = _checked_labels if targets.ndim == 1 else _checked_target_vectors
     return Split(inputs, check(which, targets))
