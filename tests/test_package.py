@@ -20,7 +20,7 @@ def python(*arguments, executable=sys.executable, **more):
 
 
 def test_importing_nnjax_imports_nothing_heavy():
-    heavy = ["tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "tyro", "rich", "requests"]
+    heavy = ["tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "tyro", "rich", "requests", "orbax"]
     code = "import sys, nnjax; print(*set(sys.argv[1:]) & set(sys.modules))"
     assert python("-c", code, *heavy).split() == []
 

@@ -1,7 +1,7 @@
 """Records of runs, as JSON files."""
 
+import json
 import math
-from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,37 @@ from nnjax.runtime.files import write_atomically
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Writes a record as a JSON file, atomically: arrays as lists, NaN and infinity as null.
+    """Writes a record to a JSON file, atomically.
 
     Args:
       path: the file; an existing one is replaced.
-      record: dicts, lists and tuples of numbers, texts and arrays; other values are written as their `str`.
+      record: as for `record_json`.
 
     Raises:
       OSError: the disk's error; an existing file is unchanged.
     """
-    write_atomically(path, (dumps(_to_json(record), indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(path, record_json(record).encode())
 
 
-def _to_json(value: Any) -> Any:
+def record_json(record: Any) -> str:
+    """A record as JSON: arrays become lists, NaN and infinity null.
+
+    Args:
+      record: dicts, lists and tuples of numbers, texts and arrays; other values are written as their `str`.
+
+    >>> record_json({"cost": np.array([0.5, np.nan])}).split()
+    ['{', '"cost":', '[', '0.5,', 'null', ']', '}']
+    """
+    return json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(k): _to_json(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_json(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return _to_json(np.asarray(value).tolist())
+        return _plain(np.asarray(value).tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, int | float | bool | str | None) else str(value)
