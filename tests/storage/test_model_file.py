@@ -121,8 +121,8 @@ def test_a_convolutional_network_is_saved_as_it_is_evaluated(convolutional, tmp_
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(model.params), strict=True):
         np.testing.assert_array_equal(a, b)
     x = jnp.float32(digits.test.inputs[0]) / 255
-    outputs = [jax.jit(f)(x) for f in (model, lambda x: objective.activations(params, x))]
-    np.testing.assert_allclose(*outputs, rtol=1e-5)
+    loaded, saved = jax.jit(lambda x: (model(x), objective.activations(params, x)))(x)
+    np.testing.assert_allclose(loaded, saved, rtol=1e-5)
 
 
 # --- what cannot be saved ---
