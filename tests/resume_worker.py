@@ -1,6 +1,7 @@
-"""A training for `test_resume.py` to kill: `python tests/killed.py KIND FOLDER` trains and is kept in FOLDER.
+"""A training for `test_resume.py` to kill.
 
-It says `ready` when training begins, and writes what came of it into FOLDER/result.npz.
+`python tests/resume_worker.py KIND DIRECTORY` saves the training in DIRECTORY, prints `ready` when it begins,
+and writes its results to DIRECTORY/result.npz.
 """
 
 import sys
@@ -17,37 +18,38 @@ DIGITS = nnjax.load("digits")
 RATES = {"sgd": 3.0, "adam": 0.003}
 
 
-def fit(kind, checkpoint, tell):
+def fit(kind, checkpoint, report):
     params = nnjax.init(jax.random.key(0), (64, 30, 10))
     run = nnjax.fit(
         jax.random.key(1), params, DIGITS, optimizer=getattr(optax, kind), learning_rate=RATES[kind],
-        epochs=EPOCHS, checkpoint=checkpoint, callback=lambda run: tell(len(run.history)),
+        epochs=EPOCHS, checkpoint=checkpoint, callback=lambda run: report(len(run.history)),
     )  # fmt: skip
-    # Not the key, which has no numbers for NumPy, and is the run's own anyway.
+    # Without the key, which NumPy cannot save, and which training does not change.
     return run.state._replace(key=None), run.history
 
 
-def sweep(checkpoint, tell):
+def sweep(checkpoint, report):
     grid = nnjax.sweep(
-        jax.random.key(2), DIGITS, hidden=(5, 6), learning_rate=(0.3, 3.0), seeds=2, max_networks_per_program=4,
-        epochs=EPOCHS // 4, checkpoint=checkpoint, callback=lambda at: tell(at.networks + at.epoch),
+        jax.random.key(2), DIGITS, hidden=(5, 6), learning_rate=(0.3, 3.0), seeds=2,
+        max_networks_per_program=4, epochs=EPOCHS // 4, checkpoint=checkpoint,
+        callback=lambda progress: report(progress.networks + progress.epoch),
     )  # fmt: skip
-    every = [
+    params = [
         grid.params(hidden=h, learning_rate=r, seed=s) for h in (5, 6) for r in (0.3, 3.0) for s in (0, 1)
     ]
-    return every, [grid.train_cost.values, grid.test_correct.values, grid.diverged_at.values]
+    return params, [grid.train_cost.values, grid.test_correct.values, grid.diverged_at.values]
 
 
-def trained(kind, checkpoint, tell=lambda done: None):
-    """The bits of everything that came of a training, the seconds apart."""
-    parts, history = sweep(checkpoint, tell) if kind == "sweep" else fit(kind, checkpoint, tell)
+def results(kind, checkpoint, report=lambda epochs: None):
+    """All results of a training as arrays, except for the seconds."""
+    state, history = sweep(checkpoint, report) if kind == "sweep" else fit(kind, checkpoint, report)
     if kind != "sweep":
         history = [history.train_cost, history.validation_correct, history.test_correct, history.diverged_at]
-    return [np.asarray(leaf) for leaf in jax.tree.leaves((parts, history))]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((state, history))]
 
 
 if __name__ == "__main__":
-    kind, folder = sys.argv[1], Path(sys.argv[2])
-    every_epoch = nnjax.CheckpointPolicy(folder / "kept", every_seconds=3600, every_epochs=1)
+    kind, directory = sys.argv[1], Path(sys.argv[2])
+    policy = nnjax.CheckpointPolicy(directory / "checkpoints", every_seconds=3600, every_epochs=1)
     print("ready", flush=True)
-    np.savez(folder / "result.npz", *trained(kind, every_epoch, lambda done: print(done, flush=True)))
+    np.savez(directory / "result.npz", *results(kind, policy, lambda epochs: print(epochs, flush=True)))

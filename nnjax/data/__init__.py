@@ -1,4 +1,4 @@
-"""Data sets: what they are, and where they come from."""
+"""Data sets: their type, and where they come from."""
 
 from nnjax.data._sources import NAMES as DATASET_NAMES
 from nnjax.data._sources import DatasetUnavailable, load

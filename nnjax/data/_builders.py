@@ -1,8 +1,8 @@
-"""MNIST and its family as tensorflow-datasets builders that need no TensorFlow.
+"""MNIST and its family as tensorflow-datasets builders that do not need TensorFlow.
 
-The builders that tensorflow-datasets brings unpack with TensorFlow and store the examples
-shuffled. These read the official files themselves and keep their order, on which the book's
-split (the first 50,000, the last 10,000) depends. URLs and SHA-256 sums are in checksums.tsv.
+The builders of tensorflow-datasets unpack with TensorFlow and store the examples shuffled. These read the
+official files and keep their order, on which the book's split (the first 50,000 and the last 10,000
+images) depends. URLs and SHA-256 sums are in checksums.tsv.
 """
 
 import gzip
@@ -15,7 +15,7 @@ from nnjax.data._archives import FILES, URLS
 
 
 class MnistFamily(tfds.core.GeneratorBasedBuilder):
-    """60,000 + 10,000 grey images of 28x28 pixels in ten classes, in the original order."""
+    """60,000 + 10,000 gray images of 28x28 pixels in ten classes, in the original order."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS: ClassVar = [
@@ -46,7 +46,7 @@ class MnistFamily(tfds.core.GeneratorBasedBuilder):
 
 
 def read_idx(archive: bytes) -> np.ndarray:
-    """The uint8 array in a gzipped IDX file: magic 0 0 8 ndim, big-endian sizes, then the bytes."""
+    """The uint8 array in a gzipped IDX file: bytes 0 0 8 ndim, big-endian sizes, then the values."""
     content = gzip.decompress(archive)
     shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)

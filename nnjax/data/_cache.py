@@ -1,4 +1,4 @@
-"""The decoded cache: arrays in one safetensors file that knows its own SHA-256 sum."""
+"""The decoded cache: arrays in one safetensors file, with a SHA-256 sum of them in its metadata."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,17 +22,21 @@ def _digest(arrays: Arrays) -> str:
 
 
 def write_cache(path: Path, arrays: Arrays) -> None:
-    """Store `arrays` at `path`, with the sum that `read_cache` checks."""
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(path, save(whole, metadata={"sha256": _digest(whole)}))
+    """Writes arrays to a file, with the sum that `read_cache` checks.
+
+    Raises:
+      OSError: the disk's error; an existing file is unchanged.
+    """
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, save(contiguous, metadata={"sha256": _digest(contiguous)}))
 
 
 def read_cache(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays stored at `path`; None where there are none, or not those that were written."""
+    """The arrays of a file that `write_cache` wrote; None if it is missing or damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            written = (file.metadata() or {}).get("sha256")
+            expected = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError):
         return None
-    return arrays if written == _digest(arrays) else None
+    return arrays if expected == _digest(arrays) else None

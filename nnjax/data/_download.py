@@ -1,4 +1,7 @@
-"""Files from the net, with patience where it helps: whole and with the right SHA-256 sum, or an error."""
+"""Downloads files: each one arrives completely and with the right SHA-256 sum, or an error is raised.
+
+Errors that may pass are retried.
+"""
 
 import hashlib
 import time
@@ -11,43 +14,48 @@ from typing import Any, NamedTuple
 
 from nnjax.runtime.files import write_atomically
 
-CONNECT_TIMEOUT_S = 4.0  # seconds that a host may take to answer before it counts as out of reach
-STALL_TIMEOUT_S = 30.0  # seconds of silence that end a try, and seconds' start that a slow host is given
-MIN_BYTES_PER_S = 10_000  # bytes a second, from then on and on average, below which a try ends
-BACKOFF_S = (1.0, 3.0, 9.0)  # seconds, each before another try
-RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)  # what a server may answer now and not a little later
-BLOCK_BYTES = 2**16  # bytes read at once
+CONNECT_TIMEOUT_S = 4.0  # for a host to answer, before it counts as unreachable
+STALL_TIMEOUT_S = 30.0  # of silence, after which an attempt ends; also the head start of a slow host
+MIN_BYTES_PER_S = 10_000  # average rate after the head start, below which an attempt ends
+BACKOFF_S = (1.0, 3.0, 9.0)  # the pause before each further attempt
+RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)
+BLOCK_BYTES = 2**16  # read at once
 
 
 class Expected(NamedTuple):
-    """What a file has to be: its size in bytes and its SHA-256 sum."""
+    """The size of a file in bytes, and its SHA-256 sum."""
 
     size: int
     sha256: str
 
 
-class _Refused(Exception):
+class _HttpError(Exception):
     def __init__(self, status: int):
         super().__init__(status)
         self.status = status
 
 
 def is_reachable(url: str) -> bool:
-    """Whether a file can be had, as its host says within `CONTACT` seconds."""
+    """Whether the host answers within `CONNECT_TIMEOUT_S` that it has the file."""
     try:
-        with _within(CONNECT_TIMEOUT_S, _open, url) as answer:
-            return answer.ok
+        with _with_timeout(CONNECT_TIMEOUT_S, _open, url) as response:
+            return response.ok
     except OSError:
         return False
 
 
 def fetch(files: Mapping[str, Expected], folder: Path) -> None:
-    """Put the files at these URLs into a folder, each whole or not at all, named as their URLs end.
+    """Downloads files into a directory, under the last parts of their URLs.
 
-    What is fetched, and what is tried again and why, is told on standard error.
+    Prints the URLs, and why an attempt is repeated, to standard error.
+
+    Args:
+      files: the expected size and sum by URL.
+      folder: created if it does not exist.
 
     Raises:
-      OSError: a file that cannot be had, or is not what is expected; what the disk says.
+      OSError: a file cannot be downloaded or has a wrong sum, or the disk's error. Files that were
+        downloaded before are complete.
     """
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
@@ -57,82 +65,87 @@ def fetch(files: Mapping[str, Expected], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         for url, expected in files.items():
-            console.print(f"nnjax: fetching {url} ({expected.size / 1e6:.1f} MB)")
-            show = partial(bar.update, bar.add_task(url, total=expected.size))
-            content = _patiently(url, expected, show, console.print)
+            console.print(f"nnjax: downloading {url} ({expected.size / 1e6:.1f} MB)")
+            on_progress = partial(bar.update, bar.add_task(url, total=expected.size))
+            content = _read_with_retries(url, expected, on_progress, console.print)
             write_atomically(folder / url.rpartition("/")[2], content)
 
 
-def _patiently(url: str, expected: Expected, show: Callable, say: Callable[[str], None]) -> bytes:
-    """The file at `url`, asked for again after what may pass: the same wrong bytes twice will not."""
-    wrong = ""
-    for pause in (*BACKOFF_S, None):
+def _read_with_retries(
+    url: str, expected: Expected, on_progress: Callable, log: Callable[[str], None]
+) -> bytes:
+    """The bytes at `url`; raises OSError if an error is permanent, or the last attempt fails."""
+    wrong_sum = ""
+    for pause_s in (*BACKOFF_S, None):
         try:
-            content = _read(url, expected.size, show)
-        except _Refused as error:
-            trouble, passes = f"the server says {error.status}", error.status in RETRYABLE_STATUS
+            content = _read(url, expected.size, on_progress)
+        except _HttpError as error:
+            reason, retryable = f"the server returns status {error.status}", error.status in RETRYABLE_STATUS
         except OSError as error:
-            trouble, passes = _cause(error), True
+            reason, retryable = _short_reason(error), True
         else:
-            found = hashlib.sha256(content).hexdigest()
-            if found == expected.sha256:
+            sha256 = hashlib.sha256(content).hexdigest()
+            if sha256 == expected.sha256:
                 return content
-            trouble = f"its checksum (SHA-256) is {found} and not {expected.sha256}"
-            passes, wrong = found != wrong, found
-        if not passes or pause is None:
+            reason = f"its checksum (SHA-256) must be {expected.sha256}, got {sha256}"
+            # The same wrong bytes twice are not a transmission error.
+            retryable, wrong_sum = sha256 != wrong_sum, sha256
+        if not retryable or pause_s is None:
             break
-        say(f"nnjax: {trouble}: trying again in {pause:g} s")
-        time.sleep(pause)
-    raise OSError(f"{url}: {trouble}")
+        log(f"nnjax: {reason}: next attempt in {pause_s:g} s")
+        time.sleep(pause_s)
+    raise OSError(f"{url}: {reason}")
 
 
-def _read(url: str, size: int, show: Callable) -> bytes:
-    """The bytes at a URL, at most a block more than `size`, coming at least at `PACE`."""
-    began, content = time.monotonic(), bytearray()
-    answer = _within(STALL_TIMEOUT_S, _open, url)
-    if not answer.ok:
-        raise _Refused(answer.status_code)
-    blocks = answer.iter_content(BLOCK_BYTES)
+def _read(url: str, size: int, on_progress: Callable) -> bytes:
+    """The bytes at a URL, at most a block more than `size`; raises TimeoutError below `MIN_BYTES_PER_S`."""
+    start, content = time.monotonic(), bytearray()
+    response = _with_timeout(STALL_TIMEOUT_S, _open, url)
+    if not response.ok:
+        raise _HttpError(response.status_code)
+    blocks = response.iter_content(BLOCK_BYTES)
     while len(content) <= size:
-        left = began + STALL_TIMEOUT_S + len(content) / MIN_BYTES_PER_S - time.monotonic()
-        if not (block := _within(left, next, blocks, b"")):
+        deadline = start + STALL_TIMEOUT_S + len(content) / MIN_BYTES_PER_S
+        if not (block := _with_timeout(deadline - time.monotonic(), next, blocks, b"")):
             break
         content += block
-        show(completed=len(content))
-    answer.close()
+        on_progress(completed=len(content))
+    response.close()
     return bytes(content)
 
 
 def _open(url: str) -> Any:
-    import requests  # not above: most starts fetch nothing
+    import requests  # not above, because most runs download nothing
 
-    answer = requests.get(url, stream=True, timeout=STALL_TIMEOUT_S, headers={"Accept-Encoding": "identity"})
-    if not answer.ok:
-        answer.close()
-    return answer
+    response = requests.get(
+        url, stream=True, timeout=STALL_TIMEOUT_S, headers={"Accept-Encoding": "identity"}
+    )
+    if not response.ok:
+        response.close()
+    return response
 
 
-def _within(seconds: float, work: Callable, *arguments: Any) -> Any:
-    """What `work` returns or raises, or a TimeoutError.
+def _with_timeout(seconds: float, f: Callable, *arguments: Any) -> Any:
+    """What `f` returns or raises, or a TimeoutError.
 
-    A socket's own limit bounds a silence, but neither the looking up of a host nor what trickles.
+    The timeout of a socket limits a silence, but not a name lookup or a response that trickles.
     """
-    ended: Future = Future()
+    future: Future = Future()
 
     def run():
         try:
-            ended.set_result(work(*arguments))
+            future.set_result(f(*arguments))
         except Exception as error:
-            ended.set_exception(error)
+            future.set_exception(error)
 
     Thread(target=run, daemon=True).start()
-    return ended.result(timeout=seconds)
+    return future.result(timeout=seconds)
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost reason, in a few words, and in none that a host has sent."""
+def _short_reason(error: BaseException) -> str:
+    """The innermost reason in a few words, without text that a host has sent."""
     while error.__context__:
         error = error.__context__
     if isinstance(error, TimeoutError):
-        return "it comes too slowly"
-    return getattr(error, "strerror", None) or f"what came cannot be used ({type(error).__name__})"
+        return "the download is too slow"
+    return getattr(error, "strerror", None) or f"the response is not usable ({type(error).__name__})"

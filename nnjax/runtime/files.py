@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and a path that cannot be is known before the work."""
+"""Atomic file writes, and checks that a path can be written before the work starts."""
 
 import os
 import secrets
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed.
+    """Writes a file completely or not at all: to a temporary file in the same directory, then renamed.
 
     Raises:
-      OSError: what the disk says (full, read-only, ...); nothing is left behind.
+      OSError: the disk's error, such as a full disk; an existing file is unchanged.
     """
-    path = path.resolve()  # a link stays a link
+    path = path.resolve()  # so that a symbolic link is not replaced by a file
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:
@@ -26,7 +26,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def make_dir(path: Path) -> Path:
-    """`path` as a folder that files can be put in; a ValueError, saying why, where it cannot be."""
+    """Creates a directory and its parents, and returns its path.
+
+    Raises:
+      ValueError: the directory cannot be created or written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -37,12 +41,13 @@ def make_dir(path: Path) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Raise a ValueError, saying why, where `write_atomically` could not put a file at `path`."""
+    """Raises ValueError if `write_atomically` cannot write a file at `path`."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"cannot write {path}: it is {'a folder' if path.is_dir() else 'no plain file'}")
-    folder = path.resolve().parent
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise ValueError(f"cannot write {path}: it is {kind}")
+    directory = path.resolve().parent
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror} ({folder})") from None
+        raise ValueError(f"cannot write {path}: {error.strerror} ({directory})") from None

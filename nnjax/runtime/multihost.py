@@ -1,91 +1,102 @@
-"""Several processes that train together: how they come together, and agree.
+"""Several processes that train together: how they connect, and how they reach the same decisions.
 
-Whatever one of them alone would decide, the others must know, or they wait for it forever: so each
-word here is one for all.
+A decision of one process alone would let the others wait forever in their next collective operation.
+So every process must call these functions, in the same order.
 """
 
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
+from nnjax.runtime.fingerprint import describe_differences, differing, machine
+
 T = TypeVar("T")
 
-# What the environment says of how many processes there are, and which of them this is.
 PROCESS_VARIABLES = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-INIT_TIMEOUT_S = 60  # seconds in which processes that train together must have come
+INIT_TIMEOUT_S = 60  # for all processes to connect
 
 
-def connect(coordinator: str | None, processes: int | None, process_id: int | None, heartbeat: int) -> None:
-    """Join the processes that train together, before anything else is computed.
+def connect(
+    coordinator_address: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    heartbeat_timeout_s: int,
+) -> None:
+    """Connects this process with the others that train, before anything else is computed.
 
-    What is None, the environment says: `$JAX_COORDINATOR_ADDRESS`, `$JAX_NUM_PROCESSES` and
-    `$JAX_PROCESS_ID`, or what Slurm, Open MPI or a TPU pod say of themselves.
+    Arguments that are None come from `$JAX_COORDINATOR_ADDRESS`, `$JAX_NUM_PROCESSES` and
+    `$JAX_PROCESS_ID`, or from Slurm, Open MPI or a TPU pod.
 
     Args:
-      coordinator: host and port of process 0.
-      processes: how many there are.
-      process_id: which of them this one is, from 0.
-      heartbeat: seconds after which a silent process counts as dead, and the others are ended.
+      coordinator_address: host and port of process 0.
+      num_processes: the number of processes.
+      process_id: the number of this process, from 0.
+      heartbeat_timeout_s: a process that is silent for longer counts as dead, and the others end.
 
     Raises:
-      ValueError: it cannot be known which processes there are, or they do not come together.
+      ValueError: the processes are unknown, or do not connect within `INIT_TIMEOUT_S`.
     """
-    processes, process_id = map(_from_environment, PROCESS_VARIABLES, (processes, process_id))
-    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    num_processes, process_id = map(_from_environment, PROCESS_VARIABLES, (num_processes, process_id))
+    address = coordinator_address or os.environ.get("JAX_COORDINATOR_ADDRESS")
     if address is not None and not re.fullmatch(r".+:\d{1,5}", address):
-        raise ValueError(f"the coordinator must be HOST:PORT, such as 10.0.0.1:1234, not {address!r}")
-    if heartbeat < 1:
-        raise ValueError(f"the heartbeat must be 1 second or more, not {heartbeat}")
+        raise ValueError(f"coordinator_address must be HOST:PORT, such as 10.0.0.1:1234, got {address!r}")
+    if heartbeat_timeout_s < 1:
+        raise ValueError(f"heartbeat must be at least 1 second, got {heartbeat_timeout_s}")
     try:
         jax.distributed.initialize(
-            coordinator,
-            processes,
+            coordinator_address,
+            num_processes,
             process_id,
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=heartbeat,
+            heartbeat_timeout_seconds=heartbeat_timeout_s,
+            shutdown_timeout_seconds=heartbeat_timeout_s,
             initialization_timeout=INIT_TIMEOUT_S,
         )
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(
-            f"the processes cannot come together ({error}): say --coordinator HOST:PORT --processes N "
+            f"the processes cannot connect ({error}): pass --coordinator-address HOST:PORT --num-processes N "
             "--process-id 0 to N-1, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
         ) from error
 
 
-def _from_environment(name: str, given: int | None) -> int | None:
-    told = os.environ.get(name)
-    if given is not None or told is None:
-        return given
-    if not told.isdigit():
-        raise ValueError(f"{name} must be a whole number, not {told!r}")
-    return int(told)
+def _from_environment(name: str, value: int | None) -> int | None:
+    text = os.environ.get(name)
+    if value is not None or text is None:
+        return value
+    if not text.isdigit():
+        raise ValueError(f"{name} must be a non-negative integer, got {text!r}")
+    return int(text)
 
 
 def allgather_str(text: str) -> list[str]:
-    """What each process tells, in their order: the same list in all of them."""
+    """The texts of all processes, ordered by process; the same list in each of them."""
     if jax.process_count() == 1:
         return [text]
     from jax.experimental.multihost_utils import process_allgather
 
-    own = np.frombuffer(text.encode(), np.uint8)
-    lengths = process_allgather(np.int32(len(own)))
-    filled = np.pad(own, (0, int(lengths.max()) + 1 - len(own)))
-    rows = process_allgather(filled)
+    content = np.frombuffer(text.encode(), np.uint8)
+    lengths = process_allgather(np.int32(len(content)))
+    padded = np.pad(content, (0, int(lengths.max()) + 1 - len(content)))
+    rows = process_allgather(padded)
     return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
 
 
 def any_process(flag: bool) -> bool:
-    """Whether `flag` is true in any of the processes: one answer for all."""
-    return "yes" in allgather_str("yes" if flag else "")
+    """Whether `flag` is true in any process; the same answer in all of them."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental.multihost_utils import process_allgather
+
+    return bool(process_allgather(np.bool_(flag)).any())
 
 
 def broadcast_from_primary(array: np.ndarray) -> np.ndarray:
-    """Process 0's `array` in all; the others' are of its shape and dtype."""
+    """The array of process 0, in all processes; theirs must have its shape and dtype."""
     if jax.process_count() == 1:
         return array
     from jax.experimental.multihost_utils import broadcast_one_to_all
@@ -94,50 +105,60 @@ def broadcast_from_primary(array: np.ndarray) -> np.ndarray:
 
 
 def raise_on_all(f: Callable[[], T]) -> T:
-    """`f()` in every process; where it fails in one with a word for the user, it fails in all.
+    """Calls `f` in every process and returns its result; if it fails in one, it fails in all.
 
     Raises:
-      ValueError, OSError: what f raised here, or a ValueError that tells what it raised elsewhere.
+      ValueError, OSError: what `f` raised in this process, or a ValueError with the message of another.
     """
-    failed = result = None
+    failure = result = None
     try:
         result = f()
     except (ValueError, OSError) as error:
-        failed = error
-    told = allgather_str(str(failed) if failed else "")
-    if failed:
-        raise failed
-    for process, why in enumerate(told):
-        if why:
-            raise ValueError(f"process {process} cannot go on: {why}")
+        failure = error
+    messages = allgather_str((str(failure) or repr(failure)) if failure else "")
+    if failure:
+        raise failure
+    for process, message in enumerate(messages):
+        if message:
+            raise ValueError(f"process {process} failed: {message}")
     return result  # pyright: ignore[reportReturnType]
 
 
 def on_primary(f: Callable[[], T]) -> T | None:
-    """`f()` in process 0 alone, None in the others; all fail where it fails."""
+    """Calls `f` in process 0 and returns its result there, None elsewhere; all fail if it fails."""
     return raise_on_all(lambda: f() if jax.process_index() == 0 else None)
 
 
 def primary_first(f: Callable[[], T]) -> T:
-    """`f()` in process 0, and when it is done in the others: for what leaves files that they find."""
+    """Calls `f` in process 0, then in the others, which find the files that it has written."""
     first = on_primary(f)
     others = raise_on_all(lambda: f() if jax.process_index() > 0 else None)
     return first if jax.process_index() == 0 else others  # pyright: ignore[reportReturnType]
 
 
 def check_consistent(settings: Mapping[str, Any]) -> None:
-    """Hold the settings of all processes against each other, before they train together.
+    """Compares the settings of all processes before they train together.
+
+    Between different machines, computed floats need to agree only to rounding; see `runtime.fingerprint`.
 
     Raises:
-      ValueError: in all of them, where one has others than process 0; it names them.
+      ValueError: in all processes, if one has other settings than process 0; it lists the differences.
     """
-    told = allgather_str(json.dumps({name: str(value) for name, value in settings.items()}))
-    first, *others = map(json.loads, told)
+    if jax.process_count() == 1:
+        return
+    text = {name: str(value) for name, value in settings.items()}
+    first, *others = map(json.loads, allgather_str(json.dumps({"settings": text, "machine": machine()})))
     for process, other in enumerate(others, 1):
-        differ = [name for name in {**first, **other} if first.get(name) != other.get(name)]
-        if differ:
-            words = (
-                f"{name} is {first.get(name, 'unsaid')} in process 0 and {other.get(name, 'unsaid')} in "
-                f"process {process}" for name in differ
-            )  # fmt: skip
-            raise ValueError(f"the processes were started with other settings: {'; '.join(words)}")
+        template = f"{{name}} is {{before}} in process 0 and {{now}} in process {process}"
+        machines, fingerprints = ((first[part], other[part]) for part in ("machine", "settings"))
+        elsewhere = differing(*machines)
+        if names := differing(*fingerprints, same_machine=not elsewhere):
+            differences = describe_differences(names, *fingerprints, template)
+            raise ValueError(f"all processes must be started with the same settings, got {differences}")
+        if names := differing(*fingerprints):
+            machine_differences = describe_differences(elsewhere, *machines, template)
+            warnings.warn(
+                f"the processes run on different machines ({machine_differences}), and these settings are "
+                f"equal only to rounding, or cannot be compared: {', '.join(names)}",
+                stacklevel=3,
+            )

@@ -5,11 +5,10 @@ from nnjax.storage._serialization import digest
 from nnjax.storage.checkpoints import CheckpointPolicy, RunCheckpointer, as_policy, open_checkpoints
 from nnjax.storage.model_file import Model, save_model
 from nnjax.storage.model_store import best_model, model_dir, model_path
-from nnjax.storage.records import write_record
-from nnjax.storage.run_lock import PROGRAM, lock_run_dir
+from nnjax.storage.records import record_json, write_record
+from nnjax.storage.run_lock import lock_run_dir
 
 __all__ = [
-    "PROGRAM",
     "CheckpointPolicy",
     "Model",
     "RunCheckpointer",
@@ -21,6 +20,7 @@ __all__ = [
     "model_dir",
     "model_path",
     "open_checkpoints",
+    "record_json",
     "save_model",
     "write_record",
 ]

@@ -1,4 +1,4 @@
-"""Reading model files, which may come from strangers: nothing in one is run, and nothing is believed."""
+"""Loads model files, which may come from untrusted sources: nothing in them is run, everything is checked."""
 
 import json
 import math
@@ -21,22 +21,26 @@ from nnjax.nn.dense import ACTIVATIONS, Layer, check_sizes
 from nnjax.nn.objective import COSTS, Dense, Objective
 from nnjax.nn.output_codes import CODES
 from nnjax.runtime.checks import lookup
+from nnjax.storage._formats import FormatError, check_format
 from nnjax.storage.model_file import FORMAT, DigitLayout, Model, OutlierModel, check_finite, check_header
 
-MAX_FEATURES = 2**24  # that a convolution makes of one image, at most: some 500 times the usual
-FLOATS = ("F16", "BF16", "F32", "F64")  # as safetensors name them
+MAX_FEATURES = 2**24  # of one image after a convolution, some 500 times the usual number
+MAX_SIZE = 2**31  # of a shape or a count, which must fit in 32 bits
+MAX_NDIM = 32
+FLOAT_DTYPES = ("F16", "BF16", "F32", "F64")  # as safetensors calls them
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether a file begins as safetensors do: the length of a header, and the header in JSON."""
+    """Whether a file begins like a safetensors file; False if it cannot be read."""
     try:
-        return _begins_as_one(path)
+        return _has_header(path)
     except OSError:
         return False
 
 
-def _begins_as_one(path: Path) -> bool:
-    if not path.is_file():  # a pipe gives what it holds only once
+def _has_header(path: Path) -> bool:
+    """Whether a file begins with the length of a header that fits in it, and the header's first brace."""
+    if not path.is_file():  # for example a pipe, which can be read only once
         return False
     with open(path, "rb") as file:
         start = file.read(9)
@@ -44,49 +48,50 @@ def _begins_as_one(path: Path) -> bool:
 
 
 def load_model(path: str | os.PathLike) -> Model:
-    """Read a model file that `save` wrote. It is data alone, and what it says of itself is not believed.
+    """Loads a model file that `save_model` wrote. Its content is checked, and no code in it is run.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: a file that is not a model's, or whose tensors are not what it says.
+      ValueError: the file is not a model file, is damaged, or has another format.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no model file {str(path)!r}")
     try:
-        return _read(path)
+        return _load(path)
+    except FormatError:
+        raise
     except OSError as error:
-        why = error.strerror or "it cannot be read"
+        reason = error.strerror or "it cannot be read"
     except (SafetensorError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        why = "it is damaged, or does not tell what such a file tells"
+        reason = "it is damaged or incomplete"
     except MemoryError:
-        why = "it is larger than the memory of this machine"
+        reason = "it does not fit into the memory of this machine"
     except ValueError as error:
-        why = str(error)
-    raise ValueError(f"{str(path)!r} is not a model file of nnjax: {textwrap.shorten(why, 300)}")
+        reason = str(error)
+    raise ValueError(f"{str(path)!r} is not a model file of nnjax: {textwrap.shorten(reason, 300)}")
 
 
-def _read(path: Path) -> Model:
-    if not _begins_as_one(path):
-        raise ValueError("it is a folder" if path.is_dir() else "it does not begin as one (safetensors)")
+def _load(path: Path) -> Model:
+    if not _has_header(path):
+        raise ValueError("it is a directory" if path.is_dir() else "it is not a safetensors file")
     with open(path, "rb") as start:
         check_header(start.read(8))
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         if set(metadata) != {"nnjax"}:
-            raise ValueError("it does not say what its tensors mean, and nothing else")
+            raise ValueError("its metadata must be one entry, 'nnjax'")
         meta = json.loads(metadata["nnjax"])
-        if meta["format"] != FORMAT:
-            raise ValueError(f"its format is {meta['format']!r}, and this version of nnjax reads {FORMAT}")
-        image_shape, labels = _checked_shape(meta["input_shape"]), _checked_count(meta["num_classes"])
-        forward, shapes = _forward(meta, image_shape)
+        check_format(repr(str(path)), meta["format"], FORMAT, "train the model again")
+        input_shape, num_classes = _checked_shape(meta["input_shape"]), _checked_count(meta["num_classes"])
+        forward, sizes = _forward(meta, input_shape)
         layers = tuple(
             Layer(_tensor(file, f"{i}.w", n_out, n_in), _tensor(file, f"{i}.b", n_out))
-            for i, (n_in, n_out) in enumerate(shapes)
+            for i, (n_in, n_out) in enumerate(sizes)
         )
-        outlier_model = _outlier_model(file, labels, math.prod(image_shape))
+        outlier_model = _outlier_model(file, num_classes, math.prod(input_shape))
         if len(file.keys()) != 2 * len(layers) + len(outlier_model or ()):
-            raise ValueError("it holds tensors that are no part of a model")
+            raise ValueError("it has tensors that are not part of a model")
     convolutions = len(meta["channels"])
     objective = Objective(
         forward,
@@ -98,97 +103,107 @@ def _read(path: Path) -> Model:
         params=ConvParams(layers[:convolutions], layers[convolutions:]) if convolutions else layers,
         objective=objective,
         dataset=str(meta["dataset"]),
-        input_shape=image_shape,
-        num_classes=labels,
-        layout=_checked_layout(meta["layout"], image_shape),
+        input_shape=input_shape,
+        num_classes=num_classes,
+        layout=_checked_layout(meta["layout"], input_shape),
         temperature=_checked_temperature(meta["temperature"]),
         outlier_model=outlier_model,
-        validation_accuracy=_checked_share(meta["validation_accuracy"]),
+        validation_accuracy=_checked_fraction(meta["validation_accuracy"]),
         settings=dict(meta["settings"]),
         versions=dict(meta["versions"]),
     )
 
 
-def _forward(meta: Mapping[str, Any], image_shape: tuple[int, ...]) -> tuple[Any, list[tuple[int, int]]]:
-    """The forward that a model file tells of, and of each of its layers the numbers in and out."""
-    sizes, told = check_sizes(meta["sizes"]), meta["channels"]
-    if not isinstance(told, list) or (meta["kernel_size"] is not None) != bool(told):
-        raise ValueError(f"convolutions with {told!r} channels and a side of {meta['side']!r}")
-    channels = [_checked_count(n) for n in told]
+def _forward(meta: Mapping[str, Any], input_shape: tuple[int, ...]) -> tuple[Any, list[tuple[int, int]]]:
+    """The forward function, and for each layer the sizes of its input and output."""
+    sizes, channels, kernel_size = check_sizes(meta["sizes"]), meta["channels"], meta["kernel_size"]
+    if not isinstance(channels, list) or (kernel_size is not None) != bool(channels):
+        raise ValueError(
+            f"kernel_size must be a number with channels and null without, got {kernel_size!r} and "
+            f"{channels!r}"
+        )
+    channels = [_checked_count(n) for n in channels]
     activation, output = (lookup("activation", meta[name], ACTIVATIONS) for name in ("activation", "output"))
     if channels:
-        side = _checked_count(meta["kernel_size"])
-        forward = ConvNet(image_shape, side, activation, output)
-        n_first = forward.num_features(channels)
-        convolutions = [(side**2 * n_in, n_out) for n_in, n_out in forward.widths(channels)]
-        for shape, ends in zip(forward.shapes(channels), convolutions, strict=False):
-            if math.prod(shape) * max(ends) > MAX_FEATURES:
-                raise ValueError(f"convolutions of {ends} numbers in images of the shape {shape}: too large")
+        kernel_size = _checked_count(kernel_size)
+        forward = ConvNet(input_shape, kernel_size, activation, output)
+        num_features = forward.num_features(channels)
+        convolutions = [(kernel_size**2 * n_in, n_out) for n_in, n_out in forward.widths(channels)]
+        for shape, patch in zip(forward.shapes(channels), convolutions, strict=False):
+            if (features := math.prod(shape) * max(patch)) > MAX_FEATURES:
+                raise ValueError(
+                    f"a convolution must have at most {MAX_FEATURES:,} features, got {features:,}"
+                )
     else:
-        forward, n_first, convolutions = Dense(activation, output), math.prod(image_shape), []
-    if sizes[0] != n_first:
-        raise ValueError(f"images of the shape {image_shape} for {sizes[0]} inputs")
+        forward, num_features, convolutions = Dense(activation, output), math.prod(input_shape), []
+    if sizes[0] != num_features:
+        raise ValueError(
+            f"sizes must begin with {num_features} for inputs of the shape {input_shape}, got {sizes[0]}"
+        )
     return forward, [*convolutions, *pairwise(sizes)]
 
 
-def _checked_layout(told: Mapping[str, Any] | None, image_shape: tuple[int, ...]) -> DigitLayout | None:
-    if told is None:
+def _checked_layout(layout: Mapping[str, Any] | None, image_shape: tuple[int, ...]) -> DigitLayout | None:
+    if layout is None:
         return None
-    (height, width), stretched = (operator.index(n) for n in told["box"]), bool(told["stretched"])
-    grey = len(image_shape) > 1 and math.prod(image_shape[2:]) == 1
-    if not (grey and all(0 < part <= n for part, n in zip((height, width), image_shape, strict=False))):
-        raise ValueError(f"a box of {height} x {width} in images of the shape {image_shape}")
+    (height, width), stretched = (operator.index(n) for n in layout["box"]), bool(layout["stretched"])
+    is_gray = len(image_shape) > 1 and math.prod(image_shape[2:]) == 1
+    sides = zip((height, width), image_shape, strict=False)
+    if not (is_gray and all(0 < side <= image_side for side, image_side in sides)):
+        raise ValueError(f"box must fit into images of the shape {image_shape}, got {height} x {width}")
     if not stretched and height != width:
-        raise ValueError(f"a box of {height} x {width} that keeps proportions")
+        raise ValueError(f"box must be a square unless digits are stretched, got {height} x {width}")
     return DigitLayout((height, width), stretched)
 
 
-def _checked_count(told: Any) -> int:
-    if isinstance(told, bool) or not 1 <= (count := operator.index(told)) < 2**31:
-        raise ValueError(f"a number of {told}, where one from 1 is due")
+def _checked_count(value: Any) -> int:
+    if isinstance(value, bool) or not 1 <= (count := operator.index(value)) < MAX_SIZE:
+        raise ValueError(f"a size must be a positive integer below 2**31, got {value}")
     return count
 
 
-def _checked_share(told: Any) -> float:
-    if not 0 <= (share := float(told)) <= 1:
-        raise ValueError(f"a share of {told}")
-    return share
+def _checked_fraction(value: Any) -> float:
+    if not 0 <= (fraction := float(value)) <= 1:
+        raise ValueError(f"validation_accuracy must be from 0 to 1, got {value}")
+    return fraction
 
 
-def _checked_temperature(told: Any) -> float:
-    if not 0 < (temperature := float(told)) < math.inf:
-        raise ValueError(f"a temperature of {told}")
+def _checked_temperature(value: Any) -> float:
+    if not 0 < (temperature := float(value)) < math.inf:
+        raise ValueError(f"temperature must be positive and finite, got {value}")
     return temperature
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """An image's shape as a model file tells it; a ValueError where no image has it."""
     checked = tuple(map(_checked_count, shape))
-    if not 1 <= len(checked) <= 32 or math.prod(checked) >= 2**31:
-        raise ValueError(f"images of the shape {shape}")
+    if not 1 <= len(checked) <= MAX_NDIM or math.prod(checked) >= MAX_SIZE:
+        raise ValueError(
+            f"input_shape must have 1 to {MAX_NDIM} axes and fewer than 2**31 numbers, got {shape}"
+        )
     return checked
 
 
-def _outlier_model(file: Any, labels: int, pixels: int) -> OutlierModel | None:
+def _outlier_model(file: Any, num_classes: int, pixels: int) -> OutlierModel | None:
     if not any(name.startswith("outlier_model.") for name in file.keys()):  # noqa: SIM118
         return None
     directions = file.get_slice("outlier_model.directions").get_shape()[0]
-    shapes = (labels, pixels), (directions, pixels), (), (), ()
+    shapes = (num_classes, pixels), (directions, pixels), (), (), ()
     parts = zip(OutlierModel._fields, shapes, strict=True)
-    found = OutlierModel(*(_tensor(file, f"outlier_model.{part}", *shape) for part, shape in parts))
-    if found.noise_variance <= 0 or found.scale <= 0:
-        raise ValueError("what it tells of its images spreads over nothing")
-    return found
+    outlier_model = OutlierModel(*(_tensor(file, f"outlier_model.{name}", *shape) for name, shape in parts))
+    if outlier_model.noise_variance <= 0 or outlier_model.scale <= 0:
+        raise ValueError("noise_variance and scale of outlier_model must be positive, got zero or less")
+    return outlier_model
 
 
 def _tensor(file: Any, name: str, *shape: int) -> Array:
-    """The tensor called `name`, looked at before it is loaded: finite floats of this shape."""
-    told = file.get_slice(name)
-    if tuple(told.get_shape()) != shape or told.get_dtype() not in FLOATS:
+    """The tensor called `name`; its shape and dtype are checked before it is loaded."""
+    header = file.get_slice(name)
+    if tuple(header.get_shape()) != shape or header.get_dtype() not in FLOAT_DTYPES:
         raise ValueError(
-            f"{name} holds {told.get_dtype()} of the shape {told.get_shape()}, not floats of {list(shape)}"
+            f"{name} must be floats of the shape {list(shape)}, got {header.get_dtype()} of the shape "
+            f"{header.get_shape()}"
         )
-    with np.errstate(over="ignore"):  # float64 beyond float32 is infinity, and refused as such
+    with np.errstate(over="ignore"):  # float64 beyond the range of float32 becomes infinity: an error below
         array = jnp.asarray(file.get_tensor(name))
     check_finite(name, array)
     return array

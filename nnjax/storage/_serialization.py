@@ -1,7 +1,7 @@
-"""A pytree of arrays as one array of bytes, and back: what a checkpoint holds.
+"""Pytrees of arrays as one array of bytes: the content of a checkpoint.
 
-One array, for where one of several is damaged, Orbax abandons the reading of the others, which then
-ends in tracebacks that nobody can catch.
+It is one array, because if one of several arrays is damaged, Orbax abandons the reading of the others,
+which then prints tracebacks that cannot be caught.
 """
 
 import hashlib
@@ -13,61 +13,69 @@ import numpy as np
 
 from nnjax.runtime.sharding import is_key, to_numpy
 
-_SUM = 32  # bytes of a digest
+_DIGEST_BYTES = 32
 
 
 def serialized_size(tree: Any) -> int:
-    """The bytes of `packed_bytes(tree)`."""
-    shown = map(_shown, jax.tree.leaves(tree))
-    return _SUM + sum(one.size * one.dtype.itemsize for one in shown)
+    """The number of bytes of `serialize(tree)`."""
+    leaves = map(_host_shape, jax.tree.leaves(tree))
+    return _DIGEST_BYTES + sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def _shown(leaf: Any) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of a leaf as NumPy has it, though it may lie on many devices."""
+def _host_shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of `to_numpy(leaf)`, without a transfer."""
     if is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
 
 
 def serialize(tree: Any) -> np.ndarray:
-    """The bytes of all leaves in their order, after a sum over them and their names, dtypes, shapes."""
+    """The bytes of all leaves in order, after a digest of them and of their paths, dtypes and shapes."""
     body = b"".join(to_numpy(leaf).tobytes() for leaf in jax.tree.leaves(tree))
-    return np.frombuffer(_sum(tree) + body, np.uint8)
+    return np.frombuffer(_tree_digest(tree) + body, np.uint8)
 
 
-def deserialize(packed: np.ndarray, like: Any) -> Any:
-    """The pytree that was packed, of the shapes and dtypes of `like`; a ValueError where it is not that."""
-    content, place = packed.tobytes(), _SUM
+def deserialize(content: np.ndarray, template: Any) -> Any:
+    """The pytree that was serialized.
 
-    def next_leaf(shown) -> Any:
-        nonlocal place
-        form = _shown(shown)
-        found = np.frombuffer(content, form.dtype, form.size, place).reshape(form.shape).copy()
-        place += found.nbytes
-        if not is_key(shown):
-            return found
-        return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(shown))
+    Args:
+      content: what `serialize` returned.
+      template: a pytree of the same structure, shapes and dtypes.
 
-    tree = jax.tree.map(next_leaf, like)
-    if content[:_SUM] != _sum(tree):
-        raise ValueError("its sum is wrong")
+    Raises:
+      ValueError: the content is damaged, or does not fit the template.
+    """
+    buffer, offset = content.tobytes(), _DIGEST_BYTES
+
+    def next_leaf(leaf) -> Any:
+        nonlocal offset
+        shape = _host_shape(leaf)
+        array = np.frombuffer(buffer, shape.dtype, shape.size, offset).reshape(shape.shape).copy()
+        offset += array.nbytes
+        if not is_key(leaf):
+            return array
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+
+    tree = jax.tree.map(next_leaf, template)
+    if buffer[:_DIGEST_BYTES] != _tree_digest(tree):
+        raise ValueError("its digest is wrong")
     return tree
 
 
-def _sum(tree: Any) -> bytes:
-    named = jax.tree.leaves_with_path(tree)
-    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in named]))
+def _tree_digest(tree: Any) -> bytes:
+    leaves = jax.tree.leaves_with_path(tree)
+    return bytes.fromhex(digest([(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]))
 
 
 def digest(*parts: Any) -> str:
-    """A name for `parts`, texts and pytrees of arrays: one that differs in a bit has another name.
+    """The SHA-256 digest, in hexadecimal, of texts and pytrees of arrays, to the last bit.
 
     >>> digest("program", np.zeros(2)) == digest("program", np.zeros(2))
     True
     """
-    told = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for leaf in jax.tree.leaves(parts):
         array = np.frombuffer(leaf.encode(), np.uint8) if isinstance(leaf, str) else to_numpy(leaf)
-        told.update(f"{array.dtype}{array.shape}".encode())
-        told.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return told.hexdigest()
+        sha256.update(f"{array.dtype}{array.shape}".encode())
+        sha256.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()

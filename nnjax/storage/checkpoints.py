@@ -1,7 +1,7 @@
-"""Checkpoints: all that a training has reached, in a folder from which it goes on exactly.
+"""Checkpoints: the complete state of a training, saved in a directory from which it resumes exactly.
 
-Orbax writes each one under a temporary name and renames it, while training goes on; it and
-tensorstore read numbers only, no code.
+Orbax writes each checkpoint in the background, under a temporary name, and renames it. Orbax and
+tensorstore read only numbers, no code.
 """
 
 import contextlib
@@ -21,32 +21,40 @@ from typing import Any
 import numpy as np
 
 from nnjax.runtime.checks import check_positive_int
-from nnjax.runtime.multihost import allgather_str, any_process, broadcast_from_primary, on_primary
+from nnjax.runtime.multihost import any_process, broadcast_from_primary, on_primary
 from nnjax.storage._serialization import deserialize, serialize, serialized_size
-from nnjax.storage.run_lock import SETTINGS, lock_run_dir
+from nnjax.storage.run_lock import SETTINGS_FILE, lock_run_dir
 
 _ITEM = "state"
-_AROUND = 100_000  # bytes, at most, of what Orbax writes around an array
+_MAX_OVERHEAD_BYTES = 100_000  # that Orbax writes around an array
 
-# Trainings in several threads would be taken for one by Orbax, whose operations a process numbers.
-_AT_WORK = threading.Lock()
+# Orbax numbers the operations of a process, so trainings in several threads would be confused.
+_ORBAX_LOCK = threading.Lock()
 
-# What a disk says when it takes no more, to be found in the long words of others.
-_REASONS = tuple(
+# The disk's errors, which are searched for in the long messages of Orbax and tensorstore.
+_DISK_ERRORS = tuple(
     map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO))
 )
 
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Where a training is kept, and how often.
+    """Where and how often a training is saved. The last epoch is always saved, unless it diverged.
 
     Attributes:
-      folder: this training's own; made where it is not there yet.
-      seconds: a checkpoint is written when so many have gone by since the last one,
-      epochs: or when so many epochs have been done, if said; and at the end, unless all has diverged.
-      keep: how many stay, the newest.
-      named: the settings as you call them, for the word that refuses others.
+      directory: for this training alone; it is created if it does not exist.
+      every_seconds: save when this time has passed since the last checkpoint,
+      every_epochs: or when this number of epochs has been trained; None for no such condition.
+      max_to_keep: the number of checkpoints to keep; older ones are deleted.
+      display_settings: the settings under the names that your users know, for the error message when a
+        training is resumed with other settings.
+
+    Raises:
+      ValueError: a directory that is not a path, or a number out of range.
+
+    >>> CheckpointPolicy("/tmp/run", every_epochs=0)
+    Traceback (most recent call last):
+    ValueError: every_epochs must be a positive integer, got 0
     """
 
     directory: str | PathLike
@@ -56,211 +64,245 @@ class CheckpointPolicy:
     display_settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
-        folder, seconds = self.directory, self.every_seconds
-        if not isinstance(folder, str | PathLike) or not str(folder):
-            raise ValueError(f"checkpoint must be a folder's path, not {folder!r}")
+        directory, seconds = self.directory, self.every_seconds
+        if not isinstance(directory, str | PathLike) or not str(directory):
+            raise ValueError(f"the checkpoint directory must be a path, got {directory!r}")
         if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds >= 0:
-            raise ValueError(f"checkpoint.seconds must be a number, 0 or more, not {seconds!r}")
+            raise ValueError(f"every_seconds must be a non-negative number, got {seconds!r}")
         if self.every_epochs is not None:
-            check_positive_int("checkpoint.epochs", self.every_epochs)
-        check_positive_int("checkpoint.keep", self.max_to_keep)
-        # Wherever the process goes from here.
-        object.__setattr__(self, "directory", Path(folder).expanduser().absolute())
+            check_positive_int("every_epochs", self.every_epochs)
+        check_positive_int("max_to_keep", self.max_to_keep)
+        # Absolute, because the process may change its working directory.
+        object.__setattr__(self, "directory", Path(directory).expanduser().absolute())
 
 
-def as_policy(given: Any) -> CheckpointPolicy | None:
-    """What `fit` and `sweep` are given, a folder's path or a `Checkpoint` or None, checked."""
-    return given if given is None or isinstance(given, CheckpointPolicy) else CheckpointPolicy(given)
+def as_policy(checkpoint: Any) -> CheckpointPolicy | None:
+    """The policy for the argument `checkpoint` of `fit` and `sweep`: a directory, a policy or None."""
+    if checkpoint is None or isinstance(checkpoint, CheckpointPolicy):
+        return checkpoint
+    return CheckpointPolicy(checkpoint)
 
 
 @contextlib.contextmanager
 def open_checkpoints(
-    checkpoint: CheckpointPolicy | None, settings: Mapping[str, str]
+    policy: CheckpointPolicy | None, settings: Mapping[str, str]
 ) -> Iterator["RunCheckpointer | None"]:
-    """The checkpoints of a training with `settings`, held for it; None for no `checkpoint`.
+    """The checkpoints of a training, whose directory is locked meanwhile; None without a policy.
 
-    Of processes that train together the first one holds, reads and writes them for all.
+    If several processes train together, process 0 alone locks, reads and writes the directory.
+
+    Args:
+      policy: where and how often to save.
+      settings: what must be equal to resume the training.
+
+    Raises:
+      ValueError: the directory cannot be used for this training.
     """
-    if checkpoint is None:
+    if policy is None:
         yield None
         return
-    folder = Path(checkpoint.directory)
-    with contextlib.ExitStack() as held:
+    directory = Path(policy.directory)
+    with contextlib.ExitStack() as stack:
 
-        def opened():
-            if not _AT_WORK.acquire(blocking=False):
-                raise ValueError("this process keeps another training already, and keeps one at a time")
-            held.callback(_AT_WORK.release)
-            held.enter_context(lock_run_dir(folder, settings, checkpoint.display_settings))
-            held.enter_context(_quiet())
-            return held.enter_context(_manager(folder, checkpoint.max_to_keep))
+        def open_manager():
+            if not _ORBAX_LOCK.acquire(blocking=False):
+                raise ValueError(
+                    "a process can save only one training at a time: wait until the other one ends, or train "
+                    "this one without checkpoints"
+                )
+            stack.callback(_ORBAX_LOCK.release)
+            stack.enter_context(lock_run_dir(directory, settings, policy.display_settings))
+            stack.enter_context(_without_orbax_messages())
+            return stack.enter_context(_make_manager(directory, policy.max_to_keep))
 
-        checkpoints = RunCheckpointer(checkpoint, on_primary(opened))
+        checkpointer = RunCheckpointer(policy, on_primary(open_manager))
         try:
-            yield checkpoints
+            yield checkpointer
         finally:
-            checkpoints.close()
+            checkpointer.close()
 
 
 class RunCheckpointer:
-    """The last checkpoints of one training, numbered by the epochs done; each is whole or not there.
+    """Saves and restores one training; checkpoints are numbered by the epochs that they contain.
 
-    What cannot be written is told once, and training goes on; the last good one stands.
+    A checkpoint is complete or does not exist. If one cannot be written, a warning says so once, training
+    goes on, and the older checkpoints stay.
     """
 
-    def __init__(self, checkpoint: CheckpointPolicy, manager: Any):
-        self._checkpoint, self._folder = checkpoint, Path(checkpoint.directory)
-        self._manager = manager  # None in all processes but the first
+    def __init__(self, policy: CheckpointPolicy, manager: Any):
+        self._policy, self._directory = policy, Path(policy.directory)
+        self._manager = manager  # None in all processes but process 0
         self._failed = False
-        self._epoch, self._time = 0, time.monotonic()  # of the last one
+        self._last_epoch, self._last_time = 0, time.monotonic()  # of the last checkpoint
 
-    def restore_latest(self, like: Callable[[int], Any], most: int) -> Any:
-        """The newest whole one as the pytree that `like(epoch)` shows; None where there is none.
+    def restore_latest(self, template: Callable[[int], Any], max_epochs: int) -> Any:
+        """The pytree of the latest checkpoint that is not damaged; None if there are no checkpoints.
 
         Args:
-          like: of a number of epochs, what is kept after them, as far as shapes and dtypes go.
-          most: the epochs that are asked for.
+          template: from a number of epochs, a pytree with the structure, shapes and dtypes of what was
+            saved after them.
+          max_epochs: the number of epochs that are wanted.
 
         Raises:
-          ValueError: more than `most` epochs are done, or none of the checkpoints can be read.
+          ValueError: the checkpoint has more than `max_epochs` epochs, or all checkpoints are damaged.
         """
-        epoch, packed = on_primary(lambda: self._newest(like, most)) or (0, None)
-        self._epoch = int(allgather_str(str(epoch))[0])
-        if not self._epoch:
+        epoch, content = on_primary(lambda: self._read_latest(template, max_epochs)) or (0, None)
+        self._last_epoch = int(broadcast_from_primary(np.array(epoch, np.int32)))
+        if not self._last_epoch:
             return None
-        shown = like(self._epoch)
-        return deserialize(
-            broadcast_from_primary(np.empty(serialized_size(shown), np.uint8) if packed is None else packed),
-            shown,
-        )
+        tree = template(self._last_epoch)
+        if content is None:
+            content = np.empty(serialized_size(tree), np.uint8)
+        return deserialize(broadcast_from_primary(content), tree)
 
-    def _newest(self, like: Callable[[int], Any], most: int) -> tuple[int, np.ndarray | None]:
-        """The epoch of the newest whole one, and its bytes; 0 where there is none."""
-        folder = self._folder
+    def _read_latest(self, template: Callable[[int], Any], max_epochs: int) -> tuple[int, np.ndarray | None]:
+        """The epoch and the bytes of the latest checkpoint that is not damaged; epoch 0 without one."""
         epochs = sorted(self._manager.all_steps(), reverse=True)
-        if epochs and epochs[0] > most:
-            raise ValueError(f"{folder} has {epochs[0]} epochs done, more than the {most} asked for")
+        if epochs and epochs[0] > max_epochs:
+            raise ValueError(
+                f"epochs must be at least {epochs[0]}, which the training in {self._directory} has finished, "
+                f"got {max_epochs}"
+            )
         damaged: dict[int, str] = {}
         for epoch in epochs:
-            shown = like(epoch)
+            tree = template(epoch)
             try:
-                packed = self._read(epoch, serialized_size(shown))
-                deserialize(packed, shown)
+                content = self._read(epoch, serialized_size(tree))
+                deserialize(content, tree)
             except ValueError as error:
                 damaged[epoch] = str(error)
                 continue
-            for worse, why in damaged.items():
-                told = f"the checkpoint of epoch {worse} in {folder} is damaged ({why})"
-                warnings.warn(f"{told}: going on from that of epoch {epoch}", stacklevel=4)
-                self._manager.delete(worse)
-            return epoch, packed
+            for bad_epoch, reason in damaged.items():
+                warnings.warn(
+                    f"the checkpoint of epoch {bad_epoch} in {self._directory} is damaged ({reason}): "
+                    f"training resumes from epoch {epoch}",
+                    stacklevel=4,
+                )
+                self._manager.delete(bad_epoch)
+            return epoch, content
         if damaged:
-            why = damaged[epochs[0]]
-            raise ValueError(f"no checkpoint in {folder} can be read ({why}): remove it to start anew")
+            raise ValueError(
+                f"all checkpoints in {self._directory} are damaged ({damaged[epochs[0]]}): delete the "
+                "directory to start again"
+            )
         return 0, None
 
     def save(self, epoch: int, tree: Any, last: bool = False) -> None:
-        """Write a checkpoint if its time has come; if it is the `last`, write it and wait for it."""
-        plan = self._checkpoint
-        due = time.monotonic() - self._time >= plan.every_seconds
-        due |= plan.every_epochs is not None and epoch - self._epoch >= plan.every_epochs
-        if epoch > self._epoch and any_process(due or last):
-            packed = serialize(tree)  # of many devices: in all processes, each of which holds a part
+        """Saves a checkpoint if one is due; the `last` one is always saved, before this returns.
+
+        Args:
+          epoch: the number of finished epochs.
+          tree: a pytree of arrays.
+          last: whether training ends here.
+        """
+        policy = self._policy
+        due = time.monotonic() - self._last_time >= policy.every_seconds
+        due |= policy.every_epochs is not None and epoch - self._last_epoch >= policy.every_epochs
+        if epoch > self._last_epoch and any_process(due or last):
+            content = serialize(tree)  # in every process, because each may have only a part of an array
             self._wait()
-            with self._told():
-                if self._manager:
-                    self._save(epoch, packed)
-            self._epoch, self._time = epoch, time.monotonic()
+            with self._warning_on_failure():
+                if self._manager and self._directory_exists():
+                    self._manager.save(epoch, args=_orbax_args().StandardSave({_ITEM: content}))
+            self._last_epoch, self._last_time = epoch, time.monotonic()
         if last:
             self._wait()
 
     def close(self) -> None:
-        """Wait for what is being written, and say where the newest one is not the last wanted."""
+        """Waits for the last write, and warns if the last checkpoint is missing."""
         self._wait()
-        there = self._folder.glob("*") if self._is_there() else ()
-        stands = max((int(path.name) for path in there if path.name.isdigit()), default=0)
-        if self._failed and stands < self._epoch:
-            told = f"epoch {self._epoch} could not be kept in {self._folder}: started again, training "
-            warnings.warn(told + (f"goes on after epoch {stands}" if stands else "starts anew"), stacklevel=4)
+        files = self._directory.glob("*") if self._directory_exists() else ()
+        latest = max((int(path.name) for path in files if path.name.isdigit()), default=0)
+        if self._failed and latest < self._last_epoch:
+            restart = f"resumes from epoch {latest}" if latest else "starts from the beginning"
+            warnings.warn(
+                f"epoch {self._last_epoch} is not saved in {self._directory}: a restarted training {restart}",
+                stacklevel=4,
+            )
 
-    def _save(self, epoch: int, packed: np.ndarray) -> None:
-        if self._is_there():
-            self._manager.save(epoch, args=_args().StandardSave({_ITEM: packed}))
-
-    def _is_there(self) -> bool:
-        return (self._folder / SETTINGS).exists()
+    def _directory_exists(self) -> bool:
+        return (self._directory / SETTINGS_FILE).exists()
 
     def _wait(self) -> None:
-        with self._told():
+        with self._warning_on_failure():
             if self._manager:
                 self._manager.wait_until_finished()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        why = ""
+    def _warning_on_failure(self) -> Iterator[None]:
+        reason = ""
         try:
             yield
-        except Exception as error:  # the disk's, by way of Orbax and tensorstore: many kinds
-            why = _in_a_line(error)
-        if self._manager and not self._is_there():  # Orbax would make it again
-            why = "the folder was taken away"
-        if why and not self._failed:
-            told = f"no checkpoint could be written into {self._folder}, training goes on"
-            warnings.warn(f"{told}: {why}", stacklevel=4)
-        self._failed |= bool(why)
+        except Exception as error:  # Orbax and tensorstore raise many kinds for a disk error
+            reason = _short_reason(error)
+        if self._manager and not self._directory_exists():  # Orbax would create it again
+            reason = "the directory was removed"
+        if reason and not self._failed:
+            warnings.warn(
+                f"no checkpoint can be written into {self._directory}, but training goes on: {reason}",
+                stacklevel=4,
+            )
+        self._failed |= bool(reason)
 
     def _read(self, epoch: int, size: int) -> np.ndarray:
-        # Asked before anything is read: what files hold or declare may be larger than any memory.
-        files = (self._folder / str(epoch)).rglob("*")
-        if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _AROUND:
-            raise ValueError("it is larger than what was kept")
+        """The bytes of a checkpoint; raises ValueError if it is not an array of so many bytes."""
+        # Checked before anything is read, because a damaged file may declare more than fits in memory.
+        files = (self._directory / str(epoch)).rglob("*")
+        if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _MAX_OVERHEAD_BYTES:
+            raise ValueError("its files are too large")
         try:
             declared = self._manager.item_metadata(epoch).tree
-            shapes = {name: (tuple(one.shape), np.dtype(one.dtype)) for name, one in declared.items()}
-            wanted = np.empty(size, np.uint8)
-            if shapes == {_ITEM: (wanted.shape, wanted.dtype)}:
-                return self._manager.restore(epoch, args=_args().StandardRestore({_ITEM: wanted}))[_ITEM]
+            shapes = {name: (tuple(item.shape), np.dtype(item.dtype)) for name, item in declared.items()}
+            template = np.empty(size, np.uint8)
+            if shapes == {_ITEM: (template.shape, template.dtype)}:
+                args = _orbax_args().StandardRestore({_ITEM: template})
+                return self._manager.restore(epoch, args=args)[_ITEM]
         except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
             raise ValueError("its files cannot be read") from error
-        raise ValueError("it holds something else")
+        raise ValueError("its content has another shape")
 
 
-def _in_a_line(error: Exception) -> str:
-    told = str(error)
-    return next((reason for reason in _REASONS if reason in told), told.partition("\n")[0][:200])
+def _short_reason(error: Exception) -> str:
+    message = str(error)
+    return next((reason for reason in _DISK_ERRORS if reason in message), message.partition("\n")[0][:200])
 
 
-def _manager(folder: Path, keep: int) -> Any:
+def _make_manager(directory: Path, max_to_keep: int) -> Any:
     from orbax.checkpoint import CheckpointManager, CheckpointManagerOptions, StandardCheckpointHandler
     from orbax.checkpoint.options import MultiprocessingOptions
 
-    # It waits for no other process.
-    alone = MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix=folder.name)
+    # Process 0 writes alone, so Orbax must not wait for other processes.
+    only_primary = MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix=directory.name
+    )
     return CheckpointManager(
-        folder.resolve(),
+        directory.resolve(),
         options=CheckpointManagerOptions(
-            max_to_keep=keep, cleanup_tmp_directories=True, create=False, multiprocessing_options=alone
+            max_to_keep=max_to_keep,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=only_primary,
         ),
-        item_handlers=StandardCheckpointHandler(multiprocessing_options=alone),
+        item_handlers=StandardCheckpointHandler(multiprocessing_options=only_primary),
     )
 
 
-def _args() -> Any:
+def _orbax_args() -> Any:
     from orbax.checkpoint import args
 
     return args
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Orbax's own words, whole tracebacks among them, for what is told in ours."""
+def _without_orbax_messages() -> Iterator[None]:
+    """Suppresses the log messages of Orbax, such as tracebacks of errors of which we warn."""
     logger = logging.getLogger("absl")
 
-    def of_others(record: logging.LogRecord) -> bool:
+    def is_not_from_orbax(record: logging.LogRecord) -> bool:
         return "orbax" not in Path(record.pathname).parts
 
-    logger.addFilter(of_others)
+    logger.addFilter(is_not_from_orbax)
     try:
         yield
     finally:
-        logger.removeFilter(of_others)
+        logger.removeFilter(is_not_from_orbax)

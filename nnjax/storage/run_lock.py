@@ -1,8 +1,11 @@
-"""A folder is one training's: its settings are written there, and one process at a time works in it."""
+"""The lock and the settings file of a run directory.
+
+A directory belongs to one training, whose settings are in the settings file. One process at a time
+works in it.
+"""
 
 import contextlib
 import json
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,95 +13,118 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nnjax.runtime.environment import environment
 from nnjax.runtime.files import make_dir
+from nnjax.runtime.fingerprint import NUM_STEPS, describe_differences, differing, machine
+from nnjax.storage._formats import FormatError, check_format
 from nnjax.storage.records import write_record
 
-SETTINGS = "settings.json"
-
-PROGRAM = "program"
-
-# Settings that may differ on another machine or with other versions: compiled code, and digests of floats
-# that were computed there.
-MACHINE_DEPENDENT = (PROGRAM, "initial parameters", "networks", "numbers of the objective")
-
-_DIGEST = re.compile("[0-9a-f]{64}")
+SETTINGS_FILE = "settings.json"
+LOCK_FILE = "lock"
+FORMAT = 2  # of the settings file and of the checkpoints; files of format 1 do not state it
 
 
 @contextlib.contextmanager
-def lock_run_dir(folder: Path, settings: Mapping[str, str], named: Mapping[str, str]) -> Iterator[None]:
-    """Hold `folder` for a training with `settings`, new or gone on with; a crash releases it.
+def lock_run_dir(
+    directory: Path, settings: Mapping[str, str], display_settings: Mapping[str, str]
+) -> Iterator[None]:
+    """Locks a directory for a training, new or resumed; the lock of a crashed process is released.
 
     Args:
-      folder: made where it is not there yet.
-      settings: what must be the same when it is gone on with.
-      named: the same in the words of whoever asks, for a refusal.
+      directory: created if it does not exist.
+      settings: what must be equal to resume the training.
+      display_settings: the same settings under the user's names, for the error message.
 
     Raises:
-      ValueError: another training holds it, or it is of other settings: it says which.
+      ValueError: another training uses the directory, or its training has other settings, or it was
+        written in another format.
     """
-    make_dir(folder)
-    if _holds_checkpoints(folder) and not (folder / SETTINGS).exists():
-        raise ValueError(
-            f"{folder} holds numbered files, but no {SETTINGS} that says of what: name another folder"
-        )
-    lock = FileLock(folder / "lock", blocking=False)
+    make_dir(directory)
+    path = directory / SETTINGS_FILE
+    if _has_checkpoints(directory) and not path.exists():
+        raise ValueError(f"{directory} has numbered files but no {SETTINGS_FILE}: use another directory")
+    lock = FileLock(directory / LOCK_FILE, blocking=False)
     try:
         lock.acquire()
     except Timeout:
         raise ValueError(
-            f"another training is at work in {folder}: wait until it ends, or name another folder"
+            f"another training is running in {directory}: wait until it ends, or use another directory"
         ) from None
     try:
-        _check(folder, dict(settings), dict(named))
+        record = {
+            "format": FORMAT,
+            "display_settings": dict(display_settings),
+            "settings": dict(settings),
+            "machine": machine(),
+        }
+        before = _read_settings(path) if path.exists() else None
+        if before is None or not _has_checkpoints(directory):
+            write_record(path, record)
+        else:
+            _check_settings(directory, before, record)
         yield
     finally:
         lock.release()
 
 
-def _holds_checkpoints(folder: Path) -> bool:
-    """Whether anything is kept there, or in the folders of a sweep's programs."""
-    return any(file.name.isdigit() for file in (*folder.iterdir(), *folder.glob("*/*")))
+def _has_checkpoints(directory: Path) -> bool:
+    """Whether there are checkpoints, which are numbered, here or in the directories of a sweep's programs."""
+    return any(file.name.isdigit() for file in (*directory.iterdir(), *directory.glob("*/*")))
 
 
-def _check(folder: Path, settings: dict[str, str], named: dict[str, str]) -> None:
-    """Write what a folder is for, or hold that against what was written."""
-    here = environment()
-    here = here.pop("versions") | here
-    path = folder / SETTINGS
-    if path.exists():
-        try:
-            told = json.loads(path.read_text())
-            before, before_named, there = (dict(told[part]) for part in ("settings", "named", "environment"))
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged ({error}): name another folder") from None
-    if not _holds_checkpoints(folder):
-        write_record(path, {"named": named, "settings": settings, "environment": here})
-        return
-    moved = _differences(there, here)
-    if moved:
-        before |= {name: settings[name] for name in MACHINE_DEPENDENT if name in settings}
-    if before != settings:
-        differ = _differences(before_named, named) or _differences(before, settings)
+def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
+    """The content of a settings file.
+
+    Raises:
+      ValueError: another format, or a damaged file.
+    """
+    try:
+        record = json.loads(path.read_text())
+        check_format(str(path), record.get("format", 1), FORMAT, "use another directory")
+        return {name: dict(record[name]) for name in ("display_settings", "settings", "machine")}
+    except FormatError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): use another directory") from None
+
+
+def _check_settings(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compares the settings of a resumed training with those of the settings file.
+
+    On another machine, computed floats need to agree only to rounding, and their digests are not compared.
+
+    Raises:
+      ValueError: the settings differ.
+    """
+    elsewhere = differing(before["machine"], now["machine"])
+    then, this = before["settings"], now["settings"]
+    if names := differing(then, this, same_machine=not elsewhere):
+        differences = _describe(names, before, now, same_machine=not elsewhere)
         raise ValueError(
-            f"{folder} holds a training with other settings ({differ}): give the same ones, or another folder"
+            f"{directory} has a training with other settings ({differences}): use the same settings, or "
+            "another directory"
         )
-    if moved:
+    if elsewhere:
+        differences = describe_differences(elsewhere, before["machine"], now["machine"])
+        uncertain = ", ".join(differing(then, this))
         warnings.warn(
-            f"{folder} was begun elsewhere ({moved}): training goes on, but its bits may be others than "
-            "those of a run never stopped",
+            f"{directory} is from another machine or other versions ({differences}): training resumes, but "
+            "its results may differ in the last bits from those of an uninterrupted run"
+            + (f"; equal only to rounding, or impossible to compare: {uncertain}" if uncertain else ""),
             stacklevel=4,
         )
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs, in words; the program only where nothing else does."""
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if names == [PROGRAM]:
-        return "the compiled program is another: a function of yours has changed"
-
-    def in_words(name):
-        then, this = before.get(name, "unsaid"), now.get(name, "unsaid")
-        return f"other {name}" if _DIGEST.fullmatch(str(this)) else f"{name} was {then} and is {this}"
-
-    return "; ".join(in_words(name) for name in names if name != PROGRAM)
+def _describe(names: list[str], before: Mapping[str, Any], now: Mapping[str, Any], same_machine: bool) -> str:
+    """The differences, under the user's names if these differ."""
+    displayed = [record["display_settings"] for record in (before, now)]
+    settings = [record["settings"] for record in (before, now)]
+    if changed := differing(*displayed, same_machine=same_machine):
+        text = describe_differences(changed, *displayed)
+    else:
+        text = describe_differences(names, *settings)
+    steps = [of.get(NUM_STEPS, "None") for of in settings]
+    if NUM_STEPS in names and "None" not in steps:
+        if changed:
+            text += f"; {describe_differences([NUM_STEPS], *settings)}"
+        text += ", and the learning-rate schedule depends on the number of epochs"
+    return text

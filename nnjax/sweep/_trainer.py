@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 from nnjax.data import Split
 from nnjax.nn.dense import sizes_of
 from nnjax.runtime import sharding
+from nnjax.runtime.fingerprint import PROGRAM
 from nnjax.runtime.sharding import to_numpy
-from nnjax.storage import PROGRAM, CheckpointPolicy, digest, open_checkpoints
+from nnjax.storage import CheckpointPolicy, digest, open_checkpoints
 from nnjax.sweep import _population
 from nnjax.sweep._plan import Cell, Chunk
 from nnjax.sweep.grid import Keys

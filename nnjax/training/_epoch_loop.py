@@ -120,7 +120,9 @@ def run_fingerprint(key: Array, data: Dataset, batch_size: int, **settings: Any)
     fingerprint = {"key": stable_repr(to_numpy(key).tolist()), "batch_size": str(batch_size)}
     fingerprint |= {name: str(getattr(jax.config, name)) for name in PRECISION_SETTINGS}
     for name in ("train", "validation", "test"):
-        fingerprint[f"{name} data"] = digest(getattr(data, name))
+        split = getattr(data, name)
+        has_floats = any(jnp.issubdtype(array.dtype, jnp.floating) for array in split)
+        fingerprint[f"{name} float data" if has_floats else f"{name} data"] = digest(split)
     return fingerprint | {name: stable_repr(value) for name, value in settings.items()}
 
 

@@ -17,9 +17,10 @@ from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.optim.schedules import Schedule, constant
 from nnjax.runtime.checks import stable_repr
+from nnjax.runtime.fingerprint import PROGRAM
 from nnjax.runtime.multihost import check_consistent
 from nnjax.runtime.sharding import placer, with_auto_axes
-from nnjax.storage import PROGRAM, CheckpointPolicy, as_policy, digest, open_checkpoints
+from nnjax.storage import CheckpointPolicy, as_policy, digest, open_checkpoints
 from nnjax.training._epoch_loop import (
     check_arguments,
     evaluate_epoch,

@@ -1,6 +1,7 @@
-"""Several processes train together, are killed, and go on in another number."""
+"""Several processes train together; if one ends, all end, and another number of them resumes."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -8,15 +9,79 @@ import sys
 import time
 from pathlib import Path
 
-import joined
+import jax
 import numpy as np
 import pytest
 
+import multihost_worker
 import nnjax
+from nnjax.runtime import multihost
 from reference import distance
 
-pytestmark = pytest.mark.slow
-HEARTBEAT = 10
+HEARTBEAT_S = 10
+MANY_EPOCHS = 100_000  # more than a test waits for
+
+
+# --- in one process ---
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ":1234", "host:port", "host:", "::::"])
+def test_a_coordinator_address_without_host_or_port_raises(address):
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        multihost.connect(address, 2, 0, 10)
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1"])
+def test_an_environment_variable_that_is_no_number_raises(monkeypatch, text):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", text)
+    with pytest.raises(ValueError, match="JAX_NUM_PROCESSES must be a non-negative integer"):
+        multihost.connect("127.0.0.1:1", None, 0, 10)
+
+
+@pytest.fixture
+def other_process(monkeypatch):
+    """Lets process 1 send to process 0, which runs the test, what process 0 sends, changed by a function."""
+
+    def install(change):
+        def allgather_str(text):
+            message = json.loads(text)
+            change(message)
+            return [text, json.dumps(message)]
+
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        monkeypatch.setattr(multihost, "allgather_str", allgather_str)
+
+    return install
+
+
+def test_processes_with_other_settings_raise(other_process):
+    other_process(lambda message: message["settings"].update(seed="1"))
+    with pytest.raises(ValueError, match="same settings, got seed is 0 in process 0 and 1 in process 1"):
+        multihost.check_consistent({"seed": 0, "epochs": 3})
+
+
+def test_the_last_bit_of_a_float_raises_only_if_the_processes_run_on_the_same_machine(other_process):
+    settings = {"initial parameters": "0" * 64, "learning_rate": 0.1}
+    changed = {"initial parameters": "1" * 64, "learning_rate": "0.10000000000000002"}
+    other_process(lambda message: message["settings"].update(changed))
+    with pytest.raises(
+        ValueError, match="different initial parameters; learning_rate is 0.1 in process 0 and"
+    ):
+        multihost.check_consistent(settings)
+
+    def move(message):
+        message["settings"].update(changed)
+        message["machine"]["vector_extensions"] = "X86_V4"
+
+    other_process(move)
+    with pytest.warns(UserWarning, match=r"X86_V4 in process 1\), .*: initial parameters, learning_rate"):
+        multihost.check_consistent(settings)
+    changed["learning_rate"] = "0.2"
+    with pytest.raises(ValueError, match=r"learning_rate is 0\.1 in process 0 and 0\.2 in process 1"):
+        multihost.check_consistent(settings)
+
+
+# --- in several processes ---
 
 
 def free_port():
@@ -26,160 +91,183 @@ def free_port():
 
 
 @contextlib.contextmanager
-def started(processes, folder, epochs, *wrong, command=None, each=lambda i: []):
-    """Processes that train together; at the end none is left."""
-    port, pipe = free_port(), subprocess.PIPE
-    running = []
-    for i in range(processes):
-        if command:
-            own = ["--coordinator", f"127.0.0.1:{port}", "--processes", processes, "--process-id", i]
-            arguments = ["-m", "nnjax", *command, *own, *each(i)]
-        else:
-            arguments = [Path(joined.__file__), port, processes, i, folder, epochs, *wrong]
-        arguments = [sys.executable, *map(str, arguments)]
-        running.append(subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)))
+def running(num_processes, arguments):
+    """Processes that run together; at the end none is left.
+
+    Args:
+      num_processes: their number.
+      arguments: from the port and the number of a process, its command line after `python`.
+    """
+    port, pipe, processes = free_port(), subprocess.PIPE, []
+    for i in range(num_processes):
+        command = [sys.executable, *map(str, arguments(port, i))]
+        processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)))
     try:
-        yield running
+        yield processes
     finally:
-        for process in running:
+        for process in processes:
             process.kill()
             process.communicate()
 
 
-def ended(running):
-    told = [process.communicate(timeout=180) for process in running]
-    assert [process.returncode for process in running] == [0] * len(running), told
-    return told
+def workers(num_processes, directory, epochs, *failing):
+    worker = Path(multihost_worker.__file__)
+    return running(
+        num_processes, lambda port, i: [worker, port, num_processes, i, directory, epochs, *failing]
+    )
 
 
-def result(folder):
-    with np.load(folder / "result.npz", allow_pickle=False) as found:
-        return list(found.values())
+def commands(directory, *options, each=lambda i: []):
+    """Two processes of `nnjax train`; `each` makes the options that only process i gets."""
+
+    def arguments(port, i):
+        address = ["--coordinator-address", f"127.0.0.1:{port}", "--num-processes", 2, "--process-id", i]
+        command = ["-m", "nnjax", "train", "--dataset", "digits", "--distributed"]
+        return [*command, *options, *address, *each(i)]
+
+    return running(2, arguments)
 
 
-def assert_as_one(folder, epochs):
-    """Equal to one process but for rounding, after some hundreds of steps."""
-    expected = joined.hyperparams(joined.trained(None, epochs))
-    found = result(folder)
-    assert all(a.dtype == b.dtype for a, b in zip(found, expected, strict=True))
-    assert distance(found[:-1], expected[:-1]) < 1e-9
-    np.testing.assert_array_equal(found[-1], expected[-1])
+def outputs(processes, returncode=0, timeout_s=180):
+    """Standard output and standard error of each process, after all have ended with `returncode`."""
+    start = time.monotonic()
+    texts = [process.communicate(timeout=timeout_s) for process in processes]
+    assert time.monotonic() - start < timeout_s
+    assert [process.returncode for process in processes] == [returncode] * len(processes), texts
+    return texts
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_processes_train_as_one_does(processes, tmp_path, x64):
-    with started(processes, tmp_path, 2) as running:
-        ended(running)
-    assert_as_one(tmp_path, 2)
+def wait_for_epoch(process, line="2\n"):
+    for printed in process.stdout:
+        if printed.startswith(line):
+            return
+    raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_where_one_is_killed_the_others_end_and_all_go_on_in_another_number(victim, tmp_path, x64):
-    endless = 100_000
-    with started(3, tmp_path, endless) as running:
-        for line in running[0].stdout:
-            if line == "2\n":
-                break
-        running[victim].kill()
-        since = time.monotonic()
-        codes = [process.wait(timeout=60) for process in running]
-        assert time.monotonic() - since < HEARTBEAT + 15
+def saved_epochs(directory):
+    return max(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def assert_equal_to_one_process(directory, epochs):
+    """Parameters equal to rounding, after some hundreds of steps, and equal counts."""
+    expected = multihost_worker.results(multihost_worker.train(None, epochs))
+    with np.load(directory / "result.npz", allow_pickle=False) as file:
+        arrays = list(file.values())
+    assert all(a.dtype == b.dtype for a, b in zip(arrays, expected, strict=True))
+    assert distance(arrays[:-1], expected[:-1]) < 1e-9
+    np.testing.assert_array_equal(arrays[-1], expected[-1])
+
+
+def kill_one(num_processes, victim, directory):
+    """Kills one of several training processes, and asserts that all end."""
+    with workers(num_processes, directory, MANY_EPOCHS) as processes:
+        wait_for_epoch(processes[0])
+        processes[victim].kill()
+        start = time.monotonic()
+        codes = [process.wait(timeout=60) for process in processes]
+        assert time.monotonic() - start < HEARTBEAT_S + 15
     assert all(code != 0 for code in codes)
-    reached = max(int(path.name) for path in (tmp_path / "kept").iterdir() if path.name.isdigit())
-    assert reached >= 1
-    with started(2, tmp_path, reached + 2) as running:
-        told = ended(running)
-    # The newest may be half written: that of the epoch before is gone on from, then.
-    assert int(told[0][0].split("is : 1\n")[1].split()[0]) in (reached, reached - 1)
-    assert_as_one(tmp_path, reached + 2)
 
 
-def test_where_one_raises_the_others_end_too(tmp_path):
-    endless = 100_000
-    with started(2, tmp_path, endless, 1) as running:
-        for line in running[1].stdout:
-            if line == "2\n":
-                break
-        since = time.monotonic()
-        codes = [process.wait(timeout=120) for process in running]
-        assert time.monotonic() - since < 2 * HEARTBEAT + 30
+@pytest.mark.slow
+def test_if_process_0_is_killed_all_end_and_another_number_resumes(tmp_path, x64):
+    kill_one(3, 0, tmp_path)
+    epochs = saved_epochs(tmp_path / "checkpoints")
+    assert epochs >= 1
+    with workers(2, tmp_path, epochs + 2) as processes:
+        printed = outputs(processes)[0][0]
+    reported = [int(line) for line in printed.splitlines() if line.isdigit()]
+    # If the latest checkpoint is incomplete, training resumes from the one before.
+    assert reported[0] in (epochs, epochs - 1)
+    assert_equal_to_one_process(tmp_path, epochs + 2)
+
+
+@pytest.mark.slow
+def test_if_another_process_is_killed_all_end(tmp_path):
+    kill_one(2, 1, tmp_path)
+
+
+@pytest.mark.slow
+def test_if_a_process_raises_all_end(tmp_path):
+    with workers(2, tmp_path, MANY_EPOCHS, 1) as processes:
+        wait_for_epoch(processes[1])
+        start = time.monotonic()
+        codes = [process.wait(timeout=120) for process in processes]
+        assert time.monotonic() - start < 2 * HEARTBEAT_S + 30
         assert all(code != 0 for code in codes)
-        assert "this process alone is wrong" in running[1].stderr.read()
+        assert "this process alone fails" in processes[1].stderr.read()
 
 
+@pytest.mark.slow
 def test_the_command_trains_with_several_processes(tmp_path):
-    options = [
+    together, alone = tmp_path / "together.safetensors", tmp_path / "alone.safetensors"
+    with commands(tmp_path, "--epochs", 2, "--save", together, "--record", tmp_path / "r.json") as processes:
+        first, second = outputs(processes)
+    assert "epoch   2 / 2" in first[0]
+    assert "epoch" not in second[0]  # only process 0 prints and writes
+    assert json.loads((tmp_path / "r.json").read_text())["history"]
+    command = [
+        sys.executable,
+        "-m",
+        "nnjax",
+        "train",
         "--dataset",
         "digits",
         "--epochs",
-        2,
+        "2",
         "--save",
-        tmp_path / "m.st",
-        "--json",
-        tmp_path / "r.json",
+        alone,
     ]
-    with started(2, tmp_path, 2, command=["train", *options, "--distributed"]) as running:
-        told = ended(running)
-    assert "epoch   2 / 2" in told[0][0]
-    assert "epoch" not in told[1][0]  # one speaks, and writes
-    alone = [sys.executable, "-m", "nnjax", "train", *map(str, options[:4]), "--save", tmp_path / "alone.st"]
-    subprocess.run(alone, check=True, stdout=subprocess.PIPE)
-    models = [nnjax.load_model(tmp_path / name) for name in ("m.st", "alone.st")]
+    subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    models = [nnjax.load_model(path) for path in (together, alone)]
     assert distance(models[0].params, models[1].params) < 1e-3
 
 
-def told_and_ended(running, within):
-    since = time.monotonic()
-    told = [" ".join(process.communicate(timeout=within)[1].split()) for process in running]
-    assert time.monotonic() - since < within
-    assert [process.returncode for process in running] == [2] * len(running), told
-    return told
+@pytest.mark.slow
+def test_processes_with_other_flags_raise(tmp_path):
+    with commands(tmp_path, "--no-save", each=lambda i: ["--seed", i, "--hidden", 5 + i]) as processes:
+        for _, error in outputs(processes, returncode=2, timeout_s=60):
+            message = " ".join(error.split())
+            assert "--hidden is 5 in process 0 and 6 in process 1" in message
+            assert "--seed is 0 in process 0 and 1 in process 1" in message
+            assert "Traceback" not in message
 
 
-def test_processes_that_were_started_otherwise_are_told(tmp_path):
-    """Each would train, and with other seeds to garbage."""
-    command = ["train", "--dataset", "digits", "--distributed", "--no-keep"]
-    with started(2, tmp_path, 2, command=command, each=lambda i: ["--seed", i, "--hidden", 5 + i]) as running:
-        for told in told_and_ended(running, 60):
-            assert "--hidden is 5 in process 0 and 6 in process 1; --seed is 0 in process 0 and 1" in told
-            assert "Traceback" not in told
-
-
-def test_where_the_first_cannot_keep_the_training_all_are_told(tmp_path):
+@pytest.mark.slow
+def test_if_process_0_cannot_save_the_training_all_end(tmp_path):
     (tmp_path / "7").mkdir()
-    command = ["train", "--dataset", "digits", "--distributed", "--no-keep", "--checkpoint", tmp_path]
-    with started(2, tmp_path, 2, command=command) as running:
-        first, other = told_and_ended(running, 60)
-    assert "holds numbered files" in first
-    assert "process 0 cannot go on" in other
+    with commands(tmp_path, "--no-save", "--checkpoint-dir", tmp_path) as processes:
+        first, second = (" ".join(e.split()) for _, e in outputs(processes, returncode=2, timeout_s=60))
+    assert "has numbered files but no settings.json" in first
+    assert "process 0 failed" in second
 
 
-def test_the_folder_of_the_first_is_enough_and_a_signal_to_one_ends_all(tmp_path):
-    """The others read no checkpoint: what the first has they are sent."""
+@pytest.mark.slow
+def test_only_process_0_needs_the_directory_and_a_signal_to_one_process_ends_all(tmp_path):
+    def start(epochs):
+        def each(i):
+            return ["--checkpoint-dir", tmp_path / str(i), "--checkpoint-every-epochs", 1]
 
-    def each(i):
-        return ["--checkpoint", tmp_path / str(i), "--checkpoint-epochs", 1]
+        return commands(tmp_path, "--no-save", "--epochs", epochs, each=each)
 
-    command = ["train", "--dataset", "digits", "--distributed", "--no-keep", "--epochs", 100_000]
-    with started(2, tmp_path, 2, command=command, each=each) as running:
-        for line in running[0].stdout:
-            if line.startswith("epoch   2 "):
-                break
-        running[1].terminate()
-        codes = [process.wait(timeout=60) for process in running]
+    with start(MANY_EPOCHS) as processes:
+        wait_for_epoch(processes[0], "epoch   2 ")
+        processes[1].terminate()
+        codes = [process.wait(timeout=60) for process in processes]
     assert codes[1] == 143
-    assert codes[0] == 130  # no signal reached it
+    assert codes[0] == 130  # it got no signal
     assert not (tmp_path / "1").exists()
-    reached = max(int(path.name) for path in (tmp_path / "0").iterdir() if path.name.isdigit())
-    command[-1] = reached + 1
-    with started(2, tmp_path, 2, command=command, each=each) as running:
-        told = ended(running)
-    assert f"going on after epoch {reached} from" in told[0][0]
+    epochs = saved_epochs(tmp_path / "0")
+    with start(epochs + 1) as processes:
+        first, _ = outputs(processes)
+    assert f"epoch {epochs + 1:3} / {epochs + 1}" in first[0]
+    assert "epoch   1 / " not in first[0]
 
 
-def test_processes_that_do_not_come_together_are_told(tmp_path):
+@pytest.mark.slow
+def test_a_process_without_the_others_raises():
     command = [sys.executable, "-m", "nnjax", "train", "--dataset", "digits", "--distributed"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "say --coordinator HOST:PORT --processes N" in " ".join(done.stderr.split())
+    assert "--coordinator-address HOST:PORT --num-processes N" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

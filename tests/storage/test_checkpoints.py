@@ -1,4 +1,4 @@
-"""Training that is kept goes on exactly, and what is wrong with a checkpoint is told."""
+"""Interrupted runs resume with bit-identical results; damaged checkpoints and full disks are reported."""
 
 import contextlib
 import json
@@ -15,14 +15,7 @@ import tensorstore
 
 import nnjax
 from nnjax.storage.checkpoints import open_checkpoints
-from nnjax.storage.run_lock import lock_run_dir
-
-KEY = jax.random.key(7)
-EACH = {"seconds": 3600.0, "epochs": 1}
-
-
-class Stopped(Exception):
-    pass
+from runs import EPOCHS, KEY, assert_same_run, every_epoch, interrupt, train
 
 
 @pytest.fixture(scope="module")
@@ -30,113 +23,121 @@ def params():
     return nnjax.init(jax.random.key(0), (64, 5, 10))
 
 
-def trained(params, digits, **settings):
-    return nnjax.fit(KEY, params, digits, **{"epochs": 5, "learning_rate": 3.0, "batch_size": 50} | settings)
+@pytest.fixture(scope="module")
+def uninterrupted(params, digits):
+    return train(params, digits)
 
 
-def stopped_after(epoch, params, digits, folder, **settings):
-    """A training that ended in its callback, as a crash would end it."""
-
-    def stop(run):
-        if len(run.history) == epoch:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        trained(params, digits, callback=stop, checkpoint=nnjax.CheckpointPolicy(folder, **EACH), **settings)
+@pytest.fixture(scope="module")
+def interrupted_dir(params, digits, tmp_path_factory):
+    """A directory with a checkpoint of each of the first two of three epochs; tests change copies of it."""
+    directory = tmp_path_factory.mktemp("interrupted")
+    interrupt(2, params, digits, directory)
+    return directory
 
 
-def assert_same(one, other):
-    assert jax.tree.structure(one.state) == jax.tree.structure(other.state)
-    for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(other.state), strict=True):
-        assert a.dtype == b.dtype
-        bits = (jax.random.key_data(x) if x is one.state.key or x is other.state.key else x for x in (a, b))
-        np.testing.assert_array_equal(*(np.asarray(x) for x in bits))
-    for name in ("cost", "validation_correct", "test_correct", "diverged_at"):
-        np.testing.assert_array_equal(getattr(one.history, name), getattr(other.history, name))
+@pytest.fixture
+def run_dir(interrupted_dir, tmp_path):
+    return shutil.copytree(interrupted_dir, tmp_path / "run")
+
+
+def saved_epochs(directory):
+    return {int(path.name) for path in directory.iterdir() if path.name.isdigit()}
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"optimizer": optax.adam, "learning_rate": 0.01},
-        {"optimizer": nnjax.momentum, "learning_rate": optax.cosine_decay_schedule(0.1, 100)},
-        {"optimizer": optax.lbfgs, "learning_rate": 1.0, "batch_size": 1204, "memory_size": 3},
-        {"objective": nnjax.Objective(forward=lambda p, x, key: nnjax.feedforward(p, x))},
+        pytest.param({}, id="sgd"),
+        pytest.param(
+            {"optimizer": optax.adam, "learning_rate": 0.01, "schedule": "cosine", "ema_decay": 0.9},
+            id="adam",
+        ),
+        pytest.param(
+            {"optimizer": optax.lbfgs, "learning_rate": 1.0, "batch_size": 1204, "memory_size": 3},
+            id="lbfgs",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_what_was_stopped_goes_on_to_the_same_bits(params, digits, tmp_path, settings, advanced):
-    whole = trained(params, digits, **settings)
-    stopped_after(3, params, digits, tmp_path, **settings)
-    seen = []
+def test_an_interrupted_run_resumes_with_bit_identical_results(params, digits, tmp_path, settings, advanced):
+    uninterrupted = train(params, digits, **settings)
+    interrupt(2, params, digits, tmp_path, **settings)
+    reported = []
     advanced.clear()
-    on = trained(
-        params, digits, checkpoint=tmp_path, callback=lambda run: seen.append(len(run.history)), **settings
-    )
-    assert len(advanced) == 2
-    assert seen == [3, 4, 5]
-    assert_same(on, whole)
-    again = trained(params, digits, checkpoint=tmp_path, **settings)
-    assert len(advanced) == 2
-    assert_same(again, whole)
-    # More epochs than before: one more is trained.
-    assert_same(trained(params, digits, epochs=6, checkpoint=tmp_path, **settings),
-                trained(params, digits, epochs=6, **settings))  # fmt: skip
+
+    def report(run):
+        reported.append(len(run.history))
+
+    resumed = train(params, digits, checkpoint=tmp_path, callback=report, **settings)
+    assert len(advanced) == 1
+    assert reported == [2, 3]
+    assert_same_run(resumed, uninterrupted)
+    finished = train(params, digits, checkpoint=tmp_path, **settings)
+    assert len(advanced) == 1
+    assert_same_run(finished, uninterrupted)
 
 
-def test_keys_of_another_kind_narrow_floats_and_empty_leaves_come_back(digits, tmp_path):
+def test_a_finished_run_may_resume_with_more_epochs(params, digits, run_dir, advanced):
+    train(params, digits, checkpoint=run_dir)
+    advanced.clear()
+    longer = train(params, digits, epochs=EPOCHS + 1, checkpoint=run_dir)
+    assert len(advanced) == 1
+    assert_same_run(longer, train(params, digits, epochs=EPOCHS + 1))
+
+
+def test_keys_of_another_kind_narrow_floats_and_empty_arrays_are_restored(digits, tmp_path):
     key = jax.random.key(3, impl="rbg")
     params = {"w": jnp.zeros((10, 64), jnp.bfloat16), "none": jnp.zeros((0, 3), jnp.bfloat16)}
     objective = nnjax.Objective(forward=lambda p, x, key: jax.nn.sigmoid(p["w"] @ x))
-    settings = {"objective": objective, "learning_rate": 1.0, "batch_size": 100}
-    whole = nnjax.fit(key, params, digits, epochs=3, **settings)
-    nnjax.fit(key, params, digits, epochs=2, checkpoint=tmp_path, **settings)
-    assert_same(nnjax.fit(key, params, digits, epochs=3, checkpoint=tmp_path, **settings), whole)
+    settings = {"objective": objective, "learning_rate": 1.0, "batch_size": 86}
+    uninterrupted = nnjax.fit(key, params, digits, epochs=2, **settings)
+    nnjax.fit(key, params, digits, epochs=1, checkpoint=tmp_path, **settings)
+    assert_same_run(nnjax.fit(key, params, digits, epochs=2, checkpoint=tmp_path, **settings), uninterrupted)
 
 
-def test_a_folder_may_be_in_the_home_folder_or_here_wherever_one_goes(params, digits, tmp_path, monkeypatch):
+def test_the_directory_does_not_depend_on_the_working_directory(params, digits, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
 
-    def leave(run):
+    def change_directory(run):
         monkeypatch.chdir(tmp_path / "elsewhere")
 
-    for folder in ("~/run", "here"):
+    for directory in ("~/home", "relative"):
         monkeypatch.chdir(tmp_path)
-        plan = nnjax.CheckpointPolicy(folder, **EACH)
-        trained(params, digits, checkpoint=plan, callback=leave)
-    assert (tmp_path / "run" / "5").exists()
-    assert (tmp_path / "here" / "5").exists()
+        train(params, digits, epochs=1, checkpoint=every_epoch(directory), callback=change_directory)
+    assert saved_epochs(tmp_path / "home") == saved_epochs(tmp_path / "relative") == {1}
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_the_last_few_stay_and_the_last_epoch_is_always_kept(params, digits, tmp_path):
-    trained(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path / "a", max_to_keep=2, **EACH))
-    assert {p.name for p in (tmp_path / "a").iterdir() if p.name.isdigit()} == {"4", "5"}
-    trained(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path / "b", every_seconds=3600))
-    assert {p.name for p in (tmp_path / "b").iterdir() if p.name.isdigit()} == {"5"}
-    trained(
-        params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path / "c", every_seconds=3600, every_epochs=2)
-    )
-    assert {p.name for p in (tmp_path / "c").iterdir() if p.name.isdigit()} == {"2", "4", "5"}
-    trained(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path / "d", every_seconds=0, max_to_keep=9))
-    assert {p.name for p in (tmp_path / "d").iterdir() if p.name.isdigit()} == {"1", "2", "3", "4", "5"}
+@pytest.mark.parametrize(
+    ("policy", "saved"),
+    [
+        ({"every_seconds": 3600, "every_epochs": 1, "max_to_keep": 2}, {2, 3}),
+        ({"every_seconds": 3600}, {3}),
+        ({"every_seconds": 3600, "every_epochs": 2}, {2, 3}),
+        ({"every_seconds": 0}, {1, 2, 3}),
+        ({"every_seconds": np.float32(0), "every_epochs": np.int64(2), "max_to_keep": np.int8(1)}, {3}),
+    ],
+)
+def test_the_policy_decides_which_epochs_are_saved(params, digits, tmp_path, policy, saved):
+    train(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path, **policy))
+    assert saved_epochs(tmp_path) == saved
 
 
 def test_a_callback_that_ends_training_ends_it_again(params, digits, tmp_path, advanced):
     def enough(run):
-        return len(run.history) == 3
+        return len(run.history) == 2
 
-    first = trained(params, digits, checkpoint=tmp_path, callback=enough)
-    assert len(advanced) == 3
-    again = trained(params, digits, checkpoint=tmp_path, callback=enough)
-    assert len(advanced) == 3
-    assert_same(again, first)
+    first = train(params, digits, checkpoint=tmp_path, callback=enough)
+    assert len(advanced) == 2
+    again = train(params, digits, checkpoint=tmp_path, callback=enough)
+    assert len(advanced) == 2
+    assert_same_run(again, first)
 
 
 def growing(learning_rate):
-    """Not descent: every weight grows by the same factor, step by step."""
+    """Multiplies every weight by the learning rate in each step."""
 
     def update(updates, state, params):
         return jax.tree.map(lambda w: w * (learning_rate - 1), params), state
@@ -144,170 +145,74 @@ def growing(learning_rate):
     return optax.GradientTransformation(optax.init_empty_state, update)
 
 
-def test_what_diverged_goes_on_from_the_last_good_epoch(params, digits, tmp_path, advanced):
-    """And diverges again where it did, which is told again."""
+def test_a_diverged_run_resumes_from_the_last_finite_epoch(params, digits, tmp_path, advanced):
     settings = {"optimizer": growing, "learning_rate": 2.0, "stop_on_nan": True, "locate_nan": True}
-    first = trained(
-        params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path, **EACH), epochs=50, **settings
-    )
-    good = int(first.history.diverged_at)
-    assert good == len(first.history) - 1 == 128 // 25  # 25 steps an epoch; the weights were about 1
-    assert max(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()) == good
+    first = train(params, digits, checkpoint=every_epoch(tmp_path), epochs=50, **settings)
+    diverged_at = int(first.history.diverged_at)
+    assert diverged_at == len(first.history) - 1 == 128 // 28  # 28 steps per epoch; the weights were about 1
+    assert max(saved_epochs(tmp_path)) == diverged_at
     advanced.clear()
-    again = trained(params, digits, checkpoint=tmp_path, epochs=50, **settings)
+    again = train(params, digits, checkpoint=tmp_path, epochs=50, **settings)
     assert len(advanced) == 1
     assert again.divergence == first.divergence
-    assert again.divergence.epoch == good
+    assert again.divergence.epoch == diverged_at
     assert again.divergence.path.startswith("params[")
 
 
-def test_a_sweep_that_diverged_as_a_whole_is_not_trained_again(digits, tmp_path, advanced):
-    def diverged():
-        rates = {"optimizer": growing, "learning_rate": (1e9, 1e12), "hidden": 5, "batch_size": 50}
+def test_a_directory_without_checkpoints_may_get_other_settings(params, digits, tmp_path):
+    settings = {"optimizer": growing, "stop_on_nan": True, "checkpoint": tmp_path}
+    assert train(params, digits, learning_rate=1e9, **settings).history.diverged_at == 0
+    train(params, digits, epochs=1, learning_rate=1.0, **settings)
+    with pytest.raises(ValueError, match=r"learning_rate was 1\.0 and is 1\.5"):
+        train(params, digits, epochs=1, learning_rate=1.5, **settings)
+
+
+def test_a_sweep_in_which_all_networks_diverged_is_not_trained_again(digits, tmp_path, advanced):
+    def diverged_at():
+        rates = {"optimizer": growing, "learning_rate": (1e9, 1e12), "hidden": 5, "batch_size": 43}
         return nnjax.sweep(KEY, digits, epochs=2, checkpoint=tmp_path, **rates).diverged_at.values
 
-    assert (diverged() == 0).all()
+    assert (diverged_at() == 0).all()
     advanced.clear()
-    assert (diverged() == 0).all()
+    assert (diverged_at() == 0).all()
     assert not advanced
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"learning_rate": 1.0}, "learning_rate was 3.0 and is 1.0"),
-        ({"batch_size": 49}, "batch_size was 50 and is 49"),
-        ({"optimizer": nnjax.momentum}, "optimizer was <function sgd> and is <function momentum>"),
-        (
-            {"objective": nnjax.Objective(penalty=lambda params: 0.0)},
-            "objective.penalty was None and is <function",
-        ),
-        ({"epochs": 4}, "5 epochs done, more than the 4 asked for"),
-    ],
-)
-def test_other_settings_are_refused_and_named(params, digits, tmp_path, change, told):
-    trained(params, digits, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=told):
-        trained(params, digits, checkpoint=tmp_path, **change)
+def test_a_removed_directory_triggers_a_warning_and_is_not_created_again(params, digits, tmp_path):
+    directory = tmp_path / "run"
 
-
-def test_other_data_parameters_keys_numbers_and_functions_are_refused(params, digits, tmp_path):
-    def objective(rate, scale=1.0):
-        def l2(rate, params):
-            return rate * scale * jnp.sum(params[0].w ** 2)
-
-        return nnjax.Objective(penalty=jax.tree_util.Partial(l2, jnp.full(3000, rate)[0]))
-
-    def begun(key=KEY, params=params, data=digits, objective=objective(0.1)):
-        settings = {"epochs": 1, "batch_size": 100, "learning_rate": 1.0, "checkpoint": tmp_path}
-        return nnjax.fit(key, params, data, objective=objective, **settings)
-
-    begun()
-    begun(objective=objective(0.1))  # another function of the same code
-    images, labels = digits.test
-    fewer = nnjax.Dataset.from_arrays(
-        tuple(digits.train), tuple(digits.validation), (images, (labels + 1) % 10)
-    )
-    for told, change in {
-        "key was": {"key": jax.random.key(8)},
-        "other initial parameters": {"params": jax.tree.map(lambda x: x + 1e-6, params)},
-        "other test data": {"data": fewer},
-        "objective.penalty was": {"objective": objective(0.1000001)},
-        "function of yours has changed": {"objective": objective(0.1, scale=2.0)},
-    }.items():
-        with pytest.raises(ValueError, match=told):
-            begun(**change)
-
-
-def test_what_only_evaluates_otherwise_is_refused(params, digits, tmp_path):
-    """Else a history would hold counts of two kinds."""
-
-    def evaluating(sign):
-        def forward(params, x, key):
-            out = nnjax.feedforward(params, x)
-            return out if key is not None else sign * out
-
-        return nnjax.Objective(forward=forward)
-
-    trained(params, digits, epochs=1, objective=evaluating(1), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="a function of yours has changed"):
-        trained(params, digits, epochs=2, objective=evaluating(-1), checkpoint=tmp_path)
-
-
-def test_precision_is_a_setting(params, digits, tmp_path):
-    trained(params, digits, epochs=1, checkpoint=tmp_path)
-    with (
-        jax.default_matmul_precision("float32"),
-        pytest.raises(ValueError, match="matmul_precision was None"),
-    ):
-        trained(params, digits, epochs=2, checkpoint=tmp_path)
-
-
-def test_other_settings_are_told_in_the_words_of_who_asks(params, digits, tmp_path):
-    def begun(rate):
-        plan = nnjax.CheckpointPolicy(tmp_path, display_settings={"--rate": str(rate), "--same": "1"})
-        trained(params, digits, learning_rate=rate, checkpoint=plan)
-
-    begun(3.0)
-    with pytest.raises(ValueError, match=r"other settings \(--rate was 3.0 and is 2.0\)"):
-        begun(2.0)
-
-
-def test_a_folder_in_which_nothing_was_kept_may_be_of_other_settings(params, digits, tmp_path):
-    settings = {"optimizer": growing, "stop_on_nan": True, "checkpoint": tmp_path}
-    assert trained(params, digits, learning_rate=1e9, **settings).history.diverged_at == 0
-    trained(params, digits, learning_rate=1.0, **settings)
-    with pytest.raises(ValueError, match=r"learning_rate was 1\.0 and is 1\.5"):
-        trained(params, digits, learning_rate=1.5, **settings)
-
-
-def test_a_folder_of_anything_else_is_left_as_it_is(params, digits, tmp_path):
-    (tmp_path / "2024").mkdir()
-    with pytest.raises(ValueError, match=r"holds numbered files, but no settings\.json"):
-        trained(params, digits, checkpoint=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["2024"]
-
-
-def test_a_folder_that_is_taken_away_is_told_and_not_made_again(params, digits, tmp_path):
-    folder = tmp_path / "run"
-
-    def take_away(run):
+    def remove(run):
         if len(run.history) == 2:
-            folder.rename(tmp_path / "elsewhere")  # as if removed, but while it is being written into
+            directory.rename(tmp_path / "elsewhere")  # like a removal, but Orbax may be writing into it
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trained(params, digits, callback=take_away, checkpoint=nnjax.CheckpointPolicy(folder, **EACH))
-    assert [str(w.message).partition(": ")[2] for w in told] == [
-        "the folder was taken away",
-        "started again, training starts anew",
+        train(params, digits, callback=remove, checkpoint=every_epoch(directory))
+    assert [str(warning.message).partition(": ")[2] for warning in caught] == [
+        "the directory was removed",
+        "a restarted training starts from the beginning",
     ]
-    assert not (folder / "5").exists()
+    assert not (directory / "3").exists()
 
 
-def test_a_process_keeps_one_training_at_a_time(params, digits, tmp_path):
-    def another(run):
-        with pytest.raises(ValueError, match="keeps another training already"):
-            trained(params, digits, checkpoint=tmp_path / "b")
+def test_a_process_saves_one_run_at_a_time(params, digits, tmp_path):
+    def train_another(run):
+        with pytest.raises(ValueError, match="only one training at a time"):
+            train(params, digits, checkpoint=tmp_path / "b")
 
-    trained(params, digits, epochs=1, callback=another, checkpoint=tmp_path / "a")
-    trained(params, digits, checkpoint=tmp_path / "b")
+    train(params, digits, epochs=1, callback=train_another, checkpoint=tmp_path / "a")
+    train(params, digits, epochs=1, checkpoint=tmp_path / "b")
 
 
-def test_a_training_goes_on_on_its_own_device(params, digits, tmp_path):
+def test_a_run_resumes_on_its_device(params, digits, tmp_path):
     device = jax.devices()[1]
     params = jax.device_put(params, device)
-    for epochs in (2, 4):
-        run = trained(params, digits, epochs=epochs, checkpoint=tmp_path)
+    for epochs in (1, 2):
+        run = train(params, digits, epochs=epochs, checkpoint=tmp_path)
         assert {leaf.device for leaf in jax.tree.leaves(run.params)} == {device}
 
 
-def test_numbers_of_numpy_are_numbers(params, digits, tmp_path):
-    plan = nnjax.CheckpointPolicy(
-        tmp_path, every_seconds=np.float32(0), every_epochs=np.int64(2), max_to_keep=np.int8(1)
-    )
-    trained(params, digits, checkpoint=plan)
-    assert (tmp_path / "5").exists()
+# --- damaged checkpoints ---
 
 
 def files_of(checkpoint):
@@ -340,14 +245,14 @@ def change_the_middle(checkpoint):
 
 
 def declare_huge(checkpoint):
-    """32 TB, of which nothing is there."""
+    """Declares 32 TB, of which nothing exists."""
     store = {"driver": "ocdbt", "base": f"file://{checkpoint}/default/", "path": "state/"}
     spec = {"driver": "zarr", "kvstore": store, "delete_existing": True, "create": True}
     tensorstore.open(spec, dtype="uint8", shape=[2**45]).result()
 
 
 def declare_huge_chunks(checkpoint):
-    """As many numbers as there are, said to be the first of 32 TB."""
+    """Declares the right shape, in chunks of 32 TB."""
     store = {"driver": "ocdbt", "base": f"file://{checkpoint}/default/", "path": "state/"}
     spec = {"driver": "zarr", "kvstore": store}
     shape = tensorstore.open(spec).result().shape
@@ -358,11 +263,11 @@ def declare_huge_chunks(checkpoint):
 
 def many_keys(checkpoint):
     path = next(checkpoint.rglob("_METADATA"))
-    told = json.loads(path.read_text())
-    one = json.dumps(told["tree_metadata"])
+    metadata = json.loads(path.read_text())
+    entry = json.dumps(metadata["tree_metadata"])
     for i in range(10_000):
-        told["tree_metadata"] |= json.loads(one.replace("state", f"../../{i}"))
-    path.write_text(json.dumps(told))
+        metadata["tree_metadata"] |= json.loads(entry.replace("state", f"../../{i}"))
+    path.write_text(json.dumps(metadata))
 
 
 def nest_deeply(checkpoint):
@@ -382,121 +287,81 @@ DAMAGES = (
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(params, digits, tmp_path, damage, advanced):
-    whole = trained(params, digits)
-    stopped_after(4, params, digits, tmp_path)
-    damage(tmp_path / "4")
-    advanced.clear()
-    with pytest.warns(UserWarning, match="checkpoint of epoch 4 .* is damaged .* from that of epoch 3"):
-        on = trained(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path, **EACH))
+def test_a_damaged_checkpoint_triggers_a_warning_and_the_previous_one_is_used(
+    params, digits, run_dir, damage, advanced, uninterrupted
+):
+    damage(run_dir / "2")
+    with pytest.warns(UserWarning, match="checkpoint of epoch 2 .* is damaged .* resumes from epoch 1"):
+        resumed = train(params, digits, checkpoint=every_epoch(run_dir))
     assert len(advanced) == 2
-    assert_same(on, whole)
-    assert_same(trained(params, digits, checkpoint=tmp_path), whole)
+    assert_same_run(resumed, uninterrupted)
+    assert_same_run(train(params, digits, checkpoint=run_dir), uninterrupted)
 
 
-def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(params, digits, tmp_path):
-    stopped_after(3, params, digits, tmp_path)
-    for epoch in "123":
-        truncate(tmp_path / epoch)
-    with pytest.raises(ValueError, match=r"no checkpoint in .* can be read"):
-        trained(params, digits, checkpoint=tmp_path)
-    (tmp_path / "settings.json").unlink()
-    with pytest.raises(ValueError, match=r"numbered files, but no settings.json"):
-        trained(params, digits, checkpoint=tmp_path)
+def test_if_all_checkpoints_are_damaged_training_does_not_start_again(params, digits, run_dir):
+    for epoch in "12":
+        truncate(run_dir / epoch)
+    with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged"):
+        train(params, digits, checkpoint=run_dir)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 3, "environment": {}}', "[" * 100_000])
-def test_damaged_settings_are_told(params, digits, tmp_path, content):
-    (tmp_path / "settings.json").write_text(content)
-    with pytest.raises(ValueError, match=r"settings.json is damaged"):
-        trained(params, digits, checkpoint=tmp_path)
-
-
-def test_another_version_is_told_and_training_goes_on(params, digits, tmp_path):
-    stopped_after(3, params, digits, tmp_path)
-    path = tmp_path / "settings.json"
-    told = json.loads(path.read_text())
-    told["environment"]["jax"] = "0.1.0"
-    told["settings"]["program"] = "as that version wrote it"
-    path.write_text(json.dumps(told))
-    with pytest.warns(UserWarning, match=rf"begun elsewhere \(jax was 0.1.0 and is {jax.__version__}\)"):
-        on = trained(params, digits, checkpoint=tmp_path)
-    assert_same(on, trained(params, digits))
-
-
-def test_a_second_training_in_the_same_folder_is_refused(params, digits, tmp_path):
-    with lock_run_dir(tmp_path, {}, {}), pytest.raises(ValueError, match="another training is at work in"):
-        trained(params, digits, checkpoint=tmp_path)
-    assert not any(path.name.isdigit() for path in tmp_path.iterdir())
+def test_every_changed_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path):
+    tree = {"w": np.random.default_rng(0).random((30, 20)), "epoch": np.int32(3)}
+    policy = every_epoch(tmp_path / "run")
+    with open_checkpoints(policy, {}) as checkpointer:
+        checkpointer.save(3, tree, last=True)
+    rng, noticed = np.random.default_rng(1), 0
+    for file in files_of(tmp_path / "run" / "3"):
+        content = file.read_bytes()
+        for position in rng.integers(0, len(content), 8):
+            changed = bytearray(content)
+            changed[position] ^= rng.integers(1, 256)
+            file.write_bytes(changed)
+            with open_checkpoints(policy, {}) as checkpointer, contextlib.suppress(ValueError):
+                noticed += 1
+                restored = checkpointer.restore_latest(lambda epoch: tree, max_epochs=3)
+                np.testing.assert_array_equal(restored["w"], tree["w"])
+                noticed -= 1
+        file.write_bytes(content)
+    assert noticed > 20
 
 
 @contextlib.contextmanager
 def full_disk():
-    """Files cannot grow past a kilobyte."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    """Files cannot grow beyond a kilobyte."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_told_once_and_training_goes_on(params, digits, tmp_path):
-    whole = trained(params, digits)
-    stopped_after(2, params, digits, tmp_path)
-    with warnings.catch_warnings(record=True) as told, full_disk():
+def test_a_full_disk_triggers_one_warning_and_training_goes_on(params, digits, run_dir):
+    uninterrupted = train(params, digits, epochs=4)
+    with warnings.catch_warnings(record=True) as caught, full_disk():
         warnings.simplefilter("always")
-        on = trained(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path, **EACH))
-    assert [str(w.message) for w in told] == [
-        f"no checkpoint could be written into {tmp_path}, training goes on: File too large",
-        f"epoch 5 could not be kept in {tmp_path}: started again, training goes on after epoch 2",
+        resumed = train(params, digits, epochs=4, checkpoint=every_epoch(run_dir))
+    assert [str(warning.message) for warning in caught] == [
+        f"no checkpoint can be written into {run_dir}, but training goes on: File too large",
+        f"epoch 4 is not saved in {run_dir}: a restarted training resumes from epoch 2",
     ]
-    assert_same(on, whole)
-    # The last good one stands, and is gone on from once there is room.
-    assert_same(trained(params, digits, checkpoint=nnjax.CheckpointPolicy(tmp_path, **EACH)), whole)
-
-
-def test_no_file_of_a_checkpoint_can_change_without_being_noticed(tmp_path):
-    """A changed byte anywhere: refused, or of no account."""
-    tree = {"w": np.random.default_rng(0).random((30, 20)), "epoch": np.int32(3)}
-    plan = nnjax.CheckpointPolicy(tmp_path / "run", **EACH)
-    with open_checkpoints(plan, {}) as checkpoints:
-        checkpoints.save(3, tree, last=True)
-    rng, refused = np.random.default_rng(1), 0
-    for file in files_of(tmp_path / "run" / "3"):
-        content = file.read_bytes()
-        for place in rng.integers(0, len(content), 8):
-            changed = bytearray(content)
-            changed[place] ^= rng.integers(1, 256)
-            file.write_bytes(changed)
-            with open_checkpoints(plan, {}) as checkpoints, contextlib.suppress(ValueError):
-                refused += 1
-                found = checkpoints.restore_latest(lambda epoch: tree, most=3)
-                np.testing.assert_array_equal(found["w"], tree["w"])
-                refused -= 1
-        file.write_bytes(content)
-    assert refused > 20
+    assert_same_run(resumed, uninterrupted)
+    # The last checkpoint is still there, and the run resumes from it when the disk has space again.
+    assert_same_run(train(params, digits, epochs=4, checkpoint=every_epoch(run_dir)), uninterrupted)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("changes", "message"),
     [
-        ({"folder": 3}, "checkpoint must be a folder's path, not 3"),
-        ({"folder": ""}, "checkpoint must be a folder's path, not ''"),
-        ({"seconds": -1}, r"checkpoint.seconds must be a number, 0 or more, not -1"),
-        ({"seconds": "9"}, r"checkpoint.seconds must be"),
-        ({"epochs": 0}, r"checkpoint.epochs must be 1 or more, not 0"),
-        ({"keep": True}, r"checkpoint.keep must be"),
+        ({"directory": 3}, "checkpoint directory must be a path, got 3"),
+        ({"directory": ""}, "checkpoint directory must be a path, got ''"),
+        ({"every_seconds": -1}, "every_seconds must be a non-negative number, got -1"),
+        ({"every_seconds": "9"}, "every_seconds must be a non-negative number, got '9'"),
+        ({"every_epochs": 0}, "every_epochs must be a positive integer, got 0"),
+        ({"max_to_keep": True}, "max_to_keep must be a positive integer, got True"),
     ],
 )
-def test_a_wrong_checkpoint_is_told(wrong, told):
-    with pytest.raises(ValueError, match=told):
-        nnjax.CheckpointPolicy(**{"folder": "here"} | wrong)
-
-
-def test_orbax_is_imported_only_where_it_is_used():
-    import subprocess
-    import sys
-
-    code = "import sys, nnjax; assert 'orbax' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_wrong_policy_raises(changes, message):
+    with pytest.raises(ValueError, match=message):
+        nnjax.CheckpointPolicy(**{"directory": "run"} | changes)

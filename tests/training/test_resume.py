@@ -7,15 +7,16 @@ import sys
 import time
 from pathlib import Path
 
-import killed
 import numpy as np
 import pytest
+
+import resume_worker
 
 KILLS = 20
 
 
 def started(kind, folder):
-    arguments = [sys.executable, Path(killed.__file__), kind, folder]
+    arguments = [sys.executable, Path(resume_worker.__file__), kind, folder]
     environment = os.environ | {"PYTHONWARNINGS": "error"}
     pipe = subprocess.PIPE
     return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=environment)
@@ -26,16 +27,16 @@ def test_a_training_killed_while_it_writes_ends_with_the_same_bits(tmp_path):
     half_written = 0
     for _ in range(5):
         with started("sgd", tmp_path) as process:
-            while not list(tmp_path.glob("kept/*-tmp*")):
+            while not list(tmp_path.glob("checkpoints/*-tmp*")):
                 assert process.poll() is None
             process.kill()
-        half_written += bool(list(tmp_path.glob("kept/*-tmp*")))
+        half_written += bool(list(tmp_path.glob("checkpoints/*-tmp*")))
     assert half_written > 1
     with started("sgd", tmp_path) as process:
         _, err = process.communicate()
         assert not err
     with np.load(tmp_path / "result.npz", allow_pickle=False) as found:
-        for one, expected in zip(found.values(), killed.trained("sgd", None), strict=True):
+        for one, expected in zip(found.values(), resume_worker.results("sgd", None), strict=True):
             np.testing.assert_array_equal(one, expected)
 
 
@@ -61,7 +62,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(kind, tmp_p
         assert not err
     assert process.returncode == 0
     with np.load(tmp_path / "result.npz", allow_pickle=False) as found:
-        whole = killed.trained(kind, None)
+        whole = resume_worker.results(kind, None)
         assert len(found) == len(whole)
         for name, expected in zip(found, whole, strict=True):
             assert found[name].dtype == expected.dtype
