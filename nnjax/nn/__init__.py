@@ -1,4 +1,4 @@
-"""Models and what they minimize: every function takes one example."""
+"""Models and objectives. Models and costs take one example; metrics take all examples of a split."""
 
 from nnjax.nn.augment import Augment
 from nnjax.nn.conv import ConvNet, ConvParams, all_layers, layer_sizes

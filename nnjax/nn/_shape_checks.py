@@ -1,4 +1,4 @@
-"""Checks, by tracing shapes alone, that a model, its objective and a data set fit together."""
+"""Checks that a model, its objective and a data set fit together; only shapes are traced."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from nnjax.nn.output_codes import Binary, IsDigit
 
 
 def check_dataset(objective: Objective, params: Any, data: Dataset) -> None:
-    """`check_split` for every non-empty split; splits of the same shapes are checked once."""
+    """Calls `check_split` for every non-empty split; splits of the same shapes are checked once."""
     splits = (data.train, data.validation, data.test)
     shapes = {(s.inputs.shape[1:], s.targets.shape[1:]): s for s in splits if len(s.targets)}
     for split in shapes.values():
@@ -53,12 +53,12 @@ def check_split(
 
 
 def check_output(objective: Objective) -> None:
-    """Raises ValueError if a cost that takes z gets an activation."""
+    """Raises ValueError if the cost takes z but `forward` returns activations."""
     output = getattr(inference(objective.forward), "output", identity)
     if final_activation(objective.cost) is not identity and output is not identity:
         name = getattr(output, "__name__", output)
         raise ValueError(
-            f"output must be identity for a cross-entropy, which takes z, got {name}: "
+            f"output must be identity, because a cross-entropy takes z, got {name}: "
             "use Dense(output=identity)"
         )
 
@@ -76,7 +76,7 @@ def _check_params(params: Any) -> None:
 def _output_size(objective: Objective, params: Any, pixels: int) -> int:
     """The number of outputs of `forward`; raises ValueError if it does not accept the inputs."""
     if is_dense(params) and (n_in := sizes_of(params)[0]) != pixels:
-        raise ValueError(f"sizes must begin with {pixels}, the number of inputs of the data, got {n_in}")
+        raise ValueError(f"the first of sizes must be {pixels}, the number of pixels of an input, got {n_in}")
     x = jax.ShapeDtypeStruct((pixels,), float_dtype(params))
     try:
         training, evaluation = (
@@ -88,7 +88,7 @@ def _output_size(objective: Objective, params: Any, pixels: int) -> int:
         raise ValueError(f"forward must accept params and an input of shape {x.shape}: {message}") from error
     if training.shape != evaluation.shape:
         raise ValueError(
-            f"forward must return one shape in training and evaluation, got {training.shape} and "
-            f"{evaluation.shape}"
+            "forward must return the same shape in training and in evaluation, got "
+            f"{training.shape} and {evaluation.shape}"
         )
     return evaluation.size

@@ -1,4 +1,4 @@
-"""Data augmentation: a random affine and elastic distortion of every training image, new in each epoch.
+"""Data augmentation: a new random affine and elastic distortion of every training image in each epoch.
 
 The elastic distortion is that of Simard, Steinkraus, Platt, *Best practices for convolutional neural
 networks applied to visual document analysis* (2003): every pixel is displaced by smoothed noise.
@@ -20,17 +20,18 @@ from nnjax.runtime.checks import check_range
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Augment:
-    """A forward that distorts every training image, and passes every other image on as it is.
+    """A forward function that distorts images in training and leaves them unchanged in evaluation.
 
     The magnitudes are leaves of the pytree: changing them does not recompile, and a sweep can train with
-    several of them side by side.
+    several values in one program.
 
     Attributes:
-      forward: takes the distorted image.
+      forward: the forward function that gets the distorted image.
       image_shape: height and width.
       translate: maximum shift, in pixels, along each axis.
       rotate: maximum rotation, in radians, in either direction.
-      log_scale: maximum logarithm of the scale factor, drawn separately for height and width.
+      log_scale: maximum absolute logarithm of the scale factor; height and width are scaled
+        independently.
       elastic_alpha: standard deviation, in pixels, of the elastic displacement.
       elastic_sigma: standard deviation, in pixels, of the Gaussian that smooths the displacement.
 
@@ -71,7 +72,10 @@ class Augment:
         return self.forward(params, self.distort(distort_key, x), key)
 
     def distort(self, key: Array, x: Float[Array, " pixels"]) -> Float[Array, " pixels"]:
-        """One image, randomly distorted: each pixel is interpolated at its source coordinates."""
+        """One image, randomly distorted.
+
+        The value of each pixel is interpolated at the point of the original image that moves to it.
+        """
         keys = jax.random.split(key, 4)
         shape = self.image_shape
 

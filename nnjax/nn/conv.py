@@ -1,9 +1,9 @@
 """A small convolutional network for one image.
 
-A convolution applies one dense layer to every patch of the image, so what it learns in one place it
-applies everywhere. Max pooling keeps the largest value of each 2x2 block, so a small shift of a stroke
-changes little (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document
-recognition*, 1998).
+A convolution applies one dense layer to every patch of the image, so a pattern learned at one position
+is recognized at every position. Max pooling keeps the largest value of each 2x2 block, so a small shift
+of a stroke changes the output little (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied
+to document recognition*, 1998).
 """
 
 import math
@@ -26,7 +26,8 @@ class ConvParams(NamedTuple):
     """The parameters of a convolutional network.
 
     Attributes:
-      convolutions: one layer per convolution: `w` is (channels_out, kernel_size² · channels_in).
+      convolutions: one layer per convolution: `w` is (channels_out, kernel_size² · channels_in), with the
+        weights of an output channel in the order of `im2col`.
       dense: the dense layers, which take the flattened output of the last pooling.
     """
 
@@ -50,10 +51,11 @@ def layer_sizes(params: ConvParams | Params, pixels: int) -> tuple[int, ...]:
     return pixels, *(layer.b.shape[0] for layer in all_layers(params))
 
 
-def im2col(x: Float[Array, "height width channels"], kernel_size: int) -> Float[Array, "h w numbers"]:
+def im2col(x: Float[Array, "height width channels"], kernel_size: int) -> Float[Array, "h w patch"]:
     """Every kernel_size x kernel_size patch of an image, flattened; h = height - kernel_size + 1.
 
-    Concatenates shifted copies: on a CPU, inside `lax.scan`, many times faster than XLA's convolution.
+    Concatenates shifted copies of the image. On a CPU inside `lax.scan`, a matrix product with them is
+    many times faster than XLA's convolution.
 
     >>> im2col(jnp.arange(6.0).reshape(2, 3, 1), 2)[0].tolist()
     [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
@@ -79,7 +81,7 @@ def conv2d(
 def conv2d_xla(
     layer: Layer, x: Float[Array, "height width channels"], kernel_size: int
 ) -> Float[Array, "h w n_out"]:
-    """`conv2d` by XLA's convolution, which is the faster one on accelerators."""
+    """`conv2d` computed by XLA's convolution, which is faster on accelerators."""
     w = layer.w.reshape(-1, kernel_size, kernel_size, x.shape[-1])
     names = ("NHWC", "OHWI", "NHWC")
     z = jax.lax.conv_general_dilated(x[None], w, (1, 1), "VALID", dimension_numbers=names)[0]
@@ -87,7 +89,7 @@ def conv2d_xla(
 
 
 def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "h w channels"]:
-    """The maximum of each 2x2 block, channel by channel; an odd last row or column is dropped."""
+    """The maximum of each 2x2 block in each channel; the last row or column of an odd number is dropped."""
     height, width, channels = x.shape
     x = x[: height // 2 * 2, : width // 2 * 2]
     return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
@@ -100,13 +102,14 @@ def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "h w chan
 )
 @dataclass(frozen=True)
 class ConvNet:
-    """The forward of a convolutional network: convolutions with max pooling, then dense layers.
+    """The forward function of a convolutional network: convolutions with max pooling, then dense layers.
 
     Attributes:
       image_shape: (height, width) or (height, width, channels).
       kernel_size: height and width of every convolution's kernel.
-      activation, output: of the hidden layers, and of the last layer.
-      dropout: in training, the probability of dropping a feature that the dense layers take; or None.
+      activation: the activation of the hidden layers.
+      output: the activation of the last layer.
+      dropout: the probability of dropping an input of the dense layers in training; None for no dropout.
 
     Raises:
       ValueError: a dropout rate outside [0, 1].
@@ -139,7 +142,10 @@ class ConvNet:
           ValueError: an image of another size.
         """
         if x.size != math.prod(self.image_shape):
-            raise ValueError(f"x must have the shape {self.image_shape}, got {x.size} numbers")
+            raise ValueError(
+                f"x must have {math.prod(self.image_shape)} numbers, one for each value of an image of shape "
+                f"{self.image_shape}, got {x.size}"
+            )
         x = x.reshape(*self.image_shape[:2], -1)
         for layer in convolutions:
             x = max_pool(self.activation(conv2d(layer, x, self.kernel_size)))
@@ -160,17 +166,20 @@ class ConvNet:
         """The number of features that convolutions with these channels pass to the dense layers.
 
         Raises:
-          ValueError: no convolution, or images that are too small.
+          ValueError: no channels, or an image that is too small.
 
         >>> ConvNet((28, 28)).num_features((16, 32))
         512
         """
+        if not channels:
+            raise ValueError("channels must contain at least one number, got ()")
         shape = self.shapes(channels)[-1]
-        if not channels or len(self.image_shape) not in (2, 3) or min(shape) < 1:
+        if len(self.image_shape) not in (2, 3) or min(shape) < 1:
             raise ValueError(
-                "channels must name at least one convolution, and images must be large enough for all of "
-                f"them, got channels {tuple(channels)}, kernel_size {self.kernel_size} and images of shape "
-                f"{self.image_shape}"
+                "image_shape must be (height, width) or (height, width, channels), and large enough for a "
+                f"convolution and a pooling for each of channels, got image_shape {self.image_shape}, "
+                f"channels {tuple(channels)} and kernel_size {self.kernel_size}: use a smaller kernel_size "
+                "or fewer channels"
             )
         return math.prod(shape) * channels[-1]
 

@@ -23,13 +23,13 @@ def gauss_newton_product(
     """G v = Jᵀ H J v for a mini-batch, without forming the matrix G.
 
     J is the derivative of the outputs with respect to the parameters, H the second derivative of the
-    mean cost with respect to the outputs; the penalty is left out. G equals the Hessian of a network
-    that is linear in its parameters (Schraudolph, *Fast curvature matrix-vector products*, 2002). A
-    product costs about as much as two gradients.
+    mean cost with respect to the outputs; the penalty is not included. If the outputs are linear in the
+    parameters, G is the Hessian of the mean cost (Schraudolph, *Fast curvature matrix-vector products*,
+    2002). A product costs about as much as two gradients.
 
     Args:
       params: any pytree that `objective.forward` takes.
-      direction: v, a pytree of the structure and shapes of `params`.
+      direction: v, a pytree with the structure and shapes of `params`.
       objective, inputs, targets, key, mesh: as in `mean_cost`.
 
     Returns:

@@ -33,7 +33,7 @@ def heaviside(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def identity(z: Float[Array, "..."]) -> Float[Array, "..."]:
-    """z itself: a linear output, for costs that take z instead of an activation."""
+    """Returns z: a linear output, for costs that take z instead of an activation a."""
     return z
 
 
@@ -50,7 +50,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-# Jitted, so that a layer is drawn by one program and has the same bits inside and outside of jit.
+# Compiled, so that a layer has the same bits whether it is drawn inside or outside of jit.
 _jit_initializer = partial(jax.jit, static_argnums=(1, 2))
 
 
@@ -66,7 +66,7 @@ def standard_normal(key: Array, n_in: int, n_out: int) -> Layer:
 
 @_jit_initializer
 def lecun(key: Array, n_in: int, n_out: int) -> Layer:
-    """Weights from N(0, 1/n_in), biases from N(0, 1): sigmoid neurons do not start saturated.
+    """Weights from N(0, 1/n_in), biases from N(0, 1), so sigmoid neurons are not saturated at the start.
 
     The initial weights of the book's chapter 3; LeCun, Bottou, Orr, Müller, *Efficient backprop* (1998).
     """
@@ -110,11 +110,11 @@ def init(key: Array, sizes: Sequence[int], initial_weights: InitialWeights = sta
     Args:
       key: a `jax.random.key`; the same key gives the same parameters.
       sizes: neurons per layer, inputs first, as in (784, 30, 10); at least two layers.
-      initial_weights: draws one layer from (key, n_in, n_out): `standard_normal`, `lecun`, `he` or a
-        function of your own.
+      initial_weights: a function (key, n_in, n_out) -> Layer: `standard_normal`, `lecun`, `he` or a
+        custom function.
 
     Returns:
-      A tuple with one `Layer(w, b)` for each layer but the input; `w` is (n_out, n_in), float32.
+      A tuple with one `Layer(w, b)` for each layer except the input layer; `w` is (n_out, n_in), float32.
 
     Raises:
       ValueError: sizes that are too few, not positive or not integers.
@@ -139,7 +139,7 @@ def feedforward(
 
     Args:
       params: as returned by `init`.
-      x: one example, (n_in,), floats; grey values from 0 to 1, not bytes.
+      x: one example, (n_in,), floats; pixels in [0, 1], not uint8.
       activation: f of the hidden layers.
       output: f of the last layer; `identity` for costs that take z.
 
@@ -174,13 +174,13 @@ def forward_from_z(
 
 @dataclass(frozen=True)
 class Dense:
-    """`feedforward` as the forward of an `Objective`.
+    """`feedforward` as the forward function of an `Objective`.
 
-    Equal activations make equal values, so that `jax.jit` compiles once for all of them.
+    Two `Dense` with the same activations are equal, so `jax.jit` compiles once for both.
 
     Attributes:
-      activation: of the hidden layers.
-      output: of the last layer.
+      activation: the activation of the hidden layers.
+      output: the activation of the last layer.
     """
 
     activation: Activation = sigmoid
@@ -199,7 +199,7 @@ class DenseFromPreactivations(Dense):
 
 
 def sizes_of(params: Params) -> tuple[int, ...]:
-    """The sizes with which `init` draws parameters of these shapes.
+    """The sizes of a network's layers, as `init` takes them.
 
     >>> sizes_of(init(jax.random.key(0), (784, 30, 10)))
     (784, 30, 10)

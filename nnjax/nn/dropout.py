@@ -1,7 +1,7 @@
-"""Dropout: in training, randomly chosen units output 0, so that no unit relies on a single other one.
+"""Dropout: in training, randomly chosen units output 0, so that no unit can rely on one other unit.
 
 Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, *Dropout: a simple way to prevent neural
-networks from overfitting* (2014). The other units are scaled up, so that evaluation needs no change.
+networks from overfitting* (2014). The remaining units are scaled up, so evaluation needs no scaling.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,12 @@ from nnjax.runtime.checks import check_range
 
 
 def dropout(key: Array, x: Float[Array, " n"], rate: float | Array) -> Float[Array, " n"]:
-    """x with each number set to 0 with probability `rate`, else divided by 1 − rate: E[result] = x."""
+    """Sets each number of x to 0 with probability `rate` and divides the others by 1 − rate.
+
+    So the expected value of the result is x.
+    """
     keep = 1 - jnp.asarray(rate, x.dtype)
-    # Dividing by 0 would make the gradient NaN, although all of x is dropped then.
+    # If rate is 1, all of x is dropped, but a division by 0 would still make the gradient NaN.
     return jnp.where(jax.random.bernoulli(key, keep, x.shape), x / jnp.where(keep > 0, keep, 1), 0)
 
 
@@ -29,10 +32,10 @@ def dropout(key: Array, x: Float[Array, " n"], rate: float | Array) -> Float[Arr
 )
 @dataclass(frozen=True)
 class DenseWithDropout(Dense):
-    """`Dense` with dropout of inputs and hidden units if it is given a key.
+    """`Dense` that drops inputs and hidden units if it gets a key.
 
     The rates are leaves of the pytree: changing them does not recompile, and a sweep can train with
-    several of them side by side.
+    several values in one program.
 
     Attributes:
       activation, output: as in `Dense`.

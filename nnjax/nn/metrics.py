@@ -1,4 +1,4 @@
-"""Predictions and counts of correct ones, over all examples; none is dropped."""
+"""Predictions and exact counts of correct predictions over all examples of a split."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def predict(
 def _predictions_and_labels(params: Any, inputs: Array, targets: Array, objective: Objective):
     """The predictions, the true labels, and the number of classes.
 
-    A label is encoded and a target vector taken as it is; both are then decoded like an output.
+    Labels are encoded, target vectors are not. Both are then decoded with the same code as the outputs.
     """
     a = outputs(params, inputs, objective)
     n_out, code = a.shape[1], objective.code

@@ -1,7 +1,7 @@
-"""What training minimizes, and what an output means: forward, cost, code and penalty in one value.
+"""The objective of training: forward function, cost, output code and penalty as one pytree.
 
-Training, evaluation and prediction see a model only through its `Objective`, so they serve a
-dense network, a Flax or Equinox model and ten lines of the user's own alike.
+Training, evaluation and prediction use a model only through its `Objective`. So they work in the same
+way for the built-in networks, for Flax and Equinox models, and for your functions.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,12 +29,18 @@ def quadratic(a: Float[Array, " n_out"], y: Float[Array, " n_out"]) -> Float[Arr
 
 
 def sigmoid_cross_entropy(z: Float[Array, " n_out"], y: Float[Array, " n_out"]) -> Float[Array, ""]:
-    """−Σ y ln σ(z) + (1−y) ln(1−σ(z)) (the book's equation 63), stable; use `output=identity`."""
+    """−Σ [y ln σ(z) + (1−y) ln(1−σ(z))] (the book's equation 63), computed from z without overflow.
+
+    The output activation of the model must be `identity`.
+    """
     return jnp.sum(optax.losses.sigmoid_binary_cross_entropy(z, y))
 
 
 def softmax_cross_entropy(z: Float[Array, " n_out"], y: Float[Array, " n_out"]) -> Float[Array, ""]:
-    """−Σ y ln softmax(z) (the book's equation 80), stable; use `output=identity`."""
+    """−Σ y ln softmax(z) (the book's equation 80), computed from z without overflow.
+
+    The output activation of the model must be `identity`.
+    """
     return optax.losses.softmax_cross_entropy(z, y)
 
 
@@ -48,7 +54,7 @@ COSTS: dict[str, Cost] = {
 
 
 def final_activation(cost: Cost) -> Activation:
-    """The output activation that a cost which takes z includes; `identity` for every other cost."""
+    """The activation that is part of a cost: σ or softmax for the cross-entropies, else `identity`."""
     if cost is sigmoid_cross_entropy:
         return sigmoid
     return jax.nn.softmax if cost is softmax_cross_entropy else identity
@@ -56,27 +62,27 @@ def final_activation(cost: Cost) -> Activation:
 
 @runtime_checkable
 class HasInference(Protocol):
-    """A forward or an output code that does more in training than in evaluation, such as dropout."""
+    """A forward function or an output code that does more in training than in evaluation."""
 
     def inference(self) -> Any:
-        """The same part as evaluation, prediction and model files use it."""
+        """The version that evaluation, prediction and model files use."""
         ...
 
 
 def inference(part: Any) -> Any:
-    """The part of an objective that evaluation uses: `part.inference()`, or a plain `part` itself."""
+    """Returns `part.inference()` if `part` has this method, else `part`."""
     return part.inference() if isinstance(part, HasInference) else part
 
 
 def partition(functions: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
-    """Splits functions into children of a pytree (those that are pytrees) and static values."""
+    """Splits functions into pytree children and static values; one that is not a pytree is static."""
     static = [jax.tree_util.all_leaves([f]) for f in functions]
     children = [None if s else f for f, s in zip(functions, static, strict=True)]
     return children, tuple(f if s else None for f, s in zip(functions, static, strict=True))
 
 
 def combine(children: Sequence[Any], static: Sequence[Any]) -> list[Any]:
-    """The functions that `partition` split."""
+    """The inverse of `partition`."""
     return [child if s is None else s for child, s in zip(children, static, strict=True)]
 
 
@@ -85,13 +91,13 @@ def combine(children: Sequence[Any], static: Sequence[Any]) -> list[Any]:
 class Objective:
     """What training minimizes: the mean of cost(forward(params, x), y), plus a penalty on params.
 
-    The value is a pytree. A plain function in it is static. A function that is a pytree itself, such as
-    `jax.tree_util.Partial(l2, 0.1)`, has its numbers as leaves: they are traced, so changing them does
-    not recompile, and a sweep can `vmap` over them.
+    An Objective is a pytree. Plain functions are static. The numbers in a function that is a pytree, such
+    as `jax.tree_util.Partial(l2, 0.1)`, are leaves: they are traced, so changing them does not recompile,
+    and a sweep can `vmap` over them.
 
     Attributes:
       forward: `forward(params, x, key) -> output` for one example x. In training every example gets
-        a key of its own, for dropout and the like; in evaluation the key is None.
+        a different key, for example for dropout; in evaluation the key is None.
       cost: `cost(output, y) -> scalar` for one example.
       code: encodes labels into y and decodes outputs into labels.
       penalty: `penalty(params) -> scalar`, added to the mean cost of each mini-batch; or None.
@@ -113,14 +119,14 @@ class Objective:
         return cls(*combine(children, static))
 
     def inference(self) -> "Objective":
-        """The objective without what only training needs: dropout, augmentation, label smoothing, penalty."""
+        """The objective for evaluation: without dropout, augmentation, label smoothing and penalty."""
         return Objective(inference(self.forward), self.cost, inference(self.code))
 
     def activations(self, params: Any, x: Array) -> Array:
-        """The outputs for one example as `code` decodes them.
+        """The output activations for one example, which `code` decodes.
 
-        The result of `forward`; with the cross-entropies of this module, which take z, σ(z) or
-        softmax(z). If a cost of your own takes z, its code must decode z; `one_hot` does, since σ and
+        For a cross-entropy of this module, σ(z) or softmax(z) of the output z; for another cost, the
+        output of `forward`. If your cost takes z, your code must decode z. `one_hot` can, because σ and
         softmax do not change which output is the largest.
         """
         return final_activation(self.cost)(self.forward(params, x, None))
@@ -133,7 +139,7 @@ def float_dtype(params: Any) -> jnp.dtype:
 
 
 def to_input(inputs: UInt8[Any, "..."] | Float[Any, "..."], dtype: jnp.dtype) -> Any:
-    """Inputs as a network takes them: uint8 is scaled from 0..255 to [0, 1], floats are used as they are."""
+    """Inputs scaled for a network: uint8 from 0..255 to [0, 1]; floats are not changed."""
     if inputs.dtype == jnp.uint8:
         return inputs.astype(dtype) / 255
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
@@ -147,7 +153,7 @@ def to_target(target: Array, code: Code, n_out: int, dtype: jnp.dtype) -> Array:
 
 
 def per_example(objective: Objective, dtype: jnp.dtype) -> tuple[Callable, Callable]:
-    """`output(params, x, key)` for one example, and `cost(output, target)` for one output."""
+    """Two functions: `output(params, x, key)` of one example, and `cost(output, target)`."""
 
     def output(params, x, key):
         return objective.forward(params, to_input(x, dtype), key)
@@ -166,7 +172,7 @@ def mean_cost(
     key: Array,
     mesh: Mesh | None = None,
 ) -> Float[Array, ""]:
-    """C of a mini-batch: the mean over its examples of the cost, plus the penalty.
+    """The cost C of a mini-batch: the mean of the cost over its examples, plus the penalty.
 
     With the quadratic cost this is 1/(2m) Σ_x ‖y(x) − a‖², the book's equation 6.
 

@@ -14,7 +14,7 @@ class Code(Protocol):
     """Encodes a label as an output vector, and decodes an output vector into a label."""
 
     def num_outputs(self, num_classes: int) -> int:
-        """The number of output neurons that `num_classes` labels need."""
+        """The number of output neurons for `num_classes` labels."""
         ...
 
     def encode(self, label: Integer[Array, ""], n_out: int) -> Array:
@@ -26,7 +26,7 @@ class Code(Protocol):
         ...
 
     def num_classes(self, n_out: int) -> int:
-        """The number of different labels that `decode` returns for outputs of this size."""
+        """The number of labels that `decode` can return for `n_out` outputs."""
         ...
 
 
@@ -95,7 +95,7 @@ class Binary:
 
 @dataclass(frozen=True)
 class IsDigit:
-    """One neuron that says whether the label is `digit`: 1 (yes) above 0.5, else 0 (no)."""
+    """One output neuron for the question whether the label is `digit`: 1 (yes) above 0.5, else 0 (no)."""
 
     digit: int
 
@@ -119,7 +119,7 @@ binary = Binary()
 
 
 def is_digit(digit: int) -> IsDigit:
-    """The code of one output neuron that answers "is the label `digit`?"."""
+    """The output code `IsDigit(digit)`; raises ValueError if `digit` is not a non-negative integer."""
     try:
         digit = operator.index(digit)
     except TypeError:

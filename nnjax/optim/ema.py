@@ -25,10 +25,10 @@ class EMAState(NamedTuple):
 def with_ema(
     inner: optax.GradientTransformation, decay: float | Array = 0.999
 ) -> optax.GradientTransformationExtraArgs:
-    """An optimizer with the steps of `inner` that also averages the parameters: m → d m + (1 − d) w.
+    """Adds an exponential moving average of the parameters to an optimizer: m → d m + (1 − d) w.
 
-    In step t the decay is d = min(decay, (1 + t) / (10 + t)), so that the mean forgets the initial
-    parameters quickly.
+    The steps are those of `inner`. In step t the decay is d = min(decay, (1 + t) / (10 + t)), so that the
+    mean forgets the initial parameters quickly.
 
     Args:
       inner: any optax transformation.
@@ -48,7 +48,7 @@ def with_ema(
 
     def update(updates, state, params=None, **extra):
         if params is None:
-            raise ValueError("params must be passed to update, got None: the EMA averages them")
+            raise ValueError("params must be passed to update, because the EMA averages them, got None")
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         count = state.count + 1
         keep = jnp.minimum(decay, (1 + count) / (10 + count))

@@ -9,9 +9,9 @@ def gauss_newton(
 ) -> optax.GradientTransformationExtraArgs:
     """w → w − η (G + λI)⁻¹ ∇C, solved approximately by conjugate gradients.
 
-    G is the Gauss-Newton matrix of the mini-batch. It is never formed: training passes its product with
-    a vector as `curvature`. Use mini-batches of hundreds (Martens, *Deep learning via Hessian-free
-    optimization*, 2010).
+    G is the Gauss-Newton matrix of the mini-batch. The matrix is never computed: `fit` passes a function
+    `curvature` that multiplies it by a vector. Use mini-batches of several hundred examples (Martens,
+    *Deep learning via Hessian-free optimization*, 2010).
 
     Args:
       learning_rate: η.

@@ -1,4 +1,4 @@
-"""Variants of gradient descent: optax factories by name, and one pytree that holds any of them."""
+"""Variants of gradient descent: a registry of optax factories, and a pytree for an optimizer."""
 
 import inspect
 import math
@@ -21,12 +21,12 @@ Factory = Callable[..., optax.GradientTransformation]
 
 
 def momentum(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
-    """v → μv + ∇C, w → w − ηv: steps accumulate a velocity (Polyak, 1964)."""
+    """v → μv + ∇C, w → w − ηv: the velocity v accumulates gradients (Polyak, 1964)."""
     return optax.sgd(learning_rate, momentum)
 
 
 def nesterov(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
-    """Momentum whose gradient is taken at the point to which the velocity leads (Nesterov, 1983)."""
+    """Momentum with the gradient at the point w − ημv, where the velocity would lead (Nesterov, 1983)."""
     return optax.sgd(learning_rate, momentum, nesterov=True)
 
 
@@ -56,12 +56,12 @@ OPTIMIZERS: dict[str, OptimizerDefaults] = {
 
 
 def mask_gradients(mask: Any, grads: Any) -> Any:
-    """The gradients where a mask of booleans, broadcast to them, is True; zero elsewhere."""
+    """The gradients, with zeros where the mask is False; the mask is broadcast to their shapes."""
     return jax.tree.map(lambda keep, g: jnp.where(keep, g, jnp.zeros_like(g)), mask, grads)
 
 
 def num_train_steps(epochs: int, examples: int, batch_size: int) -> int:
-    """The steps of a training; the last mini-batch of an epoch may be smaller.
+    """The number of training steps, counting a smaller last mini-batch of an epoch.
 
     >>> num_train_steps(2, 25, 10)
     6
@@ -72,18 +72,18 @@ def num_train_steps(epochs: int, examples: int, batch_size: int) -> int:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Optimizer:
-    """A factory and its hyper-parameters, as a pytree whose leaves are the numbers among them.
+    """A factory and its hyper-parameters as a pytree; the leaves are the hyper-parameters that are numbers.
 
-    The optax transformation is made anew inside the compiled step from traced numbers. So a new learning
-    rate does not recompile, and a sweep can `vmap` over it.
+    The optax transformation is built inside the compiled step, from traced numbers. So a new learning rate
+    does not recompile, and a sweep can `vmap` over it.
 
     Attributes:
       factory: an optax factory, or a ready `optax.GradientTransformation`.
       static_args: hyper-parameters that are not traced, as pairs of name and value.
       schedule: multiplies the learning rate.
       hyperparams: traced hyper-parameters by name.
-      num_steps: the steps of the whole training, for the schedule; None for a constant one.
-      ema_decay: of the averaged parameters that evaluation uses; None without averaging.
+      num_steps: the total number of steps, which the schedule needs; None for a constant learning rate.
+      ema_decay: the decay of the average that evaluation uses; None for no averaging.
     """
 
     factory: Factory | optax.GradientTransformation = field(metadata={"static": True})
@@ -114,7 +114,7 @@ class Optimizer:
             transformation = with_ema(transformation, self.ema_decay)
         return optax.with_extra_args_support(transformation)
 
-    # Some of optax's rules mix dtypes, which strict dtype promotion refuses.
+    # Some optax optimizers mix dtypes, which raises an error under strict dtype promotion.
 
     def init(self, params: Any) -> optax.OptState:
         """The optimizer's state before the first step."""
@@ -143,20 +143,20 @@ def make_optimizer(
 ) -> Optimizer:
     """Checks an optimizer with its hyper-parameters, and returns them as one value.
 
-    Floats, and `learning_rate` whatever number it is, become traced leaves; everything else (booleans,
-    integers, callables, None) is static.
+    Floats become traced leaves, and so does `learning_rate` even if it is an integer. Everything else
+    (booleans, integers, callables, None) is static.
 
     Args:
-      factory: an optax factory such as `optax.adam`; or a ready `optax.GradientTransformation`, which
-        takes no hyper-parameters and compiles once for each object.
+      factory: an optax factory such as `optax.adam`; or an `optax.GradientTransformation`, for which
+        hyper-parameters are not allowed. Every new object is compiled again.
       hyperparameters: arguments of the factory by name.
       schedule: a name in `SCHEDULES`, or a function of the fraction of training done.
-      num_steps: the steps of the whole training; needed for a schedule that is not constant.
-      ema_decay: averages the parameters with this decay; None: no averaging.
+      num_steps: the total number of training steps; needed for a schedule that is not constant.
+      ema_decay: the decay of the average that evaluation uses; None for no averaging.
 
     Raises:
-      ValueError: a name that the factory does not accept or lacks, a negative learning rate, a number
-        that is not finite, a schedule without a learning rate.
+      ValueError: an unknown or missing hyper-parameter, a negative learning rate, a number that is not
+        finite, a schedule without a learning rate.
 
     >>> make_optimizer(optax.sgd, {"learning_rate": 3, "nesterov": False}).hyperparams
     {'learning_rate': 3.0}
@@ -172,7 +172,7 @@ def make_optimizer(
         if hyperparameters or steps is not None:
             names = ", ".join([*hyperparameters, *(["schedule"] if steps is not None else [])])
             raise ValueError(
-                f"a ready optax transformation accepts no hyper-parameters, got {names}: pass its "
+                f"hyper-parameters must be omitted for an optax.GradientTransformation, got {names}: pass a "
                 "factory (such as optax.sgd) to set them by name"
             )
         return Optimizer(factory, (), constant, {}, None, ema_decay)
@@ -185,7 +185,7 @@ def make_optimizer(
     static = {k: v for k, v in sorted(hyperparameters.items()) if k not in numbers}
     if steps is not None and "learning_rate" not in numbers:
         raise ValueError(
-            f"learning_rate must be a number with a schedule, got {static.get('learning_rate')!r}"
+            f"learning_rate must be a number if there is a schedule, got {static.get('learning_rate')!r}"
         )
     for name, value in static.items():
         if not isinstance(value, Hashable):
@@ -194,7 +194,7 @@ def make_optimizer(
 
 
 def _default_learning_rate(factory: Factory) -> dict[str, Any]:
-    """The factory's own default learning rate, which a schedule multiplies if the user gives none."""
+    """The default learning rate in the factory's signature, for a schedule without a learning rate."""
     parameter = inspect.signature(factory).parameters.get("learning_rate")
     if parameter is None or parameter.default is parameter.empty:
         return {}
@@ -211,27 +211,30 @@ def _check_names(factory: Factory, hyperparameters: dict[str, Any]) -> None:
         signature.bind(**hyperparameters)
     except TypeError as error:
         name = getattr(factory, "__name__", factory)
-        raise ValueError(f"optimizer {name}: {error}; pass it by name") from None
+        raise ValueError(f"optimizer {name} must get its required arguments by name: {error}") from None
 
 
 def _is_number(name: str, value: Any) -> bool:
-    """Whether `value` is traced; a learning rate must be, or be a callable of optax."""
+    """Whether `value` is traced.
+
+    Raises ValueError if a learning rate is neither a number nor an optax schedule.
+    """
     integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if isinstance(value, float | np.floating | np.ndarray | jax.Array) or (
         integer and name == "learning_rate"
     ):
         return True
     if name == "learning_rate" and not callable(value):
-        raise ValueError(f"learning_rate must be one number or an optax schedule, got {value!r}")
+        raise ValueError(f"learning_rate must be a single number or an optax schedule, got {value!r}")
     return False
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, str) or np.ndim(value) != 0 or np.iscomplexobj(value):
-        raise ValueError(f"{name} must be one number, got {value!r}")
+        raise ValueError(f"{name} must be a single number, got {value!r}")
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
-    if name == "learning_rate" and number < 0:
-        raise ValueError(f"learning_rate must be non-negative, got {number:g}")
+    if name == "learning_rate":
+        check_range(name, number, 0)
     return number

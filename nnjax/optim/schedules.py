@@ -1,7 +1,7 @@
 """Learning-rate schedules: functions of the fraction of training done, from 0 to 1.
 
-A schedule multiplies the learning rate. It knows no number of steps, so a longer training needs no new
-compilation, and its peak is the one number to tune.
+A schedule multiplies the learning rate. It does not depend on the number of steps, so training for longer
+does not recompile. Only the learning rate has to be tuned.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ WARMUP_FRACTION = 0.05
 
 
 def constant(fraction: Float[Array, ""]) -> Float[Array, ""]:
-    """1: the learning rate does not change."""
+    """Returns 1: a constant learning rate."""
     return jnp.ones_like(fraction)
 
 
@@ -74,15 +74,15 @@ def with_schedule(
     schedule: Schedule,
     num_steps: float | Array,
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer `factory(learning_rate · schedule(t / num_steps))`, made anew in every step t.
+    """The optimizer `factory(learning_rate · schedule(t / num_steps))`, built again in every step t.
 
-    The factory gets a scalar and never a callable, so every optax factory works.
+    The factory gets a number, not an optax schedule, so factories that accept only numbers work too.
 
     Args:
-      factory: makes an optax transformation from a learning rate.
-      learning_rate: the peak, multiplied by the schedule.
-      schedule: one of this module, or a function of your own from [0, 1] to a factor.
-      num_steps: the steps of the whole training.
+      factory: a function from a learning rate to an optax transformation.
+      learning_rate: the learning rate, which the schedule multiplies.
+      schedule: a function from the fraction of training done, in [0, 1], to a factor.
+      num_steps: the total number of training steps.
 
     >>> optimizer = with_schedule(optax.sgd, 1.0, linear, num_steps=2)
     >>> state, w = optimizer.init(jnp.zeros(1)), jnp.zeros(1)

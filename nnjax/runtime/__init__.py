@@ -1,4 +1,4 @@
-"""What everything runs on: sharding, processes, files, checks of arguments. Imports no other room."""
+"""Sharding, processes, files and argument checks. This package imports no other package of nnjax."""
 
 from nnjax.runtime.checks import check_positive_int, check_range, lookup, registered_name, stable_repr
 from nnjax.runtime.environment import environment

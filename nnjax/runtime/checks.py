@@ -1,4 +1,4 @@
-"""Checks of what users pass: numbers in range, choices by name, and stable descriptions of values."""
+"""Checks of arguments: numbers in a range, choices by name; and stable text for values."""
 
 import difflib
 import math
@@ -30,7 +30,9 @@ def registered_name(kind: str, choice: T, choices: Mapping[str, T]) -> str:
     for name, known in choices.items():
         if known == choice:
             return name
-    raise ValueError(f"{kind} must be one of {', '.join(choices)} to be saved by name, got {choice!r}")
+    raise ValueError(
+        f"{kind} must be one of {', '.join(choices)}, got {choice!r}: only registered functions can be saved"
+    )
 
 
 def stable_repr(value: Any) -> str:
@@ -42,8 +44,8 @@ def stable_repr(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-def check_positive_int(name: str, value: Any, maximum: int | None = None) -> int:
-    """`value` as an int of at least 1; raises ValueError, naming it, for anything else.
+def check_positive_int(name: str, value: Any) -> int:
+    """`value` as an int of at least 1; raises ValueError with its name for anything else.
 
     >>> check_positive_int("epochs", 0)
     Traceback (most recent call last):
@@ -55,8 +57,6 @@ def check_positive_int(name: str, value: Any, maximum: int | None = None) -> int
         number = None
     if number is None or isinstance(value, bool) or number < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if maximum is not None and number > maximum:
-        raise ValueError(f"{name} must be at most {maximum}, the number of training examples, got {number}")
     return number
 
 
@@ -65,8 +65,11 @@ def check_range(name: str, value: Any, minimum: float, maximum: float = math.inf
 
     >>> check_range("rate", 1.5, 0, 1)
     Traceback (most recent call last):
-    ValueError: rate must be from 0 to 1, got 1.5
+    ValueError: rate must be between 0 and 1, got 1.5
     """
     if isinstance(value, numbers.Real) and not minimum <= float(value) <= maximum:
-        bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
+        if maximum < math.inf:
+            bounds = f"between {minimum:g} and {maximum:g}"
+        else:
+            bounds = f"at least {minimum:g}" if minimum else "non-negative"
         raise ValueError(f"{name} must be {bounds}, got {value}")

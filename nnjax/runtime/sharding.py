@@ -1,7 +1,7 @@
-"""Several devices, in one process or in several: meshes, and the placement of arrays on them.
+"""Meshes of devices in one or several processes, and the placement of arrays on them.
 
 Nothing here communicates explicitly: arrays get a sharding, and XLA inserts the collectives. Each
-process holds the whole data set.
+process holds the full data set.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def with_auto_axes(mesh: Any) -> Mesh | None:
     """The mesh with axes for which XLA infers shardings, or None.
 
     Raises:
-      ValueError: not a mesh, or a mesh without devices of every process of `jax.distributed`.
+      ValueError: not a mesh, or a mesh that does not contain devices of every process.
     """
     if mesh is not None and not (isinstance(mesh, Mesh) and mesh.size):
         raise ValueError(f"mesh must be a Mesh, such as jax.make_mesh((8,), ('data',)), got {mesh!r}")
@@ -50,16 +50,16 @@ def batch_sharded(mesh: Mesh) -> NamedSharding:
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
-    """Inside a compiled function: the arrays of `tree` with a full copy on every device of `mesh`."""
+    """Puts a full copy of `tree` on every device of `mesh`; for use inside a compiled function."""
     return tree if mesh is None else jax.lax.with_sharding_constraint(tree, replicated(mesh))
 
 
 def map_examples(f: Callable, mesh: Mesh | None, *batch: Any) -> Any:
-    """Inside a compiled function: `f(*batch)`, with the examples split among the devices of `mesh`.
+    """`f(*batch)` with the examples split among the devices of `mesh`; for use inside a compiled function.
 
     Args:
-      f: treats each example, along the first axis, independently of the others.
-      mesh: of any shape and axis names; all its axes together split the examples. None: one device.
+      f: a function of batches that computes each example independently.
+      mesh: a mesh of any shape. The examples are split over all its devices. None: one device.
       *batch: arrays with one leading axis of examples. If the devices do not divide their number,
         the last example is repeated, and the results of the copies are dropped.
     """
@@ -80,7 +80,7 @@ def map_examples(f: Callable, mesh: Mesh | None, *batch: Any) -> Any:
 
 
 def device_put_global(tree: Any, sharding: Sharding) -> Any:
-    """Arrays, which every process holds in full, placed on the devices of all processes."""
+    """Places arrays on the devices of all processes; every process must have the full arrays."""
 
     def put(x):
         if is_key(x):
@@ -92,7 +92,7 @@ def device_put_global(tree: Any, sharding: Sharding) -> Any:
 
 
 def place_like(tree: Any, template: Any) -> Any:
-    """`tree`, which this process holds in full, with the shardings of `template`."""
+    """Places `tree` like `template`; this process must have the full arrays."""
 
     def put(x, like):
         return device_put_global(x, like.sharding) if like.committed else jax.device_put(x)
@@ -111,12 +111,12 @@ def vmap(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callabl
 
 
 def shard_networks(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) -> Callable:
-    """An f of many networks, with the networks split among the devices of `mesh`, without communication.
+    """A function like f that splits the networks among the devices of `mesh`; they do not communicate.
 
     Args:
       f: a function of arrays with a leading axis of networks.
-      in_axes, out_axes: as for `jax.vmap`: 0 for a leading network axis, whose length must be
-        a multiple of the number of devices; None for what all networks share.
+      in_axes, out_axes: as for `jax.vmap`: 0 for arrays with a leading network axis, whose length must be
+        a multiple of the number of devices; None for arrays that all networks share.
       mesh: the devices, or None to return f itself.
     """
     if mesh is None:
@@ -132,12 +132,12 @@ def shard_networks(f: Callable, in_axes: Any, out_axes: Any, mesh: Mesh | None) 
 
 
 def is_key(x: Any) -> bool:
-    """Whether `x` is a typed key, or an array of them."""
+    """Whether `x` is a typed jax key or an array of keys."""
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def to_numpy(x: Any) -> np.ndarray:
-    """The full array as NumPy in every process; a key becomes its data."""
+    """The full array as a NumPy array, in every process. A key is converted to its data."""
     if is_key(x):
         return to_numpy(jax.random.key_data(x))
     if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):

@@ -1,4 +1,4 @@
-"""Many networks trained side by side in one compiled program."""
+"""Training many networks in one compiled program."""
 
 from nnjax.sweep._sweep import Progress, sweep
 from nnjax.sweep.grid import Grid

@@ -1,12 +1,14 @@
-"""Blocked SGD: the first layers of many networks, updated once per block of T mini-batches. Exactly.
+"""Blocked SGD: the first layers of many networks, updated once per block of T mini-batches.
 
-Plain SGD changes a first layer only by outer products of its deltas with the inputs. Let w, b be the
-layer at the start of a block, x_t the inputs of mini-batch t, and δ_s = η ∂C/∂z_s of the earlier ones:
+The result is exact (up to rounding). Plain SGD changes a first layer only by outer products of its deltas
+with the inputs. Let w, b be the layer at the start of a block, x_t the inputs of mini-batch t, and
+δ_s = η ∂C/∂z_s of each earlier mini-batch s:
 
     z_t = x_t wᵀ + b − Σ_{s<t} (x_t x_sᵀ + 1) δ_s,        w ← w − Σ_s δ_sᵀ x_s,   b ← b − Σ_s Σ δ_s.
 
-So one large product computes x wᵀ for the whole block, one Gram matrix x xᵀ serves all networks, and the
-steps in between touch only small arrays. The large w is read and written once per block (docs/blocked.md).
+So one large product computes x wᵀ for all mini-batches of a block, one Gram matrix x xᵀ serves all
+networks, and the steps in between touch only small arrays. The large w is read and written once per block
+(docs/blocked.md).
 """
 
 from dataclasses import replace
@@ -25,11 +27,11 @@ from nnjax.training.step import TrainState, mean_over_examples, shuffle_epoch
 def block_steps(
     params: Any, objective: Objective, optimizer: Optimizer, batch_size: int, devices: int
 ) -> int:
-    """The number of mini-batches in a block, or 0 where SGD cannot be blocked or gains nothing.
+    """The number of mini-batches in a block, or 0 if blocking is impossible or not faster.
 
-    Blocking needs plain SGD on dense networks of at least two layers, without penalty. In a block of T m
-    examples each step costs a product with T m numbers per hidden unit, and the Gram matrix costs as
-    much as T m / 2 hidden units. So both the inputs and a device's units limit the size of a block.
+    Blocking needs plain SGD on dense networks of at least two layers, without penalty. With T mini-batches
+    of m examples in a block, each step multiplies T m numbers per hidden unit, and the Gram matrix costs as
+    much as T m / 2 hidden units. So the number of inputs and the number of hidden units on a device limit T.
     """
     if not (optimizer.is_plain_sgd and is_dense(params) and len(params) > 1):
         return 0
@@ -56,7 +58,7 @@ def train_epoch(
       states: with one key for all networks; not donated.
       inputs, targets, objectives, batch_size: as in `_population.train_epoch`.
       learning_rates: one for each network.
-      masks: as of `padding_mask` for each network, or None.
+      masks: the stacked results of `padding_mask`, or None.
       steps: mini-batches in a block.
     """
     examples, key = shuffle_epoch(states, inputs, targets)
@@ -93,7 +95,7 @@ def train_epoch(
 def _block(params, inputs, targets, from_z, learning_rates, masks, key):
     """The parameters after a block of mini-batches, and the cost of each network in each step.
 
-    `inputs` are (steps, m, pixels); z and δ have the networks side by side: (steps, m, networks, n).
+    `inputs` are (steps, m, pixels); z and δ have the shape (steps, m, networks, n).
     """
     (w, b), *rest = params
     x = to_input(inputs.reshape(-1, inputs.shape[-1]), w.dtype)

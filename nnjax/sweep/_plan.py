@@ -1,4 +1,4 @@
-"""What a sweep trains, and how: axes -> cells -> programs -> chunks of networks."""
+"""The plan of a sweep: axes -> cells (combinations of settings) -> programs -> chunks of networks."""
 
 import itertools
 import math
@@ -18,28 +18,26 @@ from nnjax.nn.dense import Dense, check_sizes, init, is_dense, sizes_of, standar
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, make_optimizer
 from nnjax.sweep._population import padding_changes_training
+from nnjax.training.history import COLUMNS
 
-# Parameters of a padded group of widths, at most, relative to the parameters without padding.
+# The maximum ratio of the number of parameters of a group with padding to that without padding.
 MAX_PADDING_RATIO = 1.25
 
-# Training state of one program on a CPU, so that it stays in the caches (measured: with twice as much,
-# a network took twice as long).
+# The maximum training state of one program on a CPU. It has to fit into the caches: with twice as much,
+# training a network took twice as long.
 CPU_CACHE_BYTES = 6 * 2**20
 
-# Memory of one program where the device does not say how much it has.
+# The memory of one program if the device does not report its memory.
 DEFAULT_MEMORY_BYTES = 2**30
 
-# Names of a grid's own coordinates and variables, which no axis can have.
-RESERVED = (
-    *("seed", "epoch", "train_cost", "validation_correct", "test_correct", "seconds", "diverged_at"),
-    *("validation_accuracy", "test_accuracy"),
-)
+# Names of the coordinates and variables of every grid; an axis must have another name.
+RESERVED = ("seed", "epoch", *COLUMNS, "diverged_at", "validation_accuracy", "test_accuracy")
 
 Sizes = tuple[int, ...]
 
 
 class Cell(NamedTuple):
-    """One combination of settings: what its networks have in common, and the shapes of their params."""
+    """One combination of settings: what its networks have in common, and the shapes of their parameters."""
 
     draw: Callable[[Array], Any]
     shapes: Any
@@ -47,11 +45,11 @@ class Cell(NamedTuple):
     optimizer: Optimizer
 
     def can_pad(self) -> bool:
-        """Whether its networks are built-in dense ones, which can be padded."""
+        """Whether its networks can be padded: only the built-in dense networks can."""
         return is_dense(self.shapes) and isinstance(self.objective.forward, Dense)
 
     def program(self) -> tuple:
-        """What the cells of one program have in common: everything but numbers and widths."""
+        """A key that is equal for cells which one program can train: everything but numbers and widths."""
         trees = (jax.tree.structure(part) for part in (self.shapes, self.objective, self.optimizer))
         leaves = jax.tree.leaves(self.shapes)
         fixed = sizes_of(self.shapes)[:: len(self.shapes)] if self.can_pad() else [x.shape for x in leaves]
@@ -63,20 +61,23 @@ class Cell(NamedTuple):
         return num_bytes((self.shapes, jax.eval_shape(self.optimizer.init, self.shapes)))
 
     def step_bytes(self, batch_size: int) -> int:
-        """An estimate of the memory of one network's step: four numbers per example and unit."""
+        """An estimate of the memory of one step: z, a and their gradients for each example and unit."""
         leaves = jax.tree.leaves(self.shapes)
         return batch_size * sum(4 * x.dtype.itemsize * x.shape[0] for x in leaves if x.ndim)
 
 
 class Chunk(NamedTuple):
-    """Networks that one program trains: (cell, seed) each, and the sizes to which it pads them, or None."""
+    """The networks of one program as pairs (cell, seed).
+
+    `padded` are the layer sizes to which they are padded, or None for no padding.
+    """
 
     networks: Sequence[tuple[int, int]]
     padded: Sizes | None
 
 
 def parse_axis(name: str, value: Any) -> dict[Any, Any] | None:
-    """The values along an axis by their labels; None if `value` is a single value.
+    """An axis as a mapping from labels to values; None if `value` is a single value.
 
     >>> parse_axis("hidden", (30, (30, 20)))
     {30: 30, '30-20': (30, 20)}
@@ -92,8 +93,8 @@ def parse_axis(name: str, value: Any) -> dict[Any, Any] | None:
         if len(axis) < len(labels):
             repeated = next(label for label in labels if labels.count(label) > 1)
             raise ValueError(
-                f"{name} must have distinct values and labels, got {repeated!r} twice: leave one out, or "
-                "label both in a mapping"
+                f"{name} must have distinct values and labels, got {repeated!r} twice: remove one, or pass a "
+                "mapping from labels to values"
             )
     else:
         return None
@@ -108,14 +109,16 @@ def _python_number(value: np.generic) -> Any:
 
 
 def _label(name: str, value: Any) -> Any:
-    """The label of a value: a number or string itself, layers as 30-20, a function by its name."""
+    """The label of a value: a number or a string as it is, layers as "30-20", a function as its name."""
     if isinstance(value, tuple | list):
         return value[0] if len(value) == 1 else "-".join(map(str, value))
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
     if isinstance(value, str | int | float | np.generic):
         return value
-    raise ValueError(f"{name} must map labels to values for values without a name, got {value!r}")
+    raise ValueError(
+        f"{name} must be a mapping from labels to values if the values have no names, got {value!r}"
+    )
 
 
 def make_cells(
@@ -126,11 +129,14 @@ def make_cells(
     hyperparameters: dict[str, Any],
     num_steps: int,
 ) -> tuple[dict[str, dict], list[Cell]]:
-    """The axes of a grid, and its cells, checked, the last axis varying fastest."""
+    """The axes of a grid and its checked cells, in the order in which the last axis varies fastest."""
     settings = model | training | hyperparameters
     for name in hyperparameters:
         if name in RESERVED:
-            raise ValueError(f"a swept hyper-parameter must not be called {name}: wrap the optimizer")
+            raise ValueError(
+                f"a swept hyper-parameter must not be called {name}, because the grid uses this name: rename "
+                "it with a function around the optimizer"
+            )
     axes = {name: axis for name, value in settings.items() if (axis := parse_axis(name, value)) is not None}
     cells = []
     for labels in itertools.product(*axes.values()):
@@ -149,7 +155,7 @@ def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, 
     if not isinstance(objective, Objective):
         raise ValueError(f"objective must be an Objective, got {objective!r}")
     if init is not None and (hidden is not None or initial_weights is not None):
-        raise ValueError("hidden and initial_weights must be omitted with an init of your own, got both")
+        raise ValueError("hidden and initial_weights must be None if init is passed, got both")
     for name, function in (("init", init), ("initial_weights", initial_weights)):
         if not (function is None or callable(function)):
             raise ValueError(f"{name} must be a function, such as nnjax.lecun, got {function!r}")
@@ -159,7 +165,9 @@ def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, 
     try:
         shapes = jax.eval_shape(draw, jax.random.key(0))
     except TypeError as error:
-        raise ValueError(f"init must return parameters for a key: {error}") from error
+        raise ValueError(
+            f"init must be a function from a key to parameters, got {init!r}: {error}"
+        ) from error
     check_dataset(objective, shapes, data)
     return Cell(draw, shapes, objective, optimizer)
 
@@ -182,23 +190,23 @@ def make_chunks(
     max_networks_per_program: int | None,
     devices: int = 1,
 ) -> Iterator[Chunk]:
-    """All networks of the cells, program by program, as many at once as caches and memory allow."""
-    own_batches = 0 if shared_batches else num_bytes(data.train)
+    """Splits all networks into chunks, each as large as caches and memory allow."""
+    batches_bytes = 0 if shared_batches else num_bytes(data.train)
     for members, padded in _groups(cells, data):
         networks = [(cell, seed) for cell in members for seed in range(seeds)]
-        state = own_batches + max(cells[i].state_bytes() for i in members)
+        state = batches_bytes + max(cells[i].state_bytes() for i in members)
         total = state + max(cells[i].step_bytes(batch_size) for i in members)
-        at_once = devices * max(1, _memory_bytes() // total)
-        if jax.default_backend() == "cpu":  # its virtual devices share its caches
-            at_once = min(at_once, max(devices, CPU_CACHE_BYTES // state))
-        for some in split_evenly(networks, max_networks_per_program or at_once):
-            yield Chunk(some, padded)
+        maximum = devices * max(1, _memory_bytes() // total)
+        if jax.default_backend() == "cpu":  # virtual CPU devices share one cache
+            maximum = min(maximum, max(devices, CPU_CACHE_BYTES // state))
+        for part in split_evenly(networks, max_networks_per_program or maximum):
+            yield Chunk(part, padded)
 
 
 def _memory_bytes() -> int:
-    """The memory that one program may use: half of the device's, where it says how much it has."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit", 2 * DEFAULT_MEMORY_BYTES) // 2
+    """The memory that one program may use: half of the device's, or a default if it is not reported."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return limit // 2 if limit else DEFAULT_MEMORY_BYTES
 
 
 def _groups(cells: Sequence[Cell], data: Dataset) -> Iterator[tuple[list[int], Sizes | None]]:
@@ -228,19 +236,19 @@ def _mixes_units(cell: Cell, padded: Sizes, data: Dataset) -> bool:
 
 
 def group_widths(sizes: Iterable[Sizes]) -> list[list[Sizes]]:
-    """Sizes of the same depth in groups in which padding wastes little; the largest first.
+    """Groups sizes of equal depth so that padding adds few parameters; the largest sizes come first.
 
     >>> group_widths([(64, 10, 10), (64, 30, 10), (64, 9, 10)])
     [[(64, 30, 10)], [(64, 10, 10), (64, 9, 10)]]
     """
     groups: list[list[Sizes]] = []
-    for one in sorted(sizes, key=num_params, reverse=True):
-        larger = [*groups[-1], one] if groups else [one]
+    for network in sorted(sizes, key=num_params, reverse=True):
+        larger = [*groups[-1], network] if groups else [network]
         padded, needed = len(larger) * num_params(padded_sizes(larger)), sum(map(num_params, larger))
         if padded <= MAX_PADDING_RATIO * needed:
             groups[-1:] = [larger]
         else:
-            groups.append([one])
+            groups.append([network])
     return groups
 
 
@@ -268,7 +276,7 @@ def num_bytes(tree: Any) -> int:
 
 
 def split_evenly(networks: Sequence, maximum: int) -> Iterator[Sequence]:
-    """`networks` in chunks of nearly equal length, each at most `maximum` long.
+    """Splits `networks` into chunks of nearly equal length, at most `maximum` each.
 
     >>> [list(chunk) for chunk in split_evenly(range(7), 3)]
     [[0, 1, 2], [3, 4, 5], [6]]

@@ -1,12 +1,12 @@
-"""Many networks as one pytree with a leading axis, trained side by side by one compiled program.
+"""Many networks as one pytree with a leading axis, trained in one compiled program.
 
-An epoch of a population is `vmap` of `train_epoch`, or the same epoch in blocks (`_blocked`) where that
-is faster. If all networks share their mini-batches, the inputs have no network axis, and XLA computes the
-first layers of all networks as one large matrix product.
+An epoch of a population is `vmap` of `train_epoch` or, if that is faster, the same epoch in blocks
+(`_blocked`). If all networks share their mini-batches, the inputs have no network axis, and XLA computes
+the first layers of all networks as one large matrix product.
 
 `pad` gives networks of different widths the same shape. The weights and the bias of a padded unit are
 zero. It contributes nothing, because the weights from it are zero, and it learns nothing, because
-`PaddingMask` zeroes its gradients before the optimizer. So `feedforward` needs no change.
+`PaddingMask` zeroes its gradients before the optimizer. So `feedforward` works without changes.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def padding_mask(sizes: Sequence[int], padded: Sequence[int]) -> Params:
     >>> padding_mask((3, 1, 2), (3, 2, 2))[1].w.tolist()
     [[True, False]]
     """
-    # Inputs and outputs are never padded, so one True broadcasts over all of them.
+    # Inputs and outputs are never padded, so a single True is broadcast over them.
     hidden = [np.arange(to) < n for n, to in zip(sizes[1:-1], padded[1:-1], strict=True)]
     real = [np.ones(1, bool), *hidden, np.ones(1, bool)]
     return tuple(
@@ -70,7 +70,7 @@ def padding_mask(sizes: Sequence[int], padded: Sequence[int]) -> Params:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PaddingMask:
-    """An optimizer that gets zero as the gradient of every padded parameter."""
+    """An optimizer in which the gradient of every padded parameter is set to zero."""
 
     optimizer: Optimizer
     mask: Any
@@ -98,7 +98,10 @@ def _state_axes(shared_batches: bool) -> TrainState:
 
 
 def init_states(key: Array, params: Any, optimizers: Any) -> TrainState:
-    """The state of a population before its first epoch; `key` is one for all, or one for each network."""
+    """The state of a population before its first epoch.
+
+    `key` is one key for all networks, or an array with one key per network.
+    """
     axes = _state_axes(key.ndim == 0)
     return jax.vmap(step.init_state, in_axes=(axes.key, 0, 0), out_axes=axes)(key, params, optimizers)
 
@@ -164,11 +167,12 @@ def padding_changes_training(
     inputs: Num[Array, "m pixels"],
     targets: Num[Array, "m ..."],
 ) -> bool:
-    """Whether padding changes how a network trains, because something mixes its units.
+    """Whether padding changes the training of a network, because a computation mixes its units.
 
-    Muon orthogonalizes whole matrices, dropout draws noise of the padded shape, and softmax as an
-    activation divides by a sum over the layer. So the function compares two steps with and without
-    padding, in double precision. Parameters that do not move show nothing and count as changed.
+    For example, Muon orthogonalizes complete matrices, dropout draws noise of the padded shape, and softmax
+    as an activation divides by a sum over the layer. So the function compares two steps with and without
+    padding, in double precision. If the parameters do not change in two steps, nothing can be compared,
+    and the result is True.
     """
     sizes, key = sizes_of(params), jax.random.key(0)
     train_step = jax.jit(step.train_step)

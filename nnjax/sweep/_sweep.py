@@ -1,8 +1,8 @@
-"""`sweep`: trains a grid of settings and seeds in as few compiled programs as its shapes allow.
+"""`sweep`: trains a grid of settings and seeds in as few compiled programs as the networks' shapes allow.
 
 Random numbers: the sweep's key is split in two. The first key, folded with the seed, draws the initial
-parameters of a network, the same ones for every setting. The second is the key of `fit`: the same for all
-networks or, with `shared_batches=False`, folded with the seed. `Grid.rng_keys` returns both.
+parameters, so they are the same for every setting. The second key is the key of `fit`. It is the same for
+all networks; with `shared_batches=False` it is folded with the seed. `Grid.rng_keys` returns both.
 """
 
 import contextlib
@@ -72,33 +72,35 @@ def sweep(
     """Trains every combination of settings with every seed, and labels the results.
 
     `hidden`, `init`, `initial_weights`, `objective`, `schedule`, `ema_decay` and each hyper-parameter of
-    `optimizer` take one value, or a sequence of values, or a mapping from labels to values. A sequence or a
+    `optimizer` can be one value, a sequence of values, or a mapping from labels to values. A sequence or a
     mapping becomes an axis of the grid.
 
     Args:
       key: a `jax.random.key`.
       data: as for `fit`.
-      hidden: neurons of the hidden layer: (30, 100) means two widths. Write several layers as a tuple of
-        their own: [(30,), (30, 20)]. Default: 30, unless `init` is given.
+      hidden: neurons of the hidden layer: (30, 100) means two widths. Write networks with several hidden
+        layers as tuples: [(30,), (30, 20)]. Default: 30, unless `init` is passed.
       seeds: networks per setting; seed s draws the same initial parameters for every setting.
       init: instead of `hidden`, a function that draws the parameters of any model from a key.
-      initial_weights: of dense networks: `standard_normal` (the default), `lecun`, `he` or your own.
+      initial_weights: the initial weights of dense networks: `standard_normal` (the default), `lecun`, `he`
+        or a custom function.
       objective, optimizer, schedule, ema_decay, epochs, batch_size: as for `fit`.
-      shared_batches: whether all networks see the same mini-batches, so that settings are compared with
-        common random numbers, and faster; otherwise each seed draws its own.
-      max_networks_per_program: the most networks in one compiled program; by default as many as the
-        caches and memory of the device allow.
+      shared_batches: whether all networks train on the same mini-batches. This removes noise from
+        comparisons and is faster. If False, each seed draws different mini-batches.
+      max_networks_per_program: the maximum number of networks in one compiled program; by default as many
+        as the caches and memory of the device allow.
       checkpoint: as for `fit`.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       callback: called with the `Progress` after each epoch.
-      **hyperparameters: arguments of `optimizer`. All numbers of an axis share one program; each
-        other value gets its own.
+      **hyperparameters: arguments of `optimizer`. Numbers do not need a new program; every other value
+        (such as a boolean or a function) is compiled separately.
 
     Returns:
-      A `Grid`: `grid.test_accuracy.sel(learning_rate=3.0).mean("seed")` and the like.
+      A `Grid`, for example for `grid.test_accuracy.sel(learning_rate=3.0).mean("seed")`.
 
     Raises:
-      ValueError: before anything is trained, for a wrong argument.
+      ValueError: a wrong argument, or a checkpoint that was written with other settings; raised before
+        training starts.
 
     >>> import nnjax
     >>> grid = sweep(jax.random.key(0), nnjax.load("digits"), hidden=(10, 30), seeds=2, epochs=20,
@@ -119,7 +121,7 @@ def sweep(
     training = {"schedule": schedule, "ema_decay": ema_decay}
     axes, cells = make_cells(data, model, optimizer, training, hyperparameters, num_steps)
     mesh = with_auto_axes(mesh)
-    # Transferred before the clock of the first epoch starts.
+    # Transferred first, so that the time of the first epoch does not include it.
     splits = jax.block_until_ready(placer(mesh)((data.train, data.validation, data.test)))
     trainer = Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, mesh)
     chunks = list(
@@ -169,7 +171,7 @@ def _reporter(
 ) -> Callable[[int], None]:
     """A function that reports the progress after an epoch of chunk i."""
     work = [len(c.networks) * num_bytes(cells[c.networks[0][0]].shapes) for c in chunks]
-    finished, total = (sum(len(c.networks) for c in some) for some in (chunks[:i], chunks))
+    finished, total = (sum(len(c.networks) for c in part) for part in (chunks[:i], chunks))
 
     def report(epoch: int) -> None:
         fraction = (sum(work[:i]) + work[i] * epoch / epochs) / sum(work)

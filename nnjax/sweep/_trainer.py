@@ -1,4 +1,4 @@
-"""Training one chunk of a sweep: networks of one program, drawn from their keys and trained side by side."""
+"""Training one chunk of a sweep: initializes its networks from their keys and trains them in one program."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Trainer:
 
     cells: list[Cell]
     keys: Keys
-    splits: tuple[Split, Split, Split]  # on the device, once for all chunks
+    splits: tuple[Split, Split, Split]  # on the device; all chunks use the same copy
     epochs: int
     batch_size: int
     mesh: Mesh | None
@@ -38,7 +38,7 @@ class Trainer:
     ) -> tuple[History, list[Any]]:
         """The history of a chunk's networks, and the final parameters of each, without padding."""
         count = len(chunk.networks)
-        # Every device trains equally many networks: the last one is repeated to fill up.
+        # Every device must train the same number of networks, so the last network is repeated.
         networks = [*chunk.networks, *[chunk.networks[-1]] * (-count % self.num_devices)]
         cells = [self.cells[cell] for cell, _ in networks]
         init_keys, fit_keys = zip(*(self.keys.for_seed(seed) for _, seed in networks), strict=True)
@@ -61,11 +61,11 @@ class Trainer:
 
     @property
     def num_devices(self) -> int:
-        """How many devices share the networks of a chunk."""
+        """The number of devices that share the networks of a chunk."""
         return sharding.num_devices(self.mesh)
 
     def _run_epochs(self, states, objectives, optimizers, report, policy) -> tuple[History, Any]:
-        """All epochs of a population, or the remaining ones if it resumes."""
+        """Trains a population for all epochs, or for the remaining ones if it resumes."""
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, self.batch_size, self.mesh
         count = len(jax.tree.leaves(states.params)[0])
@@ -82,7 +82,7 @@ class Trainer:
         with open_checkpoints(policy, fingerprint) as checkpointer:
             states, history = run_epochs(
                 _population.place(states, self.mesh),
-                empty_history(self.epochs, (count,), len(validation.targets), len(test.targets)),
+                empty_history(self.epochs, (count,), validation, test),
                 lambda states: _population.train_epoch(states, *arguments),
                 lambda params, cost: evaluate_population(
                     params, cost, objectives, validation, test, self.mesh

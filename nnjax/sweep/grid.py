@@ -37,17 +37,17 @@ class Keys(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Grid:
-    """What `sweep` returns: labelled histories, and the parameters of every network.
+    """The result of `sweep`: labelled histories, and the parameters of every network.
 
     Attributes:
-      data: an `xarray.Dataset` of `train_cost`, `validation_correct`, `test_correct` and `seconds` (of
-        training alone, each network's share of its program's epoch), whose dimensions are the axes
-        of the grid, `seed` and `epoch`; and `diverged_at`, without `epoch`. `data.attrs` has
+      data: an `xarray.Dataset` of `train_cost`, `validation_correct`, `test_correct` and `seconds` (training
+        only: the time of the program's epoch divided by its number of networks). Their dimensions are the
+        axes of the grid, `seed` and `epoch`. `diverged_at` has no dimension `epoch`. `data.attrs` has
         `num_validation` and `num_test`, the sizes of the splits.
     """
 
     data: "xarray.Dataset"
-    _index: "xarray.DataArray"  # of every network in _params
+    _index: "xarray.DataArray"  # the index in _params of each network
     _params: list[Any]
     _keys: Keys
 
@@ -79,16 +79,14 @@ class Grid:
         try:
             selected = self._index.sel(labels)
         except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"labels must select a network on the axes {self._axes()}, got {labels}"
-            ) from error
+            raise ValueError(f"labels must be values on the axes {self._axes()}, got {labels}") from error
         if selected.size > 1:
             missing = ", ".join(str(d) for d in selected.dims if selected.sizes[d] > 1)
             raise ValueError(f"labels must select one network, got {labels}: add a label for {missing}")
         return jax.tree.map(jnp.asarray, self._params[selected.item()])
 
     def rng_keys(self, seed: int) -> tuple[Array, Array]:
-        """The keys of `init` and of `fit` that train the network of a seed again on its own."""
+        """The keys of `init` and of `fit` with which the network of a seed can be trained again alone."""
         return self._keys.for_seed(seed)
 
     def to_dataframe(self) -> "pandas.DataFrame":
@@ -102,7 +100,7 @@ class Grid:
 def label_results(
     axes: dict[str, dict], seeds: int, chunks: Sequence[Chunk], histories: Sequence[History]
 ) -> "tuple[xarray.Dataset, xarray.DataArray]":
-    """The histories of all chunks with named axes, and the index of each network among all of them."""
+    """The labelled histories of all chunks, and the index of each network in the order of cells and seeds."""
     import xarray
 
     coords = {name: _coordinate(axis) for name, axis in axes.items()} | {"seed": np.arange(seeds)}
@@ -113,7 +111,7 @@ def label_results(
     diverged_at = np.zeros(count, int)
     for chunk, history in zip(chunks, histories, strict=True):
         networks = [cell * seeds + seed for cell, seed in chunk.networks]
-        real = slice(len(networks))  # without those that only fill up the devices
+        real = slice(len(networks))  # without the repeated networks that fill the devices
         for name in ("train_cost", *COUNTS):
             columns[name][networks] = getattr(history, name).T[real]
         columns["seconds"][networks] = history.seconds / len(networks)
@@ -128,6 +126,6 @@ def label_results(
 
 
 def _coordinate(axis: dict) -> np.ndarray:
-    """The labels of an axis: numbers as numbers, a mixture as objects."""
+    """The labels of an axis: an array of numbers or of strings; of objects if there are both."""
     labels = list(axis)
     return np.array(labels, object if len({isinstance(label, str) for label in labels}) > 1 else None)

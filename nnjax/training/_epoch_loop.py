@@ -1,4 +1,4 @@
-"""What `fit` and `sweep` share: the host's loop over epochs, evaluation, and the run's fingerprint."""
+"""Shared by `fit` and `sweep`: the loop over epochs, evaluation, and the fingerprint of a run."""
 
 import time
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from nnjax.runtime.checks import check_positive_int, stable_repr
 from nnjax.runtime.multihost import any_process
 from nnjax.runtime.sharding import is_key, map_examples, place_like, to_numpy
 from nnjax.storage import RunCheckpointer, digest
-from nnjax.training.history import COLUMNS, History, empty_history
+from nnjax.training.history import COLUMNS, History
 from nnjax.training.step import TrainState
 
-# The settings of jax that change the numbers of a program.
+# Settings of jax that change the results of a program.
 PRECISION_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
 
 
@@ -38,19 +38,19 @@ def run_epochs(
 ) -> tuple[TrainState, History]:
     """Trains epoch by epoch; returns the last state and the history up to it.
 
-    Serves one network and a population alike: what `advance` and `evaluate` return for each of many
-    networks goes into columns of the history with a network axis after the epoch axis.
+    Works for one network and for a population. For a population, `advance` and `evaluate` return one value
+    per network, and the arrays of the history have a network axis after the epoch axis.
 
     Args:
-      state: donated, like each later one, to the epoch after it.
-      history: space for all epochs, as made by `empty_history`.
-      advance: returns the state after one more epoch, and its mean cost.
-      evaluate: from parameters and cost, the correct predictions on validation and test, and whether
-        everything is finite.
+      state: the initial state. `advance` donates it, and every later state.
+      history: the result of `empty_history` for all epochs; its arrays are filled.
+      advance: a function state -> (state after one epoch, mean cost of the epoch).
+      evaluate: a function (parameters, cost) -> (correct validation predictions, correct test
+        predictions, whether everything is finite).
       compile_epoch: called before the first epoch, so that the epoch's time excludes compilation.
-      after_epoch: called after each epoch and after restoring a checkpoint; training ends if it
-        returns true.
-      checkpointer: saves the training, and restores it if there is a checkpoint.
+      after_epoch: called after each epoch and after restoring a checkpoint; training stops if it
+        returns True.
+      checkpointer: saves the run, and restores it if there is a checkpoint.
     """
     epochs, so_far = len(history), history.first(0)
     is_population = np.ndim(history.diverged_at) > 0
@@ -75,7 +75,7 @@ def run_epochs(
         )
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)
-        # A single network that has diverged can only resume from its last finite state.
+        # A single network that has diverged is not saved, so that it resumes from the last finite state.
         save = checkpointer.save if checkpointer and (is_population or diverged_at < 0) else _no_save
         save(e + 1, (state, so_far), last=e + 1 == epochs)
         if any_process(bool(after_epoch(state, so_far))):
@@ -86,11 +86,6 @@ def run_epochs(
 
 def _no_save(epoch: int, tree: Any, last: bool) -> None:
     pass
-
-
-def history_for(data: Dataset, epochs: int, networks: tuple[int, ...] = ()) -> History:
-    """Space for the history of a training on `data`."""
-    return empty_history(epochs, networks, len(data.validation.targets), len(data.test.targets))
 
 
 @partial(jax.jit, static_argnames="mesh")
@@ -116,7 +111,10 @@ def evaluate_epoch(
 
 
 def run_fingerprint(key: Array, data: Dataset, batch_size: int, **settings: Any) -> dict[str, str]:
-    """The settings that a checkpoint records, as text: equal settings continue the same training."""
+    """The settings that a checkpoint records, as text.
+
+    A run can resume from a checkpoint only with equal settings.
+    """
     fingerprint = {"key": stable_repr(to_numpy(key).tolist()), "batch_size": str(batch_size)}
     fingerprint |= {name: str(getattr(jax.config, name)) for name in PRECISION_SETTINGS}
     for name in ("train", "validation", "test"):
@@ -138,15 +136,19 @@ def optimizer_fingerprint(optimizer: Optimizer) -> dict[str, str]:
 
 
 def check_arguments(key: Any, data: Any, epochs: Any, batch_size: Any) -> tuple[int, int, int]:
-    """The number of epochs, the batch size and the steps of a training.
+    """The number of epochs, the batch size and the number of training steps.
 
     Raises:
-      ValueError: an argument that `fit` and `sweep` share is wrong.
+      ValueError: a wrong key, data, epochs or batch_size.
     """
     if not is_key(key) or key.ndim:
         raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), got {key!r}")
     if not isinstance(data, Dataset):
-        raise ValueError(f"data must be a Dataset (nnjax.load or Dataset.from_arrays), got {type(data)}")
+        raise ValueError(
+            f"data must be a Dataset, got {type(data).__name__}: use nnjax.load or Dataset.from_arrays"
+        )
     n = len(data.train.targets)
-    epochs, batch_size = check_positive_int("epochs", epochs), check_positive_int("batch_size", batch_size, n)
+    epochs, batch_size = check_positive_int("epochs", epochs), check_positive_int("batch_size", batch_size)
+    if batch_size > n:
+        raise ValueError(f"batch_size must be at most {n}, the number of training examples, got {batch_size}")
     return epochs, batch_size, num_train_steps(epochs, n, batch_size)

@@ -24,19 +24,18 @@ from nnjax.storage import CheckpointPolicy, as_policy, digest, open_checkpoints
 from nnjax.training._epoch_loop import (
     check_arguments,
     evaluate_epoch,
-    history_for,
     optimizer_fingerprint,
     run_epochs,
     run_fingerprint,
 )
-from nnjax.training.history import History
+from nnjax.training.history import History, empty_history
 from nnjax.training.step import TrainState, find_divergence, init_state, train_epoch
 
 
 class Divergence(NamedTuple):
-    """Where a run stopped being finite: epoch and step, from 0, and the path of the first such leaf.
+    """The epoch and the step (both from 0) in which a run diverged, and what is not finite then.
 
-    The path is that of a parameter, such as `params[0].w`, or `cost`.
+    `path` is the path of the first parameter that is not finite, such as `params[0].w`, or `cost`.
     """
 
     epoch: int
@@ -46,12 +45,12 @@ class Divergence(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What `fit` returns, and what its callback gets after each epoch.
+    """The result of `fit`, and the argument of its callback.
 
     Attributes:
-      state: the state from which training could continue.
+      state: the training state after the last epoch.
       history: costs, counts and times of the finished epochs.
-      divergence: where the run diverged, if `locate_nan` is set and it did; else None.
+      divergence: the divergence, if the run diverged and `locate_nan` was set; else None.
     """
 
     state: TrainState
@@ -90,26 +89,27 @@ def fit(
     Args:
       key: a `jax.random.key`. The same key gives the same bits on the same machine and versions;
         `nnjax.training.step` documents how an epoch's random numbers are derived from it.
-      params: any pytree that `objective.forward` takes; it is copied.
-      data: trains on `data.train`, evaluates on `data.validation` and `data.test`.
+      params: the initial parameters: any pytree that `objective.forward` accepts. They are copied, so yours
+        are not changed.
+      data: a `Dataset`: `data.train` is for training, `data.validation` and `data.test` for evaluation.
       objective: forward, cost, code and penalty; by default those of the book.
       optimizer: an optax factory, such as `optax.sgd` or `optax.adam`, whose hyper-parameters are passed
         by name; or a ready `optax.GradientTransformation`.
-      schedule: of the learning rate: "constant", "linear", "cosine", "warmup_linear", "warmup_cosine", or
-        a function from the fraction of training done, 0 to 1, to a factor.
-      ema_decay: evaluates an exponential moving average of the parameters with this decay.
-      epochs: how often every training example is used.
+      schedule: the learning-rate schedule: "constant", "linear", "cosine", "warmup_linear",
+        "warmup_cosine", or a function from the fraction of training done (0 to 1) to a factor.
+      ema_decay: if set, evaluation uses an exponential moving average of the parameters with this decay.
+      epochs: the number of passes over the training examples.
       batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
-      callback: called with the `Run` so far after each epoch; training ends if it returns True.
+      callback: a function of the `Run`, called after each epoch; training stops if it returns True.
       stop_on_nan: whether to stop after the first epoch that is not finite.
-      locate_nan: whether to find the step and the parameter that diverged first, for
-        `run.divergence`; copies the state in every epoch.
-      checkpoint: a directory, or a `CheckpointPolicy`: saves the training there, and resumes from there
-        when called again with the same arguments. The results are bit-identical to those of an
+      locate_nan: whether to find the first step and parameter that are not finite, and store them in
+        `run.divergence`. This copies the state in every epoch.
+      checkpoint: a directory, or a `CheckpointPolicy`: the run is saved there. A second call with the same
+        arguments resumes from the last checkpoint. The results are bit-identical to those of an
         uninterrupted run. `epochs` may be larger if the schedule is constant. After resuming, the
         callback is called once for the restored epochs.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share each mini-batch; every
-        device holds all parameters. Equal to one device up to rounding.
+        device holds all parameters. The result equals that of one device up to rounding.
       **hyperparameters: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do
         not recompile.
 
@@ -117,7 +117,8 @@ def fit(
       A `Run` with `params`, `history` and `state`.
 
     Raises:
-      ValueError: before anything is trained, for a wrong argument, or a checkpoint of other settings.
+      ValueError: a wrong argument, or a checkpoint that was written with other settings; raised before
+        training starts.
 
     >>> import nnjax
     >>> data = nnjax.load("digits")
@@ -127,27 +128,27 @@ def fit(
     True
     """
     epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
-    method = make_optimizer(optimizer, hyperparameters, schedule, num_steps, ema_decay)
+    configured = make_optimizer(optimizer, hyperparameters, schedule, num_steps, ema_decay)
     policy = as_policy(checkpoint)
     check_dataset(objective, params, data)
 
     mesh = with_auto_axes(mesh)
     place = placer(mesh)
-    # Transferred before the clock of the first epoch starts.
+    # Transferred first, so that the time of the first epoch does not include it.
     training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
-    arguments = *training, objective, method, batch_size, mesh
+    arguments = *training, objective, configured, batch_size, mesh
     trainer = _Trainer(arguments, callback, stop_on_nan, locate_nan)
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
-        fingerprint = _fingerprint(key, params, data, objective, method, batch_size)
+        fingerprint = _fingerprint(key, params, data, objective, configured, batch_size)
     check_consistent(
         fingerprint | {"epochs": epochs, "checkpoint": policy is not None, "locate_nan": locate_nan}
     )
     with open_checkpoints(policy, fingerprint) as checkpointer:
         state, history = run_epochs(
-            place(init_state(key, params, method)),
-            history_for(data, epochs),
+            place(init_state(key, params, configured)),
+            empty_history(epochs, (), data.validation, data.test),
             trainer.advance,
             lambda params, cost: evaluate_epoch(params, cost, objective, validation, test, mesh),
             lambda state: train_epoch.lower(state, *arguments).compile(),
@@ -158,14 +159,15 @@ def fit(
 
 
 def _fingerprint(
-    key: Array, params: Any, data: Dataset, objective: Objective, method: Optimizer, batch_size: int
+    key: Array, params: Any, data: Dataset, objective: Objective, optimizer: Optimizer, batch_size: int
 ) -> dict[str, str]:
     """The settings of a `fit` that its checkpoints record."""
-    fingerprint = run_fingerprint(key, data, batch_size) | optimizer_fingerprint(method)
+    fingerprint = run_fingerprint(key, data, batch_size) | optimizer_fingerprint(optimizer)
     for part in fields(objective):
         fingerprint[f"objective.{part.name}"] = stable_repr(getattr(objective, part.name))
-    # Lowered without a mesh, because the number of devices may change when a run resumes.
-    training = train_epoch.lower(init_state(key, params, method), *data.train, objective, method, batch_size)
+    # Lowered without a mesh, because a run may resume on another number of devices.
+    state = init_state(key, params, optimizer)
+    training = train_epoch.lower(state, *data.train, objective, optimizer, batch_size)
     evaluation = evaluate_epoch.lower(params, jnp.float32(0), objective, data.validation, data.test)
     return fingerprint | {
         "initial parameters": digest(params),
@@ -176,26 +178,26 @@ def _fingerprint(
 
 @dataclass
 class _Trainer:
-    """What `fit` does in an epoch and after it."""
+    """The callbacks of `run_epochs` for one network."""
 
     arguments: tuple[Any, ...]
     callback: Callable[[Run], bool | None] | None
     stop_on_nan: bool
     locate_nan: bool
     divergence: Divergence | None = None
-    _before: TrainState | None = None
+    _previous: TrainState | None = None  # the state before the last epoch
 
     def advance(self, state: TrainState) -> tuple[TrainState, Array]:
         if self.locate_nan:
-            self._before = _copy(state)
+            self._previous = _copy(state)
         return train_epoch(state, *self.arguments)
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
-        """Whether training ends."""
+        """Calls the callback; returns whether training stops."""
         diverged = history.diverged_at >= 0
-        if history.diverged_at == len(history) - 1 and self._before is not None:
-            found = find_divergence(self._before, *self.arguments)
-            self.divergence = found and Divergence(int(history.diverged_at), *found)
+        if history.diverged_at == len(history) - 1 and self._previous is not None:
+            location = find_divergence(self._previous, *self.arguments)
+            self.divergence = location and Divergence(int(history.diverged_at), *location)
         stop = self.callback and self.callback(Run(_copy(state), history, self.divergence))
         return bool(stop or (self.stop_on_nan and diverged))
 

@@ -6,21 +6,24 @@ from typing import Any
 import jax
 import numpy as np
 
+from nnjax.data import Split
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class History:
     """Arrays with a leading epoch axis.
 
-    For the networks of a sweep, counts, costs and `diverged_at` have a network axis, the last one.
+    In a sweep, counts and costs have a second axis with one entry per network, and `diverged_at` is an array
+    of networks.
 
     Attributes:
-      train_cost: mean over the epoch's examples as training saw them, penalty included; float64.
-      validation_correct: correct predictions on the validation split after each epoch, exact counts.
-      test_correct: the same for the test split; report it, never select on it.
+      train_cost: the mean of the costs that the steps of each epoch computed, penalty included; float64.
+      validation_correct: exact counts of correct predictions on the validation split after each epoch.
+      test_correct: the same for the test split. Use it to report results, never to choose settings.
       seconds: wall time of each epoch's training, without compilation and evaluation.
-      diverged_at: the first epoch, from 0, after which cost or parameters are not finite, or -1.
-      num_validation, num_test: the sizes of the splits, of which the counts are.
+      diverged_at: the first epoch (from 0) after which cost or parameters are not finite, or -1.
+      num_validation, num_test: the numbers of validation and test examples.
     """
 
     train_cost: np.ndarray
@@ -57,9 +60,10 @@ def accuracy(correct: Any, total: int) -> Any:
     return correct / (total or np.nan)
 
 
-def empty_history(epochs: int, networks: tuple[int, ...], num_validation: int, num_test: int) -> History:
-    """Space for the history of so many epochs; `networks` is the shape of the network axis, () for none."""
+def empty_history(epochs: int, networks: tuple[int, ...], validation: Split, test: Split) -> History:
+    """A history of zeros for `epochs` epochs. `networks` is (n,) for n networks and () for one."""
     shape = (epochs, *networks)
     counts = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     never = np.full(networks, -1)[()]
-    return History(np.zeros(shape), *counts, np.zeros(epochs), never, num_validation, num_test)
+    sizes = len(validation.targets), len(test.targets)
+    return History(np.zeros(shape), *counts, np.zeros(epochs), never, *sizes)

@@ -1,8 +1,9 @@
 """Stochastic gradient descent: the step on a mini-batch, and the epoch as one compiled program.
 
 Random numbers: epoch e of a training with key k uses `fold_in(k, e)`, split in two. The first key draws
-the permutation of the examples. The second is folded with the number of the step and then split into one
-key per example, which `objective.forward` gets. So every epoch can be repeated on its own.
+the permutation of the examples. The second key is folded with the number of the step, and the result is
+split into one key per example for `objective.forward`. So every epoch can be repeated without the epochs
+before it.
 """
 
 from collections.abc import Callable
@@ -24,12 +25,12 @@ from nnjax.runtime.sharding import replicate
 
 
 class TrainState(NamedTuple):
-    """All that training changes or needs to continue; the content of a checkpoint.
+    """Everything that training changes, and that resuming needs; a checkpoint contains it.
 
     Attributes:
       params: the parameters after the last step.
       opt_state: the optimizer's state.
-      key: the key of the whole training, which does not change.
+      key: the key of the run, which does not change.
       epoch: the number of finished epochs.
     """
 
@@ -48,7 +49,7 @@ def init_state(key: Array, params: Any, optimizer: Optimizer) -> TrainState:
     """The state before the first epoch, as copies that `train_epoch` may donate."""
 
     def copy(x):
-        # A weakly typed leaf would become strongly typed in the first epoch, and so compile a second time.
+        # The first epoch returns strongly typed leaves; a weakly typed one would cause a second compilation.
         return jnp.array(x, jnp.result_type(x))
 
     params = jax.tree.map(copy, params)
@@ -68,12 +69,12 @@ def train_step(
     """One step of gradient descent on one mini-batch: w → w − (η/m) Σ ∂C_x/∂w for plain SGD.
 
     Args:
-      params, opt_state: before the step.
+      params, opt_state: the parameters and the optimizer's state before the step.
       inputs: (m, pixels), uint8 or float; the book's equations 20 and 21 average over m.
       targets: (m,) integer labels, or (m, n_out) target vectors.
-      key: for what `objective.forward` draws.
-      objective: what is minimized.
-      optimizer: how.
+      key: the random key for `objective.forward`.
+      objective: the objective.
+      optimizer: the optimizer.
       mesh: devices that share the mini-batch, or None for one device.
 
     Returns:
@@ -81,7 +82,7 @@ def train_step(
     """
     batch = objective, inputs, targets, key, mesh
 
-    # optax's line searches insist that value_fn accepts everything that is passed beside it.
+    # optax's line searches pass all extra arguments of `update`, including `curvature`, to value_fn.
     def cost_of(params, curvature=None):
         return mean_cost(params, *batch)
 
@@ -103,13 +104,15 @@ def train_epoch(
     batch_size: int,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Float[Array, ""]]:
-    """One epoch as one compiled program: shuffle, cut into mini-batches, one step for each.
+    """One epoch as one compiled program.
 
-    Every example is used exactly once. If `batch_size` does not divide their number, the last
-    mini-batch is smaller and averaged over its own size. `state` is donated.
+    Shuffles the examples, splits them into mini-batches and takes one step for each. Every example is used
+    exactly once. If `batch_size` does not divide their number, the last mini-batch is smaller, and its cost
+    is the mean over its examples. `state` is donated.
 
     Returns:
-      The state after the epoch, and the mean cost over its examples, each as its step saw it.
+      The state after the epoch, and the mean cost of its examples, each computed before the step that
+      used it.
     """
     arguments = inputs, targets, objective, optimizer, batch_size, mesh
     state, costs = _scan_epoch(state, *arguments, lambda params, cost: cost)
@@ -117,8 +120,8 @@ def train_epoch(
 
 
 def mean_over_examples(costs: Float[Array, " steps"], batch_size: int, n: int) -> Float[Array, ""]:
-    """The mean over n examples of the costs of mini-batches, of which the last may be smaller."""
-    # Weighted by fractions of n, because the sum of the costs may overflow when none of them does.
+    """The mean cost of n examples from the mean costs of their mini-batches; the last may be smaller."""
+    # Weighted by fractions of n, because the sum of finite costs can overflow.
     weights = np.diff(np.minimum(np.arange(len(costs) + 1) * batch_size, n)) / n
     return jnp.sum(costs * weights.astype(costs.dtype))
 
@@ -128,7 +131,7 @@ def shuffle_epoch(state: TrainState, inputs: Array, targets: Array) -> tuple[tup
     order_key, steps_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
     order = jax.random.permutation(order_key, len(inputs))
 
-    # Gathering all bytes once is faster than gathering rows in each step; "clip" avoids masks of bad indices.
+    # Gathering all bytes once is faster than gathering rows in each step; "clip" avoids a check of indices.
     def permute(a):
         return jnp.take(a, order, axis=0, mode="clip")
 
@@ -167,7 +170,7 @@ def _scan_epoch(
     if n_rest:
         rest = jax.tree.map(lambda a: a[-n_rest:], examples)
         carry, last = body(carry, (n_full, rest))
-        observed = jax.tree.map(lambda all, one: jnp.append(all, one), observed, last)
+        observed = jax.tree.map(lambda values, value: jnp.append(values, value), observed, last)
     params, opt_state = carry
     return TrainState(params, opt_state, state.key, state.epoch + 1), observed
 
@@ -181,9 +184,9 @@ def find_divergence(
     batch_size: int,
     mesh: Mesh | None = None,
 ) -> tuple[int, str] | None:
-    """The first step, from 0, of the epoch after `state` that is not finite, and what is not finite.
+    """The first step (from 0) of the epoch after `state` with a value that is not finite, and its path.
 
-    That is the path of a leaf, such as `params[0].w`, or `cost`. Returns None if everything stays finite.
+    The path is that of a leaf, such as `params[0].w`, or `cost`. Returns None if all values are finite.
     `state` is not donated.
     """
     finite = _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, mesh)
