@@ -109,7 +109,9 @@ def trained(digits):
 def model(trained, digits, tmp_path_factory):
     """That network as a model file gives it."""
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    nnjax.save_model(path, trained, nnjax.Objective(), digits)
+    objective = nnjax.Objective()
+    calibration = nnjax.calibrate(trained, objective, digits)
+    nnjax.save_model(path, trained, objective, digits, calibration=calibration)
     return nnjax.load_model(path)
 
 
