@@ -1,7 +1,7 @@
-"""Reading pictures of several digits: gray values, ink, components, cuts, digits; and the drawing page."""
+"""Recognition of the digits in a picture, and the page that recognizes digits as they are drawn."""
 
 from nnjax.recognition.calibration import calibrate
 from nnjax.recognition.picture import open_picture
-from nnjax.recognition.reading import Reading, read_picture
+from nnjax.recognition.reading import MIN_CONFIDENCE, Reading, classify, read_picture
 
-__all__ = ["Reading", "calibrate", "open_picture", "read_picture"]
+__all__ = ["MIN_CONFIDENCE", "Reading", "calibrate", "classify", "open_picture", "read_picture"]

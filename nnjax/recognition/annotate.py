@@ -1,4 +1,4 @@
-"""A picture with what was read drawn on it: boxes, digits, confidences."""
+"""A picture annotated with what was recognized in it: boxes, digits and confidences."""
 
 import io
 from pathlib import Path
@@ -6,58 +6,65 @@ from typing import Any
 
 import numpy as np
 
-from nnjax.recognition.picture import Grey
+from nnjax.recognition.picture import Gray
 from nnjax.recognition.reading import Reading
 from nnjax.runtime.files import write_atomically
 
-_SURE, _DOUBTED = (0, 90, 180), (200, 80, 0)
+_CERTAIN_COLOR, _UNCERTAIN_COLOR = (0, 90, 180), (200, 80, 0)
+_MIN_FONT_PX, _MAX_FONT_PX = 10, 60
 
 
-def explain(image: Any, reading: Reading) -> Any:
-    """The picture, a Pillow image, with a box around each digit, and below it digit and confidence."""
+def annotate(image: Any, reading: Reading) -> Any:
+    """A copy of a Pillow image with a box around each digit, and digit and confidence below the box."""
     from PIL import Image, ImageDraw, ImageFont
 
-    low = int(reading.boxes[:, 3].max()) if len(reading.boxes) else 0
-    size = int(np.clip(np.median(reading.boxes[:, 3] - reading.boxes[:, 1]) / 4, 10, 60)) if low else 10
-    room = Image.new("RGB", (image.width, max(image.height, low + 3 * size)), "white")
-    room.paste(image)
-    pen, font = ImageDraw.Draw(room), ImageFont.load_default(size)
+    boxes = reading.boxes
+    lowest = int(boxes[:, 3].max()) if len(boxes) else 0
+    height = np.median(boxes[:, 3] - boxes[:, 1]) if lowest else 0
+    font_size = int(np.clip(height / 4, _MIN_FONT_PX, _MAX_FONT_PX))
+    canvas = Image.new("RGB", (image.width, max(image.height, lowest + 3 * font_size)), "white")
+    canvas.paste(image)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(font_size)
     digits = (c for c in reading.text if c != "\n")
-    for digit, p, doubted, box in zip(
-        digits, reading.confidence, reading.uncertain, reading.boxes.tolist(), strict=True
+    for digit, p, uncertain, box in zip(
+        digits, reading.confidence, reading.uncertain, boxes.tolist(), strict=True
     ):
-        colour = _DOUBTED if doubted else _SURE
-        pen.rectangle(box, outline=colour, width=max(1, size // 8))
-        told = f"{digit}{'?' * bool(doubted)}\n{p:.0%}"
-        pen.multiline_text((box[0], box[3] + 2), told, fill=colour, font=font, spacing=0,
-                           stroke_width=max(1, size // 10), stroke_fill="white")  # fmt: skip
-    return room
+        color = _UNCERTAIN_COLOR if uncertain else _CERTAIN_COLOR
+        draw.rectangle(box, outline=color, width=max(1, font_size // 8))
+        caption = f"{digit}{'?' * bool(uncertain)}\n{p:.0%}"
+        draw.multiline_text((box[0], box[3] + 2), caption, fill=color, font=font, spacing=0,
+                            stroke_width=max(1, font_size // 10), stroke_fill="white")  # fmt: skip
+    return canvas
 
 
-def _in_colour(picture: Path, grey: Grey) -> Any:
-    """A picture that has been read; as it was read, in grey, where its colours cannot all be seen."""
-    from PIL import Image, ImageOps
-
-    if picture.is_file():  # and no pipe, which is empty now
-        with Image.open(picture) as opened:
-            if opened.mode in ("RGB", "P", "CMYK", "YCbCr") and "transparency" not in opened.info:
-                return ImageOps.exif_transpose(opened).convert("RGB")
-    return Image.fromarray(np.round(255 * grey).astype(np.uint8)).convert("RGB")
-
-
-def write_explained(path: Path, picture: Path, grey: Grey, reading: Reading) -> None:
-    """Write `explain`'s picture as the kind that the file's name says; a ValueError where it says none.
+def write_annotated(path: Path, picture: Path, gray: Gray, reading: Reading) -> None:
+    """Writes the annotated picture to a file, in the format of its name.
 
     Args:
-      path: where to.
-      picture, grey: the file that was read, and what `open_picture` made of it.
-      reading: what was read in it.
+      path: the file to write.
+      picture: the file of the picture.
+      gray: `open_picture(picture)`.
+      reading: what was recognized in it.
+
+    Raises:
+      ValueError: a file name that does not end in a format that Pillow writes.
     """
     from PIL import Image
 
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise ValueError(f"cannot write {path}: its name ends in no known kind of picture; try .png")
+        raise ValueError(f"cannot write {path}: its name must end in a picture format, such as .png")
     content = io.BytesIO()
-    explain(_in_colour(picture, grey), reading).save(content, kind)
+    annotate(_in_color(picture, gray), reading).save(content, kind)
     write_atomically(path, content.getvalue())
+
+
+def _in_color(picture: Path, gray: Gray) -> Any:
+    """The picture as RGB; made from its gray values if it is transparent or cannot be opened again."""
+    from PIL import Image, ImageOps
+
+    if picture.is_file():  # a pipe is empty after the first reading
+        with Image.open(picture) as image:
+            if image.mode in ("RGB", "P", "CMYK", "YCbCr") and "transparency" not in image.info:
+                return ImageOps.exif_transpose(image).convert("RGB")
+    return Image.fromarray(np.round(255 * gray).astype(np.uint8)).convert("RGB")

@@ -1,6 +1,7 @@
-"""Marks of ink that may be digits, or pieces of them, line by line; and what is none.
+"""Connected components of ink that may be digits or fragments of digits, grouped into lines of writing.
 
-A mark is the pixels of one connected piece of ink: their rows and columns, (2, n).
+A component is an array of the rows and columns of its pixels, (2, n). Frames, ruled lines and specks are
+removed.
 """
 
 from collections.abc import Sequence
@@ -15,23 +16,24 @@ from nnjax.recognition.ink import Ink
 
 Pixels = Int[np.ndarray, "2 n"]
 
-INKED = 0.45  # from here on a pixel belongs to a mark; less is its edge, or shines through the paper
-LEAST = 8  # pixels: what is smaller both ways is a speck
-MOST = 2000  # marks that are looked at, the largest: noise has more
+MIN_INK = 0.45  # from 0 to 1; fainter pixels are the edge of a stroke, or shine through the paper
+MIN_COMPONENT_PX = 8  # a component that is smaller in both directions is a speck
+MAX_COMPONENTS = 2000  # only the largest are used, because noise has many more
 
-# In heights of the digits:
-TALL = 0.5  # from here on marks make a line; lower ones are pieces, but for those
-LARGE = 0.2  # that are smaller both ways, or farther than
-NEARBY = 0.33  # from all tall ones
-STACKED = 0.15  # pieces no farther above each other are of one digit
+# In heights of a digit:
+MIN_TALL_HEIGHT = 0.5  # components at least this tall define the lines; lower ones are fragments
+MIN_FRAGMENT_SIZE = 0.2  # a fragment that is smaller in both directions is a speck
+MAX_FRAGMENT_DISTANCE = 0.33  # from the nearest tall component; a fragment farther away is a speck
+MAX_STACK_GAP = 0.15  # between components above each other that belong to the same digit
 
-SHARED = 0.5  # of the lower mark's rows where two stand side by side; of the narrower's columns where stacked
+# Fraction of the lower component's rows if two are side by side; of the narrower one's columns if stacked.
+MIN_OVERLAP = 0.5
 
-_ANY_NEIGHBOUR = np.ones((3, 3), int)
+_EIGHT_NEIGHBORS = np.ones((3, 3), int)
 
 
 class Box(NamedTuple):
-    """Rows top to bottom - 1 and columns left to right - 1."""
+    """The rows from top to bottom - 1 and the columns from left to right - 1."""
 
     top: int
     left: int
@@ -46,153 +48,164 @@ class Box(NamedTuple):
     def width(self) -> int:
         return self.right - self.left
 
+    def union(self, other: "Box") -> "Box":
+        """The smallest box that contains both."""
+        (top, left, bottom, right), b = self, other
+        return Box(min(top, b.top), min(left, b.left), max(bottom, b.bottom), max(right, b.right))
 
-def box_around(pixels: Pixels) -> Box:
-    """The smallest box that holds all pixels."""
+
+def bounding_box(pixels: Pixels) -> Box:
+    """The smallest box that contains all pixels.
+
+    >>> bounding_box(np.array([[1, 2], [5, 9]]))
+    Box(top=1, left=5, bottom=3, right=10)
+    """
     (top, left), (bottom, right) = pixels.min(axis=1).tolist(), (pixels.max(axis=1) + 1).tolist()
     return Box(top, left, bottom, right)
 
 
 def find_lines(ink: Ink) -> list[list[Pixels]]:
-    """The marks of each line of writing, lines from top to bottom; frames, rules and specks left out."""
-    mask = ink >= INKED
-    marks = _connected(mask)
-    boxes = np.array([box_around(mark) for mark in marks]).reshape(-1, 4)
-    if frames := [mark for mark, box in zip(marks, boxes, strict=True) if _is_frame(mark, Box(*box), boxes)]:
+    """The components of each line of writing, from the top line to the bottom line.
+
+    Args:
+      ink: (height, width), from 0 (paper) to 1 (ink).
+    """
+    mask = ink >= MIN_INK
+    components = _connected_components(mask)
+    boxes = np.array([bounding_box(c) for c in components]).reshape(-1, 4)
+    frames = [c for c, box in zip(components, boxes, strict=True) if _is_frame(c, Box(*box), boxes)]
+    if frames:
         mask[tuple(np.concatenate(frames, axis=1))] = False
-    marks = [mark for mark in _connected(_without_rules(mask)) if max(mark_size(mark)) >= LEAST]
-    return _in_lines(marks) if marks else []
+    components = _connected_components(_remove_ruled_lines(mask))
+    components = [c for c in components if max(component_size(c)) >= MIN_COMPONENT_PX]
+    return _group_into_lines(components) if components else []
 
 
-def mark_size(pixels: Pixels) -> tuple[int, int]:
+def component_size(pixels: Pixels) -> tuple[int, int]:
     """Height and width."""
-    box = box_around(pixels)
+    box = bounding_box(pixels)
     return box.height, box.width
 
 
-def typical_height(marks: Sequence[Pixels]) -> float:
-    """The height of marks, the median weighed by ink: specks and pieces do not count for much."""
-    return _weighted_median([mark_size(mark)[0] for mark in marks], [mark.shape[1] for mark in marks])
+def typical_height(components: Sequence[Pixels]) -> float:
+    """The median height, weighted by the number of pixels, so that specks and fragments count little."""
+    return _weighted_median([component_size(c)[0] for c in components], [c.shape[1] for c in components])
 
 
 def line_height(line: Sequence[Pixels]) -> float:
-    """The height of a line's digits: as of marks, but those that stand above each other are one."""
-    order = sorted(line, key=lambda mark: box_around(mark).left)
+    """The typical height of the digits in a line, where components above each other count as one digit."""
     stacks: list[tuple[Box, int]] = []
-    for mark in order:
-        box, ink = box_around(mark), mark.shape[1]
+    for component in sorted(line, key=lambda c: bounding_box(c).left):
+        box, num_pixels = bounding_box(component), component.shape[1]
         if stacks:
-            last, inked = stacks[-1]
-            shared = min(last.right, box.right) - box.left
-            if shared >= SHARED * min(last.width, box.width):
-                stacks[-1] = around(last, box), inked + ink
+            last, last_pixels = stacks[-1]
+            overlap = min(last.right, box.right) - box.left
+            if overlap >= MIN_OVERLAP * min(last.width, box.width):
+                stacks[-1] = last.union(box), last_pixels + num_pixels
                 continue
-        stacks.append((box, ink))
-    return _weighted_median([box.height for box, _ in stacks], [ink for _, ink in stacks])
-
-
-def around(a: Box, b: Box) -> Box:
-    """The smallest box that holds both."""
-    return Box(min(a.top, b.top), min(a.left, b.left), max(a.bottom, b.bottom), max(a.right, b.right))
+        stacks.append((box, num_pixels))
+    return _weighted_median([box.height for box, _ in stacks], [num_pixels for _, num_pixels in stacks])
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
     order = np.argsort(values)
-    total = np.cumsum(np.asarray(weights)[order])
-    return float(np.asarray(values)[order][np.searchsorted(total, total[-1] / 2)])
+    cumulative = np.cumsum(np.asarray(weights)[order])
+    return float(np.asarray(values)[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
 
 
-def _connected(mask: Bool[np.ndarray, "height width"]) -> list[Pixels]:
-    labelled: Any = ndimage.label(mask, _ANY_NEIGHBOUR)
+def _connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Pixels]:
+    """The largest components, the largest first."""
+    labelled: Any = ndimage.label(mask, _EIGHT_NEIGHBORS)
     labels, count = labelled
-    pixels = np.stack(np.nonzero(mask))
-    of = labels[mask]
-    pixels = pixels[:, np.argsort(of, kind="stable")]
-    marks = (
-        np.split(pixels, np.cumsum(np.bincount(of, minlength=count + 1)[1:])[:-1], axis=1) if count else []
-    )
-    return sorted(marks, key=lambda mark: -mark.shape[1])[:MOST]
+    if not count:
+        return []
+    label_of_pixel = labels[mask]
+    pixels = np.stack(np.nonzero(mask))[:, np.argsort(label_of_pixel, kind="stable")]
+    sizes = np.bincount(label_of_pixel, minlength=count + 1)[1:]
+    components = np.split(pixels, np.cumsum(sizes)[:-1], axis=1)
+    return sorted(components, key=lambda c: -c.shape[1])[:MAX_COMPONENTS]
 
 
-def _is_frame(mark: Pixels, box: Box, boxes: Int[np.ndarray, "n 4"]) -> bool:
-    """Whether a mark keeps to the edge of its box, and one of these other boxes is inside."""
-    rows, columns = mark
-    edge = 0.12 * min(box.height, box.width)
-    from_edge = np.minimum.reduce(
+def _is_frame(component: Pixels, box: Box, boxes: Int[np.ndarray, "n 4"]) -> bool:
+    """Whether a component stays close to the edge of its box, and another of the boxes is inside."""
+    rows, columns = component
+    max_distance = 0.12 * min(box.height, box.width)
+    distance = np.minimum.reduce(
         [rows - box.top, box.bottom - 1 - rows, columns - box.left, box.right - 1 - columns]
     )
-    if np.mean(from_edge <= edge) < 0.9:
+    if np.mean(distance <= max_distance) < 0.9:
         return False
     top, left, bottom, right = boxes.T
     inside = (top > box.top) & (left > box.left) & (bottom < box.bottom) & (right < box.right)
     return bool(np.any(inside & (bottom - top > 0.2 * box.height)))
 
 
-def _without_rules(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """The mask without ruled lines: long thin runs of ink from side to side.
+def _remove_ruled_lines(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """The mask without ruled lines, which are long thin runs of ink from side to side.
 
-    Where ink stands above and below, a digit crosses the line, and the crossing stays.
+    Where there is ink above and below a ruled line, a digit crosses it, and the crossing remains.
     """
     width = mask.shape[1]
-    # In pieces, for a line that is not quite level climbs by steps.
-    runs = ndimage.binary_opening(mask, np.ones((1, max(LEAST, width // 12)), bool))
+    # Short runs, because a line that is not exactly level climbs in steps.
+    runs = ndimage.binary_opening(mask, np.ones((1, max(MIN_COMPONENT_PX, width // 12)), bool))
     near: Any = ndimage.label(ndimage.binary_dilation(runs, np.ones((3, max(3, width // 20)), bool)))
     labels, _ = near
-    rules = np.zeros_like(mask)
+    ruled = np.zeros_like(mask)
     for i, where in enumerate(ndimage.find_objects(labels), start=1):
-        piece = runs[where] & (labels[where] == i)
-        columns = np.flatnonzero(piece.any(axis=0))
-        span, thickness = columns[-1] + 1 - columns[0], np.median(piece.sum(axis=0)[columns])
+        line = runs[where] & (labels[where] == i)
+        columns = np.flatnonzero(line.any(axis=0))
+        span, thickness = columns[-1] + 1 - columns[0], np.median(line.sum(axis=0)[columns])
         if span >= 0.8 * width and span >= 40 * thickness:
-            rules[where] |= piece
-    if not rules.any():
+            ruled[where] |= line
+    if not ruled.any():
         return mask
-    # The edges of a rule, which are not as dark, hang on it.
-    rules = mask & ndimage.binary_dilation(rules, np.ones((3, 1), bool))
-    thickness = int(rules.sum(axis=0).max())
-    rest = mask & ~rules
-    crossing = ndimage.binary_closing(
+    # The edges of a ruled line are fainter, and still touch it.
+    ruled = mask & ndimage.binary_dilation(ruled, np.ones((3, 1), bool))
+    thickness = int(ruled.sum(axis=0).max())
+    rest = mask & ~ruled
+    crossings = ndimage.binary_closing(
         np.pad(rest, ((thickness + 2, thickness + 2), (0, 0))), np.ones((thickness + 3, 1), bool)
     )[thickness + 2 : -thickness - 2]
-    return rest | (crossing & mask)
+    return rest | (crossings & mask)
 
 
-def _in_lines(marks: list[Pixels]) -> list[list[Pixels]]:
-    """Marks line by line: tall ones that stand side by side, and pieces near them."""
-    height = typical_height(marks)
-    boxes = np.array([box_around(mark) for mark in marks], float)
+def _group_into_lines(components: list[Pixels]) -> list[list[Pixels]]:
+    """Components by line: tall ones that are side by side, and the fragments near them."""
+    height = typical_height(components)
+    boxes = np.array([bounding_box(c) for c in components], float)
     heights = boxes[:, 2] - boxes[:, 0]
-    tall, small = np.flatnonzero(heights >= TALL * height), np.flatnonzero(heights < TALL * height)
-    linked = _side_by_side(boxes[tall]) | _pieces(boxes[tall], height)
+    is_tall = heights >= MIN_TALL_HEIGHT * height
+    tall, small = np.flatnonzero(is_tall), np.flatnonzero(~is_tall)
+    linked = _side_by_side(boxes[tall]) | _stacked(boxes[tall], height)
     _, line_of = csgraph.connected_components(linked, directed=False)
-    lines = [[marks[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
+    lines = [[components[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
     for i in small:
-        distance = _distance(boxes[i], boxes[tall])
-        nearest = int(np.argmin(distance))
-        large = max(mark_size(marks[i])) >= LARGE * height
-        if large and distance[nearest] <= NEARBY * height:
-            lines[line_of[nearest]].append(marks[i])
-    return sorted(lines, key=lambda line: np.mean([box_around(mark).top for mark in line]))
+        distances = _distances(boxes[i], boxes[tall])
+        nearest = int(np.argmin(distances))
+        is_fragment = max(component_size(components[i])) >= MIN_FRAGMENT_SIZE * height
+        if is_fragment and distances[nearest] <= MAX_FRAGMENT_DISTANCE * height:
+            lines[line_of[nearest]].append(components[i])
+    return sorted(lines, key=lambda line: np.mean([bounding_box(c).top for c in line]))
 
 
 def _side_by_side(boxes: np.ndarray) -> Bool[np.ndarray, "n n"]:
-    """Which boxes share half of the lower one's rows."""
+    """Which pairs of boxes share enough rows to be in the same line."""
     (top, _, bottom, _) = boxes.T
-    shared = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
+    overlap = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
     lower = np.minimum((bottom - top)[:, None], (bottom - top)[None])
-    return shared >= SHARED * lower
+    return overlap >= MIN_OVERLAP * lower
 
 
-def _pieces(boxes: np.ndarray, height: float) -> Bool[np.ndarray, "n n"]:
-    """Which boxes lie so close above each other that they must be one digit in two pieces."""
+def _stacked(boxes: np.ndarray, height: float) -> Bool[np.ndarray, "n n"]:
+    """Which pairs of boxes are so close above each other that they must be two fragments of one digit."""
     (top, left, bottom, right) = boxes.T
-    shared = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
+    overlap = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
     narrower = np.minimum((right - left)[:, None], (right - left)[None])
-    between = np.maximum(top[:, None], top[None]) - np.minimum(bottom[:, None], bottom[None])
-    return (shared >= SHARED * narrower) & (between <= STACKED * height)
+    gap = np.maximum(top[:, None], top[None]) - np.minimum(bottom[:, None], bottom[None])
+    return (overlap >= MIN_OVERLAP * narrower) & (gap <= MAX_STACK_GAP * height)
 
 
-def _distance(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """How many rows or columns, whichever are more, lie between a box and each of others."""
+def _distances(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The number of rows or columns, whichever is larger, between a box and each of the other boxes."""
     gaps = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:])
     return np.maximum(gaps.max(axis=1), 0)

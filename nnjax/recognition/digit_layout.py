@@ -1,9 +1,9 @@
-"""The form in which a network knows its images: fitted in a box, and where in the image that lies.
+"""How digits are placed in the images that a network was trained on, and other digits placed in the same way.
 
-MNIST's makers brought each digit into a box of 20x20 pixels, its proportions kept and its edges
-made grey, and put that into 28x28 so that the centre of its mass is the middle (LeCun, Bottou,
-Bengio, Haffner, *Gradient-based learning applied to document recognition*, 1998, III.A). Those of
-the embedded 8x8 digits stretched each to the same height and width. Which it was, images tell.
+MNIST fits each digit into a box of 20x20 pixels, keeps its proportions, and centers its mass in an image
+of 28x28 pixels (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document recognition*,
+1998, section III.A). The embedded 8x8 digits are stretched to the same height and width. `infer_layout`
+detects which of the two a data set does.
 """
 
 import numpy as np
@@ -13,59 +13,61 @@ from nnjax.storage.model_file import DigitLayout
 
 
 def infer_layout(images: Num[np.ndarray, "n height width"]) -> DigitLayout:
-    """The form of images whose background is 0.
+    """The layout of images whose background is 0.
 
-    Where the middle half of them have all one height and all one width, they are stretched; else
-    the longer of the two is what they are fitted in, for the median image.
+    If the middle half of the digits all have the same height and the same width, digits are stretched.
+    Otherwise they are fitted into a square whose side is the median of their longer sides.
 
-    >>> form_of(np.pad(np.ones((2, 20, 12)), ((0, 0), (4, 4), (8, 8))))
-    Form(box=(20, 12), stretched=True)
+    >>> infer_layout(np.pad(np.ones((2, 20, 12)), ((0, 0), (4, 4), (8, 8))))
+    DigitLayout(box=(20, 12), stretched=True)
     """
-    inked = images > 0
+    has_ink = images > 0
     extents = []
-    for across in (2, 1):
-        along = np.any(inked, axis=across)
-        length = along.shape[1] - along.argmax(axis=1) - along[:, ::-1].argmax(axis=1)
-        extents.append(np.where(np.any(along, axis=1), length, 0))
-    quarter, middle, three = np.percentile(extents, [25, 50, 75], axis=1)
-    if (quarter == three).all() and middle.all():
-        return DigitLayout((int(middle[0]), int(middle[1])), True)
+    for other_axis in (2, 1):
+        profile = np.any(has_ink, axis=other_axis)
+        extent = profile.shape[1] - profile.argmax(axis=1) - profile[:, ::-1].argmax(axis=1)
+        extents.append(np.where(np.any(profile, axis=1), extent, 0))
+    lower_quartile, median, upper_quartile = np.percentile(extents, [25, 50, 75], axis=1)
+    if (lower_quartile == upper_quartile).all() and median.all():
+        return DigitLayout((int(median[0]), int(median[1])), True)
     side = int(np.median(np.maximum(*extents)))
     return DigitLayout((side, side), False)
 
 
 def normalize_digit(
-    ink: Float[np.ndarray, "h w"], shape: tuple[int, int], form: DigitLayout
+    ink: Float[np.ndarray, "h w"], shape: tuple[int, int], layout: DigitLayout
 ) -> UInt8[np.ndarray, "height width"]:
-    """A digit's ink as an image of `shape`, 0 to 255.
+    """An image of one digit in the layout that a network was trained on, from 0 to 255.
 
     Args:
-      ink: the digit alone, cut close, 0 to 1.
-      shape: of the image, (28, 28) for MNIST.
-      form: of the images that it shall be like.
+      ink: the digit, cropped to its ink, from 0 to 1.
+      shape: of the image: (28, 28) for MNIST.
+      layout: of the images that the network was trained on.
 
-    >>> bring_to_form(np.ones((40, 10)), (28, 28), Form((20, 20), False)).sum(axis=0).nonzero()[0]
+    >>> mnist = DigitLayout((20, 20), False)
+    >>> normalize_digit(np.ones((40, 10)), (28, 28), mnist).sum(axis=0).nonzero()[0]
     array([12, 13, 14, 15, 16])
     """
     from PIL import Image
 
-    scale = max(form.box) / max(ink.shape)
-    height, width = form.box if form.stretched else (max(1, round(n * scale)) for n in ink.shape)
-    small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    digit = np.round(255 * np.clip(np.asarray(small), 0, 1)).astype(np.uint8)
+    scale = max(layout.box) / max(ink.shape)
+    height, width = layout.box if layout.stretched else (max(1, round(n * scale)) for n in ink.shape)
+    resized = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+    digit = np.round(255 * np.clip(np.asarray(resized), 0, 1)).astype(np.uint8)
     image = np.zeros(shape, np.uint8)
-    if form.stretched:
+    if layout.stretched:
         top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     else:
-        top, left = (_start(digit.sum(axis=1 - i), shape[i]) for i in (0, 1))
+        top, left = (_centered_start(digit.sum(axis=1 - i), shape[i]) for i in (0, 1))
     image[top : top + height, left : left + width] = digit
     return image
 
 
-def _start(mass: Num[np.ndarray, " n"], length: int) -> int:
-    """Where along `length` a digit begins: its mass centred as MNIST's, as far as it stays inside.
+def _centered_start(mass: Num[np.ndarray, " n"], length: int) -> int:
+    """The first row or column of a digit whose mass is centered in `length`, as far as it stays inside.
 
-    There the middle is the pixel right of it: the centre of mass lies from 14 to 15 of 28.
+    As in MNIST, an even length is centered on the pixel to the right of its middle: in 28 pixels the center
+    of mass is between 14 and 15.
     """
-    centre = np.sum(mass * (np.arange(len(mass)) + 0.5)) / max(np.sum(mass), 1)
-    return int(np.clip(np.ceil(length / 2 - centre), 0, length - len(mass)))
+    center = np.sum(mass * (np.arange(len(mass)) + 0.5)) / max(np.sum(mass), 1)
+    return int(np.clip(np.ceil(length / 2 - center), 0, length - len(mass)))

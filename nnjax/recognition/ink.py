@@ -1,31 +1,31 @@
-"""Where a picture has ink, and how much: paper taken off, contrast made whole.
+"""The ink in a picture: how much darker or lighter than the paper each pixel is, whatever the light.
 
-What a pixel lacks of the brightness of the paper around it is ink, whatever the light. Paper is
-the local median, an adaptive threshold that the ink in a neighbourhood does not move as long as
-most of it is blank.
+The brightness of the paper is a local median. Ink does not change it as long as most of the neighborhood is
+blank, so this is an adaptive threshold.
 """
 
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
-from nnjax.recognition.picture import Grey
+from nnjax.recognition.picture import Gray
 
 Ink = Float[np.ndarray, "height width"]  # 0 paper to 1 ink
 
-FAINT = 0.06  # of the paper's brightness: less is no ink
-CLEAR = 6.0  # times the noise: what stands out less is noise
-_LEAST = 0.1  # of brightness: what is divided by
-_PAPER = 48  # pixels along the longer side of the map of the paper
-_WINDOW = 0.5  # of that side: the neighbourhood whose median is the paper
+MIN_CONTRAST = 0.06  # fraction of the paper's brightness; a smaller difference is not ink
+MIN_SIGNAL_TO_NOISE = 6.0  # ink must differ from the paper by so many standard deviations of the noise
+_MIN_BRIGHTNESS = 0.1  # of the paper, to divide by
+_PAPER_MAP_SIDE = 48  # tiles along the longer side of the map of the paper's brightness
+_PAPER_WINDOW = 0.5  # fraction of that side: the neighborhood whose median is the paper
 
 
-def find_ink(grey: Grey, enlarged: int = 1) -> Ink:
-    """Ink from 0 to 1: dark on light or light on dark, found out from which there is less of.
+def find_ink(gray: Gray, upscaled: int = 1) -> Ink:
+    """Ink from 0 to 1, dark on light or light on dark, whichever is less ink in total.
 
     Args:
-      grey: the picture.
-      enlarged: how many times as large as it was: noise is judged from pixels so far apart.
+      gray: (height, width), from 0 (black) to 1 (white).
+      upscaled: the factor by which the picture was enlarged; the noise is estimated from pixels at this
+        distance.
 
     >>> picture = np.ones((9, 9))
     >>> picture[4] = 0.2
@@ -33,37 +33,37 @@ def find_ink(grey: Grey, enlarged: int = 1) -> Ink:
     >>> bool(ink[4].min() == 1 and ink[3].max() == 0)
     True
     """
-    noise = _noise(grey[::enlarged, ::enlarged])
-    if noise > FAINT / 4:  # of neighbours, each a little; what is smooth already stays as it is
-        wide = 1.5 if noise > FAINT else 1.0
-        grey = ndimage.gaussian_filter(grey, wide)
-        noise /= max(1.0, 2 * np.sqrt(np.pi) * wide / enlarged)  # what such a mean leaves of it
-    paper = _paper(grey)
-    found = []
-    for darker, most in ((paper - grey, paper), (grey - paper, 1 - paper)):
-        most = np.maximum(most, _LEAST)  # light multiplies: ink keeps its share of it
-        ink, noise_in_it = darker / most, noise / float(np.median(most))
-        found.append((ink, ink[ink > max(FAINT, 3 * noise_in_it)], noise_in_it))
-    ink, strong, noise = max(found, key=lambda each: np.sum(each[1]))
-    if not strong.size or (full := np.quantile(strong, 0.9)) < CLEAR * noise:
-        return np.zeros_like(grey)
+    noise = _noise(gray[::upscaled, ::upscaled])
+    if noise > MIN_CONTRAST / 4:  # a picture with less noise is not blurred
+        sigma = 1.5 if noise > MIN_CONTRAST else 1.0
+        gray = ndimage.gaussian_filter(gray, sigma)
+        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / upscaled)  # the filter reduces white noise so much
+    paper = _paper(gray)
+    polarities = []
+    for difference, largest in ((paper - gray, paper), (gray - paper, 1 - paper)):
+        largest = np.maximum(largest, _MIN_BRIGHTNESS)  # relative, because light multiplies brightness
+        ink, ink_noise = difference / largest, noise / float(np.median(largest))
+        polarities.append((ink, ink[ink > max(MIN_CONTRAST, 3 * ink_noise)], ink_noise))
+    ink, strong, noise = max(polarities, key=lambda polarity: np.sum(polarity[1]))
+    if not strong.size or (full := np.quantile(strong, 0.9)) < MIN_SIGNAL_TO_NOISE * noise:
+        return np.zeros_like(gray)
     return np.clip(ink / full, 0, 1)
 
 
-def _noise(grey: Grey) -> float:
-    """The standard deviation of a pixel's noise, from its differences to neighbours: most are noise."""
-    differences = np.abs(np.concatenate([np.diff(grey, axis=axis).ravel() for axis in (0, 1)]))
+def _noise(gray: Gray) -> float:
+    """The standard deviation of the noise, from differences of neighboring pixels."""
+    differences = np.abs(np.concatenate([np.diff(gray, axis=axis).ravel() for axis in (0, 1)]))
     return float(np.median(differences)) / 0.954 if differences.size else 0.0
 
 
-def _paper(grey: Grey) -> Grey:
-    """The brightness of the paper everywhere: medians of a coarse map of medians."""
-    height, width = grey.shape
-    block = -(-max(height, width) // _PAPER)
-    padded = np.pad(grey, ((0, -height % block), (0, -width % block)), mode="edge")
-    tiles = padded.reshape(padded.shape[0] // block, block, -1, block)
+def _paper(gray: Gray) -> Gray:
+    """The brightness of the paper at each pixel: medians of a coarse map of medians, interpolated."""
+    height, width = gray.shape
+    tile = -(-max(height, width) // _PAPER_MAP_SIDE)
+    padded = np.pad(gray, ((0, -height % tile), (0, -width % tile)), mode="edge")
+    tiles = padded.reshape(padded.shape[0] // tile, tile, -1, tile)
     coarse = np.median(tiles, axis=(1, 3))
-    size = max(3, int(_WINDOW * max(coarse.shape)))
+    size = max(3, int(_PAPER_WINDOW * max(coarse.shape)))
     coarse = ndimage.median_filter(coarse, size=[min(size, 2 * n - 1) for n in coarse.shape], mode="nearest")
-    at = [(np.arange(n) + 0.5) / block - 0.5 for n in grey.shape]
-    return ndimage.map_coordinates(coarse, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
+    centers = [(np.arange(n) + 0.5) / tile - 0.5 for n in gray.shape]
+    return ndimage.map_coordinates(coarse, np.meshgrid(*centers, indexing="ij"), order=1, mode="nearest")

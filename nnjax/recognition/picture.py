@@ -1,4 +1,4 @@
-"""Any picture as grey: what Pillow opens, and arrays."""
+"""Pictures as gray values, from arrays and from any file that Pillow opens."""
 
 import os
 import warnings
@@ -7,44 +7,52 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-MOST_PIXELS = 50_000_000
-PROGRAMS = ("EPS",)  # kinds of pictures that another program would have to run: never read
+MAX_PIXELS = 50_000_000
+UNSUPPORTED_FORMATS = ("EPS",)  # Pillow would run another program to open them
 
-Grey = Float[np.ndarray, "height width"]  # 0 black to 1 white
+Gray = Float[np.ndarray, "height width"]  # 0 black to 1 white
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def open_picture(picture: str | os.PathLike | np.ndarray) -> Grey:
-    """A picture as brightness, 0 black to 1 white.
+def open_picture(picture: str | os.PathLike | np.ndarray) -> Gray:
+    """The gray values of a picture, (height, width), from 0 (black) to 1 (white).
 
-    Files are turned as their EXIF says; what is transparent is taken for paper.
+    The EXIF orientation of a file is applied. Transparent pixels count as paper.
 
     Args:
-      picture: a file that Pillow opens (its first frame), or an array (height, width) or
-        (height, width, 1 to 4 channels as L, LA, RGB, RGBA): uint8, uint16, bool, or floats from
-        0 to 1.
+      picture: a file that Pillow opens (of several frames the first), or an array (height, width) or
+        (height, width, channels), with 1 to 4 channels for L, LA, RGB or RGBA: uint8, uint16, bool, or
+        floats from 0 to 1.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is no picture, damaged, empty, or has over 50 million pixels.
+      FileNotFoundError: the file does not exist.
+      ValueError: not a picture, a damaged or empty one, or more than 50 million pixels.
+
+    >>> open_picture(np.array([[0, 255]], np.uint8)).tolist()
+    [[0.0, 1.0]]
     """
     if isinstance(picture, str | os.PathLike):
         return _open_file(Path(picture))
     array = np.asarray(picture)
     if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
-        raise ValueError(f"a picture is (height, width) or (height, width, channels), not {array.shape}")
-    _check_size(array.shape[1], array.shape[0], "the picture")
-    return _grey(_unit(array))
+        raise ValueError(
+            "picture must have the shape (height, width) or (height, width, channels) with 1 to 4 channels, "
+            f"got {array.shape}"
+        )
+    _check_size(array.shape[1], array.shape[0], "picture")
+    return _luminance(_unit_range(array))
 
 
-def _open_file(path: Path) -> Grey:
+def _open_file(path: Path) -> Gray:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
-            # Pillow warns of what it takes for a bomb, and refuses twice that; the limit here is lower.
+            # Pillow warns above its own limit and raises above twice that limit; MAX_PIXELS is lower.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(file)
-            if image.format in PROGRAMS:
+            if image.format in UNSUPPORTED_FORMATS:
                 raise UnidentifiedImageError
             _check_size(*image.size, str(path))
             image = ImageOps.exif_transpose(image)
@@ -54,28 +62,28 @@ def _open_file(path: Path) -> Grey:
                 image = image.convert("LA" if image.mode == "L" else "RGBA")
             array = np.asarray(image)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no picture {os.fspath(path)!r}") from None
+        raise FileNotFoundError(f"picture must be an existing file, got {os.fspath(path)!r}") from None
     except Image.DecompressionBombError:
-        raise _TooLarge(f"{path} has far more than the {MOST_PIXELS:,} pixels that are read") from None
+        raise _TooLarge(f"{path} must have at most {MAX_PIXELS:,} pixels, got far more") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{str(path)!r} is no picture of a known kind") from None
+        raise ValueError(f"{str(path)!r} must be a picture in a format that Pillow opens") from None
     except _TooLarge:
         raise
-    except Exception as error:  # decoders raise whatever a damaged file makes of them
-        told = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{str(path)!r} cannot be read as a picture: {told}") from None
-    if array.dtype.kind in "if" and array.dtype != np.uint8:  # 32 bits: the file says no white
-        array = _stretched(array.astype(np.float64))
-    return _grey(_unit(array))
+    except Exception as error:  # decoders raise any exception for a damaged file
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"cannot open {str(path)!r} as a picture: {reason}") from None
+    if array.dtype.kind in "if" and array.dtype != np.uint8:  # 32 bits, without a defined white
+        array = _stretch(array.astype(np.float64))
+    return _luminance(_unit_range(array))
 
 
-def _stretched(array: np.ndarray) -> np.ndarray:
-    """Values from 0 to 1, the least and the most; what is not finite is 1."""
+def _stretch(array: np.ndarray) -> np.ndarray:
+    """The values scaled so that they range from 0 to 1; NaN and infinity become 1."""
     finite = array[np.isfinite(array)]
     if not finite.size:
         return np.ones_like(array)
-    least, most = finite.min(), finite.max()
-    return np.where(np.isfinite(array), (array - least) / max(most - least, 1e-9), 1.0)
+    minimum, maximum = finite.min(), finite.max()
+    return np.where(np.isfinite(array), (array - minimum) / max(maximum - minimum, 1e-9), 1.0)
 
 
 class _TooLarge(ValueError):
@@ -83,37 +91,37 @@ class _TooLarge(ValueError):
 
 
 def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MOST_PIXELS:
-        raise _TooLarge(f"{name} has {width} x {height} pixels; at most {MOST_PIXELS:,} are read")
+    if width * height > MAX_PIXELS:
+        raise _TooLarge(f"{name} must have at most {MAX_PIXELS:,} pixels, got {width} x {height}")
     if width * height == 0:
-        raise ValueError(f"{name} has no pixels")
+        raise ValueError(f"{name} must have at least one pixel, got {width} x {height}")
 
 
-def _unit(array: np.ndarray) -> np.ndarray:
+def _unit_range(array: np.ndarray) -> np.ndarray:
     """Pixel values as float32 from 0 to 1."""
     if array.dtype.kind in "bu":
-        most = 1 if array.dtype.kind == "b" else np.iinfo(array.dtype).max
-        return np.divide(array, most, dtype=np.float32)
+        maximum = 1 if array.dtype.kind == "b" else np.iinfo(array.dtype).max
+        return np.divide(array, maximum, dtype=np.float32)
     if array.dtype.kind != "f":
-        raise ValueError(f"a picture's pixels are uint8, uint16, bool or float, not {array.dtype}")
+        raise ValueError(f"the pixels of a picture must be uint8, uint16, bool or float, got {array.dtype}")
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-        raise ValueError("a picture of floats must lie between 0 (black) and 1 (white)")
+        raise ValueError(
+            "the pixels of a picture of floats must be between 0 (black) and 1 (white), "
+            f"got {array.min():g} to {array.max():g}"
+        )
     return array.astype(np.float32)
 
 
-def _grey(array: np.ndarray) -> Grey:
-    """Luminance (ITU-R 601, as Pillow has it), on paper where it is transparent."""
+def _luminance(array: np.ndarray) -> Gray:
+    """ITU-R 601 luminance, as Pillow computes it; transparent pixels become paper."""
     if array.ndim == 2:
         return array
-    colours = array.shape[2] - (array.shape[2] in (2, 4))
-    grey = array[..., 0] if colours == 1 else array[..., :3] @ _LUMA
-    if colours == array.shape[2] or (alpha := array[..., -1]).min() == 1:
-        return grey
-    if alpha.mean() > 0.5:  # a page whose corners are missing
-        paper = np.float32(np.median(grey[alpha > 0.5]))
-    else:  # ink alone: of white ink nothing could be seen on white
-        paper = np.float32(np.sum(grey * alpha) < 0.5 * np.sum(alpha))
-    return grey * alpha + paper * (1 - alpha)
-
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+    num_colors = array.shape[2] - (array.shape[2] in (2, 4))
+    gray = array[..., 0] if num_colors == 1 else array[..., :3] @ _LUMA
+    if num_colors == array.shape[2] or (alpha := array[..., -1]).min() == 1:
+        return gray
+    if alpha.mean() > 0.5:  # a page with transparent corners
+        paper = np.float32(np.median(gray[alpha > 0.5]))
+    else:  # only ink is opaque; white ink would be invisible on white paper
+        paper = np.float32(np.sum(gray * alpha) < 0.5 * np.sum(alpha))
+    return gray * alpha + paper * (1 - alpha)

@@ -1,6 +1,8 @@
-"""`read_picture`: a picture of digits, one or many, to their text."""
+"""`read_picture`: the digits in a picture, one or many, as text."""
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -9,31 +11,39 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
 from nnjax.recognition.calibration import tta_probabilities
-from nnjax.recognition.components import Pixels, box_around, find_lines, line_height
+from nnjax.recognition.components import Pixels, bounding_box, find_lines, line_height
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
 from nnjax.recognition.ink import Ink, find_ink
 from nnjax.recognition.outliers import outlier_score
-from nnjax.recognition.picture import Grey, open_picture
-from nnjax.recognition.segmentation import best_reading, candidates_of
+from nnjax.recognition.picture import Gray, open_picture
+from nnjax.recognition.segmentation import Candidate, best_sequence, find_candidates
 from nnjax.storage import Model
 
-DOUBTED = 0.8  # a calibrated probability of being right: below it a digit is followed by "?"
-NO_DIGIT = 0.9  # the probability of being none of the labels from which a mark is left out, and
-STRANGE = 6.0  # the strangeness: of 10,000 test digits none comes to 4
-LEAST_P = 1e-9  # added to probabilities, so that none costs without end
+MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
+MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is dropped if the probability of "no digit" is at least this,
+MAX_OUTLIER_SCORE = 6.0  # or its outlier score; the scores of MNIST's 10,000 test images are below 4
+MIN_PROBABILITY = 1e-9  # added to probabilities, so that their logarithms are finite
 
-_LEAST_SIDE, _MOST_SIDE = 100, 2000  # pixels, between which pictures are looked at as they are
+_MIN_SIDE_PX, _MAX_SIDE_PX = 100, 2000  # pictures outside these limits are resized
+
+Line = tuple[list[Candidate], float]  # the candidates of a line, and its height in pixels
 
 
 @dataclass(frozen=True, repr=False)
 class Reading:
-    """What was read in a picture.
+    """The digits that were recognized in a picture.
 
-    Attributes:
-      text: the digits, a line of writing a line; "" where nothing looks like one.
-      confidence: of each digit, the probability that it is read rightly, (n,).
-      boxes: of each digit, (n, 4): left, top, right, bottom, in pixels of the picture.
-      crops: of each digit, what the network saw, (n, height, width), 0 to 255.
+    `str(reading)` is the text with `?` after each uncertain digit.
+
+    Args:
+      text: the digits, one line per line of writing; "" if there are none.
+      confidence: (n,), the probability of each digit that it is correct.
+      boxes: (n, 4), left, top, right and bottom of each digit in pixels of the picture.
+      crops: (n, height, width), the image of each digit that the network classified, from 0 to 255.
+
+    >>> images = np.zeros((2, 28, 28), np.uint8)
+    >>> print(Reading("17", np.array([0.99, 0.6]), np.zeros((2, 4), int), images))
+    17?
     """
 
     text: str
@@ -42,123 +52,170 @@ class Reading:
     crops: UInt8[np.ndarray, "n height width"]
 
     def __str__(self) -> str:
-        """The text, in which a digit that is doubted is followed by `?`."""
-        doubted = iter(self.uncertain)
-        return "".join(c if c == "\n" else c + "?" * bool(next(doubted)) for c in self.text)
+        """The text with `?` after each uncertain digit."""
+        uncertain = iter(self.uncertain)
+        return "".join(c if c == "\n" else c + "?" * bool(next(uncertain)) for c in self.text)
 
     def __repr__(self) -> str:
         return f"Reading({str(self)!r})"
 
     @property
-    def uncertain(self) -> np.ndarray:
-        """Which digits are doubted: those that are read rightly with a probability below 0.8."""
-        return ~(self.confidence >= DOUBTED)
+    def uncertain(self) -> Bool[np.ndarray, " n"]:
+        """Whether the confidence of each digit is below 80 %."""
+        return ~(self.confidence >= MIN_CONFIDENCE)  # NaN is uncertain
 
 
 def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Reading:
-    """Read the digits in a picture, line by line.
+    """Recognizes the digits in a picture, line by line.
 
-    Whether ink is dark or light is found out; so is where the paper ends and ink begins. Digits
-    that touch are cut, and digits in pieces joined, as the network is surest of the whole line.
+    Ink may be dark on light paper or light on dark paper. Digits that touch are cut, and fragments of a
+    digit are joined, such that the network is most confident about the whole line.
+
+        model = nnjax.load_model("model.safetensors")
+        print(nnjax.read_picture("photo.jpg", model))
 
     Args:
-      picture: a file that Pillow opens, or an array, as `images.open_picture` takes them.
-      model: as `nnjax.read_model` gives it; of images of any shape, answering digits.
+      picture: a file that Pillow opens, or an array, as for `nnjax.recognition.open_picture`.
+      model: a network that classifies gray images of digits, from `nnjax.load_model`; it must have been
+        saved with `calibration=nnjax.calibrate(params, objective, data)`.
+
+    Returns:
+      A `Reading`: text, and for each digit its confidence, its box and the image that the network classified.
 
     Raises:
-      FileNotFoundError: there is no such picture.
-      ValueError: it is no picture or too large; or the model does not read images of digits.
+      FileNotFoundError: the file does not exist.
+      ValueError: not a picture, or too large; or a model that is not calibrated or does not classify gray
+        images of digits.
     """
-    shape, form = image_shape(model)
-    grey = open_picture(picture)
-    working = _at_working_size(grey)
-    ink = find_ink(working, max(1, working.shape[0] // grey.shape[0]))
-    owned = np.zeros(ink.shape, bool)
-    found = find_lines(ink)
-    for mark in (mark for line in found for mark in line):
-        owned[tuple(mark)] = True
-    lines, crops = [], []
-    for line in found:
+    shape, layout = digit_format(model)
+    gray = open_picture(picture)
+    resized = _resize(gray)
+    ink = find_ink(resized, max(1, resized.shape[0] // gray.shape[0]))
+    components = find_lines(ink)
+    occupied = np.zeros(ink.shape, bool)
+    for component in (component for line in components for component in line):
+        occupied[tuple(component)] = True
+    lines: list[Line] = []
+    crops = []
+    for line in components:
         candidates, height = [], line_height(line)
-        for candidate, pixels in candidates_of(line, height):
+        for candidate, pixels in find_candidates(line, height):
             candidates.append(candidate)
-            crops.append(normalize_digit(cut_out(ink, owned, pixels), shape, form))
+            crops.append(normalize_digit(crop_digit(ink, occupied, pixels), shape, layout))
         lines.append((candidates, height))
     crops = np.array(crops, np.uint8)
-    p, odd = classify(model, crops.reshape(-1, *shape))
-    return _reading(lines, crops, p, odd, [n / m for n, m in zip(grey.shape, working.shape, strict=True)])
+    p, outlier_scores = classify(model, crops.reshape(-1, *shape))
+    scale = [n / m for n, m in zip(gray.shape, resized.shape, strict=True)]
+    return _best_reading(lines, crops, p, outlier_scores, scale)
 
 
-def image_shape(model: Model) -> tuple[tuple[int, int], DigitLayout]:
-    """The shape and form of the images that a model reads; a ValueError where it reads no digits."""
-    if model.layout is None:
-        raise ValueError(f"the model reads inputs of the shape {model.input_shape}: no images")
-    answers = model.code.num_classes(model.sizes[-1])
-    if model.num_classes > 10 or answers < model.num_classes:
+def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
+    """The shape and the layout of the images of digits that a model classifies.
+
+    Raises:
+      ValueError: a model that is not calibrated, or does not classify gray images of digits.
+    """
+    if len(model.input_shape) < 2 or math.prod(model.input_shape[2:]) != 1:
         raise ValueError(
-            f"the model answers {model.code} of {model.num_classes} labels: it does not say which digit it is"
+            f"model must classify gray images (height, width), got inputs of the shape {model.input_shape}"
+        )
+    if model.layout is None:
+        raise ValueError(
+            "model must be calibrated for pictures of digits, got layout None: save it with "
+            "calibration=nnjax.calibrate(params, objective, data)"
+        )
+    num_predicted = model.code.num_classes(model.sizes[-1])
+    if model.num_classes > 10 or num_predicted < model.num_classes:
+        raise ValueError(
+            f"model must predict one of at most 10 digits, got {model.num_classes} classes and the output "
+            f"code {model.code}"
         )
     height, width, *_ = model.input_shape
     return (height, width), model.layout
 
 
-def _at_working_size(grey: Grey) -> Grey:
-    """Small pictures enlarged and large ones reduced, so that pixels mean about the same."""
+def _resize(gray: Gray) -> Gray:
+    """Enlarges small pictures and shrinks large ones, so that lengths in pixels mean about the same."""
     from PIL import Image
 
-    least, most = min(grey.shape), max(grey.shape)
-    if most > _MOST_SIDE:
-        scale = _MOST_SIDE / most
-    elif least < _LEAST_SIDE:
-        scale = max(1, min(8, -(-_LEAST_SIDE // least), _MOST_SIDE // most))
+    shorter, longer = min(gray.shape), max(gray.shape)
+    if longer > _MAX_SIDE_PX:
+        scale = _MAX_SIDE_PX / longer
+    elif shorter < _MIN_SIDE_PX:
+        scale = max(1, min(8, -(-_MIN_SIDE_PX // shorter), _MAX_SIDE_PX // longer))
     else:
-        return grey
-    height, width = (max(1, round(n * scale)) for n in grey.shape)
-    image = Image.fromarray(grey.astype(np.float32))
+        return gray
+    height, width = (max(1, round(n * scale)) for n in gray.shape)
+    image = Image.fromarray(gray.astype(np.float32))
     return np.clip(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), 0, 1)
 
 
-def cut_out(ink: Ink, owned: Bool[np.ndarray, "height width"], pixels: Pixels) -> Ink:
-    """A digit's ink alone, cut close: its pixels, and the soft edge around them that is no one's."""
-    top, left, bottom, right = box_around(pixels)
+def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pixels) -> Ink:
+    """The ink of one digit, cropped: its pixels, and the soft edge around them.
+
+    Args:
+      ink: of the picture.
+      occupied: the pixels of all components of the picture; the edge does not include those of others.
+      pixels: of the digit.
+    """
+    top, left, bottom, right = bounding_box(pixels)
     top, left = max(top - 1, 0), max(left - 1, 0)
-    near = (slice(top, bottom + 1), slice(left, right + 1))
-    digit, others = ink[near], owned[near]
-    own = np.zeros_like(others)
-    own[pixels[0] - top, pixels[1] - left] = True
-    edge = ndimage.binary_dilation(own, np.ones((3, 3), bool)) & ~others
-    digit = np.where(own | edge, digit, 0)
-    inked = digit > 0
-    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    window = (slice(top, bottom + 1), slice(left, right + 1))
+    inside = np.zeros_like(occupied[window])
+    inside[pixels[0] - top, pixels[1] - left] = True
+    edge = ndimage.binary_dilation(inside, np.ones((3, 3), bool)) & ~occupied[window]
+    digit = np.where(inside | edge, ink[window], 0)
+    has_ink = digit > 0
+    rows, columns = np.flatnonzero(has_ink.any(axis=1)), np.flatnonzero(has_ink.any(axis=0))
     return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def classify(
     model: Model, crops: UInt8[np.ndarray, "n height width"]
 ) -> tuple[Float[np.ndarray, "n labels+1"], Float[np.ndarray, " n"]]:
-    """Of every crop the calibrated probability of each label, and last of none; and its strangeness."""
+    """The probabilities and the outlier scores of images.
+
+    Returns:
+      The calibrated probability of each label, and last of "no digit", (n, labels + 1); and the outlier
+      score of each image, (n,), 0 if the model has no outlier model.
+    """
     n = len(crops)
-    images = np.zeros((1 << max(n - 1, 1).bit_length(), model.sizes[0]), np.uint8)  # few sizes to compile for
+    # A power of two, so that few different sizes are compiled.
+    images = np.zeros((1 << max(n - 1, 1).bit_length(), model.sizes[0]), np.uint8)
     images[:n] = crops.reshape(n, images.shape[1])
     p = tta_probabilities(
         model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
     )
     if model.outlier_model is None:
         return np.asarray(p)[:n], np.zeros(n)
-    odd = outlier_score(model.outlier_model, jnp.asarray(images), jnp.argmax(p[:, :-1], axis=1))
-    return np.asarray(p)[:n], np.asarray(odd)[:n]
+    scores = outlier_score(model.outlier_model, jnp.asarray(images), jnp.argmax(p[:, :-1], axis=1))
+    return np.asarray(p)[:n], np.asarray(scores)[:n]
 
 
-def _reading(lines, crops, p, odd, scale) -> Reading:
-    """The best reading of each line, from the probabilities of all candidates of all lines."""
-    labels, surest = p[:, :-1].argmax(axis=1), p[:, :-1].max(axis=1)
-    nothing = (p[:, -1] >= NO_DIGIT) | (odd >= STRANGE)
+def _best_reading(
+    lines: Sequence[Line],
+    crops: UInt8[np.ndarray, "n height width"],
+    p: Float[np.ndarray, "n labels+1"],
+    outlier_scores: Float[np.ndarray, " n"],
+    scale: Sequence[float],
+) -> Reading:
+    """The best sequence of candidates in each line, without those that are not digits.
+
+    Args:
+      lines: their candidates, one after the other, are those of `crops`, `p` and `outlier_scores`.
+      crops: the images of all candidates.
+      p, outlier_scores: as `classify` returns them.
+      scale: pixels of the picture for each row and for each column of the resized picture.
+    """
+    labels, confidence = p[:, :-1].argmax(axis=1), p[:, :-1].max(axis=1)
+    no_digit = (p[:, -1] >= MAX_NO_DIGIT_PROBABILITY) | (outlier_scores >= MAX_OUTLIER_SCORE)
     text, chosen, boxes, start = [], [], [], 0
     for candidates, height in lines:
         scores = [
-            np.log(surest[i] + LEAST_P) - c.cost(height, odd[i]) for i, c in enumerate(candidates, start)
+            np.log(confidence[i] + MIN_PROBABILITY) - candidate.penalty(height, outlier_scores[i])
+            for i, candidate in enumerate(candidates, start)
         ]
-        best = [i for i in best_reading(candidates, scores) if not nothing[start + i]]
+        best = [i for i in best_sequence(candidates, scores) if not no_digit[start + i]]
         text.append("".join(str(labels[start + i]) for i in best))
         chosen += [start + i for i in best]
         boxes += [candidates[i].box for i in best]
@@ -167,7 +224,7 @@ def _reading(lines, crops, p, odd, scale) -> Reading:
     corners = np.array([(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes])
     return Reading(
         "\n".join(filter(None, text)),
-        surest[chosen],
+        confidence[chosen],
         np.rint(corners.reshape(-1, 4)).astype(int),
         crops[chosen],
     )

@@ -1,4 +1,4 @@
-"""The drawing page: one HTML file on which anyone writes digits and watches a network read them."""
+"""The drawing page: one HTML file on which you draw digits while a network recognizes them."""
 
 from nnjax.recognition.page.build import draw_page
 
