@@ -45,7 +45,7 @@ def _in_colour(picture: Path, grey: Grey) -> Any:
     return Image.fromarray(np.round(255 * grey).astype(np.uint8)).convert("RGB")
 
 
-def write_explained(path: Path, picture: Path, grey: Grey, reading: Reading) -> None:
+def write_annotated(path: Path, picture: Path, grey: Grey, reading: Reading) -> None:
     """Write `explain`'s picture as the kind that the file's name says; a ValueError where it says none.
 
     Args:

@@ -17,7 +17,16 @@ def write_record(path: Path, record: Any) -> None:
     Raises:
       OSError: what the disk says; nothing is left behind.
     """
-    write_atomically(path, (dumps(_plain(record), indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(path, record_json(record).encode())
+
+
+def record_json(record: Any) -> str:
+    """`record` as JSON: arrays as lists, NaN and infinity as null.
+
+    >>> record_json({"cost": np.array([0.5, np.nan])}).split()
+    ['{', '"cost":', '[', '0.5,', 'null', ']', '}']
+    """
+    return dumps(_plain(record), indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
