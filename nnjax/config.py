@@ -1,5 +1,6 @@
 """`TrainConfig`: how a network is built and trained, as one value; and the named configurations."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from nnjax._config_fields import as_name, check_finite_number, checked_sizes, json_value
 from nnjax.data import Dataset
 from nnjax.nn import (
     ACTIVATIONS,
@@ -40,7 +42,7 @@ from nnjax.nn import (
 )
 from nnjax.optim import OPTIMIZERS, SCHEDULES, Factory, Schedule
 from nnjax.optim.schedules import constant, cosine
-from nnjax.runtime.checks import check_positive_int, check_range, lookup, registered_name
+from nnjax.runtime.checks import check_positive_int, lookup, registered_name
 from nnjax.sweep import Grid, sweep
 from nnjax.training import Run, fit
 
@@ -82,7 +84,8 @@ class TrainConfig:
       initial_weights: draws each layer.
       cost: of one example.
       output_code: encodes labels as outputs.
-      l1, l2: factors of the penalty l1 Σ|w| + ½ l2 Σw².
+      l1: factor of the penalty Σ|w| on the weights.
+      l2: factor of the penalty ½ Σw² on the weights.
       dropout: probability of dropping a hidden unit or, with convolutions, a feature; None for none.
       input_dropout: with `dropout`, and without convolutions, the probability of dropping an input.
       augment: arguments of `Augment` by name, in pixels of 28x28 images; {} for its defaults, None for
@@ -93,10 +96,11 @@ class TrainConfig:
       schedule: of the learning rate.
       hyperparameters: other arguments of the optimizer by name.
       ema_decay: of the averaged parameters that evaluation uses; None for no averaging.
-      epochs, batch_size: as for `fit`.
+      epochs: how often every training example is used.
+      batch_size: examples in a mini-batch.
 
     Raises:
-      ValueError: an unknown name or field, or a number out of range.
+      ValueError: an unknown name, a number out of range, or a field that would have no effect.
 
     >>> TrainConfig(hidden=(100,), activation="relu").activation is ACTIVATIONS["relu"]
     True
@@ -124,24 +128,52 @@ class TrainConfig:
 
     def __post_init__(self):
         for name, (kind, registry) in REGISTRIES.items():
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, lookup(kind, value, registry))
+            value = getattr(self, name)
+            if value is None or isinstance(value, str | int | float | list | Mapping):
+                object.__setattr__(self, name, lookup(kind, as_name(value), registry))
         for name in ("hidden", "channels"):
-            sizes = tuple(check_positive_int(f"each number in {name}", n) for n in getattr(self, name))
-            object.__setattr__(self, name, sizes)
+            object.__setattr__(self, name, checked_sizes(name, getattr(self, name)))
         for name in ("epochs", "batch_size"):
             object.__setattr__(self, name, check_positive_int(name, getattr(self, name)))
-        for name in ("l1", "l2", "learning_rate"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("dropout", "input_dropout", "label_smoothing", "ema_decay"):
-            check_range(name, getattr(self, name), 0, 1)
-        for name in self.augment or {}:
+        for name, maximum in MAXIMA.items():
+            if not (name in OPTIONAL_FIELDS and getattr(self, name) is None):
+                check_finite_number(name, getattr(self, name), maximum)
+        for name in ("augment", "hyperparameters"):
+            value = getattr(self, name)
+            if not (isinstance(value, Mapping) or (name in OPTIONAL_FIELDS and value is None)):
+                raise ValueError(f"{name} must be a mapping from names to values, got {value!r}")
+        for name, value in (self.augment or {}).items():
             lookup("augment", name, dict.fromkeys(AUGMENT_ARGUMENTS))
+            check_finite_number(f"augment {name}", value)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
         if self.label_smoothing and self.output_code != one_hot:
             raise ValueError(f"output_code must be one_hot with label_smoothing, got {self.output_code}")
+        if self.input_dropout and (self.dropout is None or self.channels):
+            raise ValueError(
+                "input_dropout must be 0 without dropout or with channels, where it has no effect, got "
+                f"{self.input_dropout:g}"
+            )
+        if repeated := sorted({f.name for f in fields(self)} & set(self.hyperparameters)):
+            raise ValueError(f"hyperparameters must not contain {', '.join(repeated)}: set the field instead")
+
+    def _check_images(self, data: Dataset) -> None:
+        """Raises ValueError if the configuration needs images that `data` does not have."""
+        if self.channels and len(data.input_shape) < 2:
+            raise ValueError(f"channels must be empty for inputs other than images, got {data.input_shape}")
+        if self.augment is not None and (len(data.input_shape) < 2 or math.prod(data.input_shape[2:]) != 1):
+            raise ValueError(
+                f"augment must be None for inputs other than gray images, got {data.input_shape}"
+            )
 
     def init_fn(self, data: Dataset) -> Callable[[Array], Any]:
-        """A function that draws the parameters of a network for `data` from a key."""
+        """A function that draws the parameters of a network for `data` from a key.
+
+        Raises:
+          ValueError: the network does not fit the data.
+        """
+        self._check_images(data)
         n_out = self.output_code.num_outputs(data.num_classes)
         if self.channels:
             draw, dense = ConvNet(data.input_shape).init, (*self.hidden, n_out)
@@ -150,7 +182,12 @@ class TrainConfig:
         return partial(init, sizes=sizes, initial_weights=self.initial_weights)
 
     def objective(self, data: Dataset) -> Objective:
-        """What is minimized on `data`."""
+        """What is minimized on `data`.
+
+        Raises:
+          ValueError: the configuration does not fit the data.
+        """
+        self._check_images(data)
         output = sigmoid if self.cost is quadratic else identity
         if self.channels:
             forward = ConvNet(
@@ -170,12 +207,20 @@ class TrainConfig:
         penalty = jax.tree_util.Partial(weight_penalty, self.l1, self.l2) if self.l1 or self.l2 else None
         return Objective(forward, self.cost, code, penalty)
 
+    def used_learning_rate(self) -> float | None:
+        """`learning_rate`, or the optimizer's default; None if the optimizer has no default here.
+
+        >>> TrainConfig(optimizer="adam").used_learning_rate()
+        0.003
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        defaults = (d.learning_rate for d in OPTIMIZERS.values() if d.factory is self.optimizer)
+        return next(defaults, None)
+
     def fit_kwargs(self, data: Dataset) -> dict[str, Any]:
         """The keyword arguments of `fit` and `sweep` for `data`."""
-        learning_rate = self.learning_rate
-        if learning_rate is None:
-            defaults = [d.learning_rate for d in OPTIMIZERS.values() if d.factory is self.optimizer]
-            learning_rate = next(iter(defaults), None)
+        learning_rate = self.used_learning_rate()
         rate = {} if learning_rate is None else {"learning_rate": learning_rate}
         return {
             "objective": self.objective(data),
@@ -242,7 +287,7 @@ class TrainConfig:
         """All fields as JSON values: functions by their registered names.
 
         Raises:
-          ValueError: a function that has no registered name.
+          ValueError: a function that has no registered name, or a value that JSON cannot hold.
 
         >>> TrainConfig().to_json()["optimizer"]
         'sgd'
@@ -250,11 +295,7 @@ class TrainConfig:
         config = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, (kind, registry) in REGISTRIES.items():
             config[name] = registered_name(kind, config[name], registry)
-        for name in ("hidden", "channels"):
-            config[name] = list(config[name])
-        for name in ("augment", "hyperparameters"):
-            config[name] = config[name] if config[name] is None else dict(config[name])
-        return config
+        return {name: json_value(name, value) for name, value in config.items()}
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> "TrainConfig":
@@ -266,17 +307,23 @@ class TrainConfig:
         >>> TrainConfig.from_json({"hidden": [100]}).hidden
         (100,)
         """
-        known = {f.name for f in fields(cls)}
+        if not isinstance(config, Mapping):
+            raise ValueError(f"a configuration must be a mapping from fields to values, got {config!r}")
         for name in config:
-            lookup("field of a configuration", name, dict.fromkeys(sorted(known)))
-        try:
-            return cls(**config)
-        except TypeError as error:
-            raise ValueError(f"a configuration must have fields of the right types: {error}") from error
+            lookup("field of a configuration", name, dict.fromkeys(f.name for f in fields(cls)))
+        return cls(**config)
 
 
 AUGMENT_ARGUMENTS = tuple(f.name for f in fields(Augment))[2:]
 
+# The fields that may be None, and the maxima of the fields that are numbers.
+OPTIONAL_FIELDS = {"dropout", "augment", "learning_rate", "ema_decay"}
+MAXIMA = {
+    **dict.fromkeys(("l1", "l2", "learning_rate"), math.inf),
+    **dict.fromkeys(("dropout", "input_dropout", "label_smoothing", "ema_decay"), 1.0),
+}
+
+# The fields that can become axes of a sweep.
 SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay"}
 
 configs: Mapping[str, TrainConfig] = MappingProxyType(

@@ -1,0 +1,45 @@
+"""Checks and JSON values of the fields of `TrainConfig`."""
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array
+
+from nnjax.runtime.checks import check_positive_int, check_range
+
+
+def as_name(value: Any) -> str:
+    """A name to look up: `value` itself, or its repr for an error message that quotes it."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def checked_sizes(name: str, sizes: Any) -> tuple[int, ...]:
+    """Positive integers as a tuple; raises ValueError for anything else."""
+    if isinstance(sizes, str | Mapping) or not isinstance(sizes, Iterable):
+        raise ValueError(f"{name} must be a sequence of positive integers, such as (30,), got {sizes!r}")
+    return tuple(check_positive_int(f"each number in {name}", size) for size in sizes)
+
+
+def check_finite_number(name: str, value: Any, maximum: float = math.inf) -> None:
+    """Raises ValueError unless `value` is a finite number from 0 to `maximum`; arrays pass."""
+    if value is None or isinstance(value, bool | str | list | tuple | Mapping):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    check_range(name, value, 0, maximum)
+    if isinstance(value, numbers.Real) and math.isinf(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def json_value(name: str, value: Any) -> Any:
+    """`value` as JSON holds it; raises ValueError for functions and other objects."""
+    if isinstance(value, Mapping):
+        return {key: json_value(f"{name} {key}", v) for key, v in value.items()}
+    if isinstance(value, tuple):
+        return [json_value(name, v) for v in value]
+    if isinstance(value, np.generic | np.ndarray | Array) and np.ndim(value) == 0:
+        return value.item()
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{name} must be a number or a string to be saved, got {value!r}")
+    return value
