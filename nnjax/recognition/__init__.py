@@ -2,6 +2,6 @@
 
 from nnjax.recognition.calibration import calibrate
 from nnjax.recognition.picture import open_picture
-from nnjax.recognition.reading import Reading, read_picture
+from nnjax.recognition.reading import Reading, classify, read_picture
 
-__all__ = ["Reading", "calibrate", "open_picture", "read_picture"]
+__all__ = ["Reading", "calibrate", "classify", "open_picture", "read_picture"]

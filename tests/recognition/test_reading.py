@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import nnjax
-from experiments.pictures import PLAIN, TROUBLES, draw
+from experiments.corruptions import CORRUPTIONS, PLAIN, draw
 from nnjax.recognition.components import box_around
 from nnjax.recognition.reading import DOUBTED
 
@@ -45,7 +45,7 @@ def right(model, written, manner, pictures=25, count=4):
     ],
 )  # fmt: skip
 def test_strings_of_four_digits_are_read(model, written, trouble, least):
-    assert right(model, written, TROUBLES[trouble]) >= least
+    assert right(model, written, CORRUPTIONS[trouble]) >= least
 
 
 def test_a_reading_says_where_and_how_surely(model, written):

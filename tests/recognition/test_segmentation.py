@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array, csgraph
 
 import nnjax
-from experiments.pictures import TROUBLES, draw
+from experiments.corruptions import CORRUPTIONS, draw
 from nnjax.recognition._seams import LEAP, PAIR, STEP, _cheapest, find_seams
 from nnjax.recognition.components import Box
 from nnjax.recognition.segmentation import Candidate, best_reading, candidates_of
@@ -181,6 +181,6 @@ def test_digits_that_touch_are_cut_and_pieces_joined(mnist, tmp_path, trouble, c
     for seed in range(40):
         rng = np.random.default_rng(seed)
         chosen = rng.integers(0, len(images), count)
-        picture, _ = draw(rng, images[chosen], mnist.test.targets[chosen], TROUBLES[trouble])
+        picture, _ = draw(rng, images[chosen], mnist.test.targets[chosen], CORRUPTIONS[trouble])
         read.append(len(nnjax.read_picture(picture, model).text))
     assert np.mean(np.array(read) == count) >= least
