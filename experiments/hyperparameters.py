@@ -70,8 +70,10 @@ def plot(record: Record) -> Any:
     """Accuracy by width, time by width, accuracy and cost by learning rate; below, the grid of both."""
     from matplotlib import colormaps, pyplot
 
-    mosaic: Any = [["width", "time", "rate", "cost"], ["grid"] * 4]
-    figure, axes = pyplot.subplot_mosaic(mosaic, figsize=(14, 8), layout="constrained")
+    figure = pyplot.figure(figsize=(14, 8), layout="constrained")
+    top, bottom = figure.subfigures(2, height_ratios=(1, 1.1))
+    names = ("width", "time", "rate", "cost")
+    axes: dict[str, Any] = dict(zip(names, top.subplots(1, 4), strict=True)) | {"grid": bottom.subplots()}
     width, rate, grid = record["by_width"], record["by_rate"], record["grid"]
     seeds_and_median(axes["width"], width["hidden"], final_accuracy(record, "by_width"))
     seeds_and_median(axes["rate"], rate["learning_rate"], final_accuracy(record, "by_rate"))
@@ -82,7 +84,7 @@ def plot(record: Record) -> Any:
         axes[name].set(xlabel="hidden neurons", xscale="log")
         readable_log_ticks(axes[name].xaxis)
     axes["rate"].set(xlabel="learning rate η", xscale="log")
-    for name, place in (("width", "lower center"), ("rate", "upper left")):
+    for name, place in (("width", "lower center"), ("rate", "lower center")):
         axes[name].set_ylabel("test accuracy (%)")
         axes[name].legend(loc=place, frameon=False)
     cost = np.median(np.asarray(rate["train_cost"], float), axis=1)
@@ -96,7 +98,7 @@ def plot(record: Record) -> Any:
                      framed=best_rates(record))  # fmt: skip
     axes["grid"].set(xlabel="learning rate η", ylabel="hidden neurons")
     label = "test accuracy (%): median, minimum to maximum\nframed: best mean on validation"
-    figure.colorbar(image, ax=axes["grid"], label=label)
+    bottom.colorbar(image, ax=axes["grid"], label=label)
     return figure
 
 

@@ -45,7 +45,8 @@ def run(context: RunContext) -> Record:
         p = runner.probabilities(grid, config, step.ensemble_size)
         rows.append(runner.row(step, config, grid, p) | {"candidates": candidates})
     test = runner.data.test
-    return {"num_test": len(test.targets), "steps": rows, "last_step": analyse_errors(p[0], test)}
+    counts = {"num_validation": len(runner.data.validation.targets), "num_test": len(test.targets)}
+    return counts | {"steps": rows, "last_step": analyse_errors(p[0], test)}
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,9 @@ def draw_calibration(axis: Any, levels: list[Record]) -> None:
               label="perfect calibration")  # fmt: skip
     axis.plot(predicted, measured, "o-", color="#d55e00", markersize=5, linewidth=1, label="measured")
     for x, y, n in zip(predicted, measured, images, strict=True):
-        axis.annotate(f"n = {n:,}", (x, y), (5, -9), textcoords="offset points", fontsize=7)
+        # Labels of neighbouring points at the bottom would overlap if they were horizontal.
+        offset, rotation = ((-3, 6), 90) if y == MIN_PLOTTED_ERROR else ((5, -9), 0)
+        axis.annotate(f"n = {n:,}", (x, y), offset, textcoords="offset points", rotation=rotation, fontsize=7)
     axis.set(xscale="log", yscale="log", xlabel="1 − mean confidence", ylabel="fraction misclassified")
     axis.set_title(
         f"calibration at each level of confidence\n(no errors: drawn at {MIN_PLOTTED_ERROR:g})", fontsize=10

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-# How a verdict is written, by `Claim.supported`.
+# The columns of a table of claims, and how the last one is written.
+COLUMNS = ("statement", "book", "measured", "supported")
 VERDICTS = {True: "yes", False: "no", None: "–"}
 
 
@@ -106,6 +107,34 @@ def html_page(title: str, intro: str, sections: Sequence[Section]) -> str:
 """
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    >>> print(markdown_table(["a", "b"], [["1", "2 | 3"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 \\| 3 |
+    """
+    first, *others = (
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in (head, *rows)
+    )
+    return "\n".join([first, "|" + "---|" * len(head), *others])
+
+
+def claims_table(claims: Iterable[Claim]) -> str:
+    """Claims as a table in Markdown."""
+    rows = (
+        [
+            claim.statement if claim.from_book else f"*ours:* {claim.statement}",
+            claim.expected or "–",
+            claim.measured,
+            VERDICTS[claim.supported],
+        ]
+        for claim in claims
+    )
+    return markdown_table(COLUMNS, rows)
+
+
 def _summary(sections: Sequence[Section]) -> str:
     """All claims in one table, grouped by section."""
     claims = [claim for s in sections for claim in s.claims]
@@ -150,9 +179,6 @@ def _figure(figure: Figure) -> str:
 <label><input type="checkbox"> large</label>
 <img src="{source}" alt="{escape(figure.alt)}">
 </figure>"""
-
-
-COLUMNS = ("statement", "book", "measured", "supported")
 
 
 def _table(body: str) -> str:
