@@ -11,7 +11,7 @@ import pytest
 
 import nnjax
 from experiments import catalog
-from experiments.evidence import Flags
+from experiments.experiment import Flags
 from nnjax import cli
 from nnjax.sweep import _trainer
 from nnjax.training import _fit
@@ -187,4 +187,9 @@ def quick_flags(tmp_path_factory):
 @pytest.fixture(scope="session")
 def quick_record(quick_flags):
     """The record of an experiment's quick run."""
-    return lambda experiment: catalog.done(experiment, quick_flags) or experiment.make(quick_flags)
+
+    def record(experiment):
+        earlier = catalog.find_record(experiment, quick_flags)
+        return earlier or experiment.run_and_record(quick_flags)
+
+    return record

@@ -1,1 +1,5 @@
-"""Reports: what experiments show, as a page. An edge: no other module of the package imports it."""
+"""Comparison of trained networks: statistics over seeds, plots, and the HTML report."""
+
+from nnjax.compare import plots, report, statistics
+
+__all__ = ["plots", "report", "statistics"]

@@ -1,4 +1,4 @@
-"""`page`: what experiments show, as one HTML page that needs nothing beside itself."""
+"""Reports: claims, what was measured, and figures, as one self-contained HTML page."""
 
 import base64
 import re
@@ -7,24 +7,33 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+# The columns of a table of claims, and how the last one is written.
+COLUMNS = ("statement", "book", "measured", "supported")
+VERDICTS = {True: "yes", False: "no", None: "–"}
+
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that is said, the number that goes with it, ours, and whether it holds (None: not judged).
+    """A statement, and what was measured.
 
-    Either the chapter says it, or we do, and then it counts for no more than our own.
+    Attributes:
+      statement: one sentence.
+      expected: the number that the book states; "" if it states none.
+      measured: what was measured.
+      supported: whether the measurement supports the statement; None if that is not judged.
+      from_book: whether the statement is the book's, and not one of this project.
     """
 
-    says: str
-    book: str
-    ours: str
-    holds: bool | None = None
-    of_the_chapter: bool = True
+    statement: str
+    expected: str
+    measured: str
+    supported: bool | None = None
+    from_book: bool = True
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture's bytes, their kind ("png" or "svg+xml"), and what it shows, in words."""
+    """A picture: the bytes of the file, their kind ("png" or "svg+xml"), and a description in words."""
 
     content: bytes
     kind: str
@@ -36,14 +45,14 @@ class Section:
     """One experiment.
 
     Attributes:
-      title: its heading, unique on a page.
-      question: what it asks, one sentence.
-      text: what more there is to say: paragraphs between blank lines, indented ones as they stand.
-      command: what makes it again.
-      claims: what it says, beside what was found.
-      figure: its picture, if there is one.
-      note: how it was made, one line.
-      missing: why there is nothing to show; "" where there is.
+      title: the heading; unique on a page.
+      question: what the experiment asks, one sentence.
+      text: paragraphs separated by blank lines; indented ones keep their line breaks.
+      command: the command that repeats the experiment.
+      claims: statements with what was measured.
+      figure: the figure, if there is one.
+      note: how the results were made, one line.
+      missing: why there are no results; "" if there are.
     """
 
     title: str
@@ -56,13 +65,14 @@ class Section:
     missing: str = ""
 
 
-def page(title: str, intro: str, sections: Sequence[Section]) -> str:
-    """The whole page: contents, a summary of all claims, and the sections.
+def html_page(title: str, intro: str, sections: Sequence[Section]) -> str:
+    """The whole page: table of contents, a summary of all claims, and the sections.
 
-    It has no scripts and asks nothing of any server: styles and pictures are inside. On a narrow
-    screen a figure can be ticked to be large.
+    The page contains no scripts and loads nothing: styles and pictures are embedded. On a narrow screen a
+    checkbox enlarges a figure.
 
-    >>> html = page("Report", "One claim.", [Section("Sums", claims=[Claim("1 + 1 < 3", "2", "2", True)])])
+    >>> sums = Section("Sums", claims=[Claim("1 + 1 < 3", "2", "2", True)])
+    >>> html = html_page("Report", "One claim.", [sums])
     >>> "<td>1 + 1 &lt; 3</td>" in html
     True
     """
@@ -97,20 +107,52 @@ def page(title: str, intro: str, sections: Sequence[Section]) -> str:
 """
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    >>> print(markdown_table(["a", "b"], [["1", "2 | 3"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 \\| 3 |
+    """
+    first, *others = (
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in (head, *rows)
+    )
+    return "\n".join([first, "|" + "---|" * len(head), *others])
+
+
+def claims_table(claims: Iterable[Claim]) -> str:
+    """Claims as a table in Markdown."""
+    rows = (
+        [
+            claim.statement if claim.from_book else f"*ours:* {claim.statement}",
+            claim.expected or "–",
+            claim.measured,
+            VERDICTS[claim.supported],
+        ]
+        for claim in claims
+    )
+    return markdown_table(COLUMNS, rows)
+
+
 def _summary(sections: Sequence[Section]) -> str:
-    """All claims in one table, a group for each section."""
-    rows = [row for s in sections for row in s.claims]
-    holds = [row.holds for row in rows if row.of_the_chapter]
+    """All claims in one table, grouped by section."""
+    claims = [claim for s in sections for claim in s.claims]
+    verdicts = [claim.supported for claim in claims if claim.from_book]
     groups = [
         f'<tbody>\n<tr><th colspan="4" scope="rowgroup">{_link(s)}</th></tr>\n'
         + (f'<tr><td colspan="4">Not run: {escape(s.missing)}</td></tr>' if s.missing else _rows(s.claims))
         + "\n</tbody>"
         for s in sections
     ]
-    told = f"{holds.count(True)} hold here, {holds.count(False)} do not, {holds.count(None)} not judged"
+    counts = (
+        f"The book makes {len(verdicts)} claims: {verdicts.count(True)} are supported, "
+        f"{verdicts.count(False)} are not, {verdicts.count(None)} are not judged. "
+        f"{len(claims) - len(verdicts)} claims are ours."
+    )
     return f"""<section id="summary">
 <h2>All claims</h2>
-<p>{len(holds)} claims of the chapter: {told}. And {len(rows) - len(holds)} of our own.</p>
+<p>{counts}</p>
 {_table(_lines(groups))}
 </section>"""
 
@@ -140,32 +182,34 @@ def _figure(figure: Figure) -> str:
 
 
 def _table(body: str) -> str:
-    heads = _lines(f'<th scope="col">{head}</th>' for head in ("claim", "the book", "here", "holds"))
+    heads = _lines(f'<th scope="col">{head}</th>' for head in COLUMNS)
     return f"<table>\n<thead><tr>\n{heads}\n</tr></thead>\n{body}\n</table>"
 
 
-def _rows(rows: Iterable[Claim]) -> str:
-    return _lines(map(_row, rows))
+def _rows(claims: Iterable[Claim]) -> str:
+    return _lines(map(_row, claims))
 
 
-def _row(row: Claim) -> str:
-    # A narrow screen shows a row as a block, in which every number names itself.
-    kind, word = {True: ("yes", "✓ yes"), False: ("no", "✗ no"), None: ("open", "–")}[row.holds]
-    book = f'<td data-label="the book">{_numbers(row.book)}</td>' if row.book else '<td class="none">–</td>'
+def _row(claim: Claim) -> str:
+    # A narrow screen shows a row as a block, in which every number has its label.
+    kind, word = {True: ("yes", "✓ yes"), False: ("no", "✗ no"), None: ("open", "–")}[claim.supported]
+    book = '<td class="none">–</td>'
+    if claim.expected:
+        book = f'<td data-label="book">{_numbers(claim.expected)}</td>'
     return (
-        f"<tr><td>{'' if row.of_the_chapter else '<em>ours:</em> '}{_numbers(row.says)}</td>{book}"
-        f'<td data-label="here">{_numbers(row.ours)}</td>'
-        f'<td data-label="holds" class="{kind}">{word}</td></tr>'
+        f"<tr><td>{'' if claim.from_book else '<em>ours:</em> '}{_numbers(claim.statement)}</td>{book}"
+        f'<td data-label="measured">{_numbers(claim.measured)}</td>'
+        f'<td data-label="supported" class="{kind}">{word}</td></tr>'
     )
 
 
 def _numbers(text: str) -> str:
-    """Escaped, and with no line ended inside "95 %" or "n = 20"."""
+    """Escaped text without line breaks inside "95 %" and "n = 20"."""
     return escape(text).replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
 
 
 def _paragraphs(text: str) -> str:
-    """Paragraphs between blank lines; those that are indented keep their lines."""
+    """Paragraphs between blank lines; indented ones keep their line breaks."""
     blocks = [block.strip("\n") for block in re.split(r"\n\s*\n", text) if block.strip()]
     return _lines(
         f"<pre>{escape(b)}</pre>" if b[0].isspace() else f"<p>{_inline(b)}</p>" for b in blocks

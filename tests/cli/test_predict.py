@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import nnjax
-from experiments.pictures import PLAIN, draw
+from experiments.corruptions import PLAIN, draw
 from nnjax.storage.model_store import best_model, model_dir, model_path
 
 TRAIN = ("train", "--dataset", "digits", "--epochs", "40")

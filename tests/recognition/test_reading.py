@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import nnjax
-from experiments.pictures import PLAIN, draw
-from experiments.pictures import TROUBLES as CORRUPTIONS
+from experiments.corruptions import CORRUPTIONS, PLAIN, draw
 from nnjax.recognition import MIN_CONFIDENCE, components
 
 

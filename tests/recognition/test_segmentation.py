@@ -11,8 +11,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array, csgraph
 
 import nnjax
-from experiments.pictures import TROUBLES as CORRUPTIONS
-from experiments.pictures import draw
+from experiments.corruptions import CORRUPTIONS, draw
 from nnjax.recognition.components import Box
 from nnjax.recognition.segmentation import (
     JUMP_COST,

@@ -1,6 +1,6 @@
-"""Pictures of several digits, each with one kind of trouble: test images redrawn on a page.
+"""Pictures of several digits with a corruption, drawn from test images.
 
-Every picture is a function of its random generator, so that a seed makes all of them again.
+Every picture is a function of its random generator, so a seed reproduces it.
 """
 
 import io
@@ -18,43 +18,69 @@ Page = np.ndarray  # (height, width, 3), 0 to 1
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How a string of digits is written and what becomes of the page; by default plainly."""
+class RenderStyle:
+    """How digits are written, and what happens to the page.
 
-    height: tuple[float, float] = (50, 90)  # pixels of a digit's box, drawn for a string
-    uneven: float = 0.08  # by which the digits of a string differ in size
-    gap: tuple[float, float] = (0.1, 0.5)  # of the height, between neighbours' ink
-    slant: float = 0.0  # columns a row, at most
+    Attributes:
+      height: minimum and maximum height of a digit, in pixels; one is drawn for each picture.
+      uneven: maximum relative difference of a digit's height from it.
+      gap: minimum and maximum gap between neighbouring digits, relative to the height.
+      slant: maximum shift of a row, in columns per row.
+      lines: lines of digits.
+      stroke: minimum and maximum growth of the strokes, in pixels.
+      on_ink: changes the ink, (rng, ink, height) -> ink.
+      on_page: changes the page, (rng, page, height) -> page.
+      colours: draws the colours of ink and paper.
+    """
+
+    height: tuple[float, float] = (50, 90)
+    uneven: float = 0.08
+    gap: tuple[float, float] = (0.1, 0.5)
+    slant: float = 0.0
     lines: int = 1
-    stroke: tuple[int, int] = (0, 0)  # pixels that strokes grow by, at most lost and won
+    stroke: tuple[int, int] = (0, 0)
     on_ink: Callable[[np.random.Generator, Ink, float], Ink] | None = None
     on_page: Callable[[np.random.Generator, Page, float], Page] | None = None
     colours: Callable[[np.random.Generator], tuple[Any, Any]] = field(default=lambda rng: (0.1, 0.95))
 
 
-def draw(rng: np.random.Generator, images: np.ndarray, labels: Any, manner: Manner) -> tuple[np.ndarray, str]:
-    """A picture, (height, width, 3) uint8, of the digits in `images`, and their text."""
-    height = rng.uniform(*manner.height)
-    rows = np.array_split(np.arange(len(images)), min(manner.lines, len(images)))
-    slant = rng.uniform(-manner.slant, manner.slant)
-    strings = [_string(rng, images[row], height, slant, manner) for row in rows]
-    ink = _stacked(strings, int(rng.uniform(0.3, 0.6) * height))
+def draw(
+    rng: np.random.Generator, images: np.ndarray, labels: Any, style: RenderStyle
+) -> tuple[np.ndarray, str]:
+    """Draws digits.
+
+    Args:
+      rng: decides everything that is random.
+      images: of the digits, (n, side, side) uint8.
+      labels: of the digits, (n,).
+      style: how they are drawn.
+
+    Returns:
+      A picture, (height, width, 3) uint8, and its text.
+    """
+    height = rng.uniform(*style.height)
+    rows = np.array_split(np.arange(len(images)), min(style.lines, len(images)))
+    slant = rng.uniform(-style.slant, style.slant)
+    strings = [_string(rng, images[row], height, slant, style) for row in rows]
+    ink = _stack_lines(strings, int(rng.uniform(0.3, 0.6) * height))
     ink = np.pad(ink, int(rng.uniform(0.3, 0.8) * height))
-    if manner.on_ink:
-        ink = manner.on_ink(rng, ink, height)
-    dark, paper = (np.broadcast_to(np.asarray(c, float), 3) for c in manner.colours(rng))
+    if style.on_ink:
+        ink = style.on_ink(rng, ink, height)
+    dark, paper = (np.broadcast_to(np.asarray(c, float), 3) for c in style.colours(rng))
     page = paper + ink[..., None] * (dark - paper)
-    if manner.on_page:
-        page = manner.on_page(rng, page, height)
+    if style.on_page:
+        page = style.on_page(rng, page, height)
     text = "\n".join("".join(str(labels[i]) for i in row) for row in rows)
     return np.round(255 * np.clip(page, 0, 1)).astype(np.uint8), text
 
 
-def _string(rng: np.random.Generator, images: np.ndarray, height: float, slant: float, manner: Manner) -> Ink:
-    """Digits side by side, their middles nearly on a line, gaps between the ink row by row."""
-    grow = int(rng.integers(manner.stroke[0], manner.stroke[1] + 1))
+def _string(
+    rng: np.random.Generator, images: np.ndarray, height: float, slant: float, style: RenderStyle
+) -> Ink:
+    """A line of digits, nearly centered vertically; gaps are measured between the ink row by row."""
+    grow = int(rng.integers(style.stroke[0], style.stroke[1] + 1))
     digits = [
-        _digit(image, height * (1 + rng.uniform(-manner.uneven, manner.uneven)), slant, grow)
+        _digit(image, height * (1 + rng.uniform(-style.uneven, style.uneven)), slant, grow)
         for image in images
     ]
     tall = int(1.3 * max(len(digit) for digit in digits))
@@ -62,12 +88,12 @@ def _string(rng: np.random.Generator, images: np.ndarray, height: float, slant: 
     for digit in digits:
         top = int(np.clip((tall - len(digit)) / 2 + rng.normal(0, 0.03) * height, 0, tall - len(digit)))
         placed = np.pad(digit, ((top, tall - len(digit) - top), (0, 0)))
-        line = _beside(line, placed, math.floor(rng.uniform(*manner.gap) * height))
+        line = _append(line, placed, math.floor(rng.uniform(*style.gap) * height))
     return line
 
 
 def _digit(image: np.ndarray, height: float, slant: float, grow: int) -> Ink:
-    """One image cut close and redrawn, so that the box it once was fitted in has this height."""
+    """One image, enlarged and cropped to its ink; digits of MNIST fill 20 of 28 pixels."""
     side = image.shape[0]
     scale = height / (side * 20 / 28)
     large = Image.fromarray(image).resize((round(side * scale),) * 2, Image.Resampling.BICUBIC)
@@ -80,13 +106,13 @@ def _digit(image: np.ndarray, height: float, slant: float, grow: int) -> Ink:
         for _ in range(abs(grow) - 1):
             ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
     rows, columns = (np.flatnonzero((ink > 0.3).any(axis=axis)) for axis in (1, 0))
-    if not rows.size:  # worn away
+    if not rows.size:  # erosion has removed all ink
         return _digit(image, height, slant, 0)
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _beside(line: Ink, digit: Ink, gap: int) -> Ink:
-    """A digit put to the right of a line: from ink to ink it is `gap` in a row, or across a corner."""
+def _append(line: Ink, digit: Ink, gap: int) -> Ink:
+    """Appends a digit to a line, so that the smallest gap between their ink is `gap`."""
     if not line.shape[1]:
         return digit
     inked_line, inked = line > 0.45, digit > 0.45
@@ -94,20 +120,21 @@ def _beside(line: Ink, digit: Ink, gap: int) -> Ink:
     lead = np.where(inked.any(1), inked.argmax(1), digit.shape[1])
     free = ndimage.minimum_filter1d(blank, 3) + lead
     start = max(0, line.shape[1] - int(free.min()) + gap)
-    whole = np.zeros((len(line), max(line.shape[1], start + digit.shape[1])))
-    whole[:, : line.shape[1]] = line
-    whole[:, start : start + digit.shape[1]] = np.maximum(whole[:, start : start + digit.shape[1]], digit)
-    return whole
+    longer = np.zeros((len(line), max(line.shape[1], start + digit.shape[1])))
+    longer[:, : line.shape[1]] = line
+    end = start + digit.shape[1]
+    longer[:, start:end] = np.maximum(longer[:, start:end], digit)
+    return longer
 
 
-def _stacked(strings: Sequence[Ink], gap: int) -> Ink:
+def _stack_lines(strings: Sequence[Ink], gap: int) -> Ink:
     width = max(s.shape[1] for s in strings)
     padded = [np.pad(s, ((gap // 2, gap // 2), (0, width - s.shape[1]))) for s in strings]
     return np.concatenate(padded)
 
 
-def _pieces(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
-    """A blank stripe through the middle part of the line, as where a pen skips."""
+def _break(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """A blank stripe through the line, as if the pen had skipped."""
     at, thick = int(rng.uniform(0.35, 0.65) * len(ink)), max(2, int(0.04 * height))
     slope = rng.uniform(-0.03, 0.03)
     rows, columns = np.indices(ink.shape)
@@ -115,7 +142,7 @@ def _pieces(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
 
 
 def _frame(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
-    """A frame drawn around the digits, not quite at right angles."""
+    """A slightly tilted frame around the digits."""
     ink = np.pad(ink, int(0.3 * height))
     inset, thick = rng.uniform(0.05, 0.15) * height, rng.uniform(0.02, 0.06) * height
     rows, columns = np.indices(ink.shape)
@@ -125,26 +152,26 @@ def _frame(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
     return np.maximum(ink, (edge >= 0) & (edge <= thick))
 
 
-def _rules(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
-    """Ruled lines across the page, from edge to edge and nearly level, through the digits too."""
+def _ruled_lines(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """Nearly horizontal lines across the whole page, also through the digits."""
     apart, thick = rng.uniform(0.5, 1.0) * height, max(1.0, 0.02 * height)
     rows, columns = np.indices(ink.shape)
     at = (rows + rng.uniform(-0.005, 0.005) * columns + rng.uniform(0, apart)) % apart
     return np.maximum(ink, rng.uniform(0.6, 1.0) * (at <= thick))
 
 
-def _through(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
-    """The other side of the page, mirrored, shining through."""
+def _show_through(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """The mirrored writing of the other side of the page, faintly visible."""
     other = np.roll(ink[:, ::-1], (int(0.3 * height), int(0.4 * height)), (0, 1))
     return np.maximum(ink, rng.uniform(0.15, 0.3) * ndimage.gaussian_filter(other, 1.5))
 
 
-def _blurred(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+def _blur(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
     return ndimage.gaussian_filter(ink, rng.uniform(0.02, 0.06) * height)
 
 
 def _light(rng: np.random.Generator, page: Page, height: float) -> Page:
-    """Light that falls off across the page to a third, in any direction."""
+    """Brightness that decreases across the page by up to 70 %, in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.indices(page.shape[:2])
     along = np.cos(angle) * rows / len(page) + np.sin(angle) * columns / page.shape[1]
@@ -153,7 +180,7 @@ def _light(rng: np.random.Generator, page: Page, height: float) -> Page:
 
 
 def _noise(rng: np.random.Generator, page: Page, height: float) -> Page:
-    """Grain, and specks of the size of a pen's point."""
+    """Gaussian noise, and dark specks as large as the tip of a pen."""
     page = page + rng.normal(0, rng.uniform(0.04, 0.15), page.shape[:2])[..., None]
     specks = rng.random(page.shape[:2]) < 4 / height**2
     size = max(1, int(0.03 * height))
@@ -168,18 +195,18 @@ def _jpeg(rng: np.random.Generator, page: Page, height: float) -> Page:
 
 
 def _any_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Ink and paper, either the lighter, at least 0.35 apart in brightness."""
+    """Random colours of ink and paper, whose brightness differs by at least 0.35."""
     while True:
         ink, paper = rng.random((2, 3))
         if abs((ink - paper) @ [0.299, 0.587, 0.114]) >= 0.35:
             return ink, paper
 
 
-PLAIN = Manner()
-TROUBLES = {
+PLAIN = RenderStyle()
+CORRUPTIONS = {
     "none: separate digits": PLAIN,
     "touching": replace(PLAIN, gap=(-0.02, 0.0)),
-    "in pieces": replace(PLAIN, on_ink=_pieces),
+    "in pieces": replace(PLAIN, on_ink=_break),
     "slant": replace(PLAIN, slant=0.35),
     "size": replace(PLAIN, height=(20, 250), uneven=0.25),
     "stroke": replace(PLAIN, stroke=(-2, 4)),
@@ -188,8 +215,8 @@ TROUBLES = {
     "light": replace(PLAIN, on_page=_light),
     "noise and specks": replace(PLAIN, on_page=_noise),
     "frame": replace(PLAIN, on_ink=_frame),
-    "ruled lines": replace(PLAIN, on_ink=_rules),
-    "shining through": replace(PLAIN, on_ink=_through),
-    "blur": replace(PLAIN, on_ink=_blurred),
+    "ruled lines": replace(PLAIN, on_ink=_ruled_lines),
+    "shining through": replace(PLAIN, on_ink=_show_through),
+    "blur": replace(PLAIN, on_ink=_blur),
     "JPEG": replace(PLAIN, on_page=_jpeg),
 }
