@@ -103,7 +103,7 @@ def _all_reduce(mesh: Mesh) -> float:
     @partial(jax.jit, out_shardings=NamedSharding(mesh, PartitionSpec()))
     def sums(parts):
         def step(total, _):
-            return jnp.sum(parts + total, axis=0) / len(parts), None
+            return jnp.sum(parts + total[None], axis=0) / len(parts), None
 
         return jax.lax.scan(step, jnp.zeros(count), None, ALL_REDUCES)[0]
 

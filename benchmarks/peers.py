@@ -6,7 +6,7 @@ check that all peers do equal work.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -21,11 +21,19 @@ import nnjax
 SIZES, BATCH_SIZE, LEARNING_RATE = (784, 30, 10), 10, 3.0
 
 
-def draw_params(rng: np.random.Generator, dtype: type) -> list[tuple[np.ndarray, np.ndarray]]:
+def draw_params(
+    rng: np.random.Generator, dtype: type, sizes: Sequence[int] = SIZES
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """The weights and biases of a network, drawn from N(0, 1) as in the book."""
     return [
-        (rng.normal(size=(o, i)).astype(dtype), rng.normal(size=o).astype(dtype)) for i, o in pairwise(SIZES)
+        (rng.normal(size=(o, i)).astype(dtype), rng.normal(size=o).astype(dtype)) for i, o in pairwise(sizes)
     ]
+
+
+def draw_network(seed: int, sizes: Sequence[int] = SIZES) -> nnjax.Params:
+    """The same as float32 arrays of jax: the initial parameters of the peer of this seed."""
+    layers = draw_params(np.random.default_rng(seed), np.float32, sizes)
+    return tuple(nnjax.Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in layers)
 
 
 class Peer:

@@ -39,7 +39,8 @@ class Population:
         batch_size: int = peers.BATCH_SIZE,
     ):
         self.networks, self.batch_size = networks, batch_size
-        params = jax.vmap(lambda key: nnjax.init(key, sizes))(jax.random.split(jax.random.key(0), networks))
+        params = [peers.draw_network(seed, sizes) for seed in range(networks)]
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
         optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.LEARNING_RATE})
         self.optimizers, self.objectives = (
             jax.tree.map(lambda x: jnp.full(networks, x), tree) for tree in (optimizer, nnjax.Objective())

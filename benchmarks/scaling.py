@@ -72,7 +72,7 @@ class SingleNetwork:
 
     def __init__(self, networks: int, data: nnjax.Dataset, sizes: tuple[int, ...], batch_size: int):
         optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.LEARNING_RATE})
-        state = init_state(jax.random.key(1), nnjax.init(jax.random.key(0), sizes), optimizer)
+        state = init_state(jax.random.key(1), peers.draw_network(0, sizes), optimizer)
         self.arguments = state, *jax.device_put(data.train), nnjax.Objective(), optimizer, batch_size
 
 

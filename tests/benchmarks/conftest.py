@@ -8,10 +8,10 @@ import nnjax
 
 @pytest.fixture(scope="module")
 def sparse_images():
-    """60 images of 784 pixels, of which a fifth are not zero."""
+    """80 images of 784 pixels, of which a fifth are not zero."""
     rng = np.random.default_rng(0)
-    images = (rng.integers(0, 256, (60, 784)) * (rng.random((60, 784)) < 0.2)).astype(np.uint8)
-    split = images, rng.integers(0, 10, 60)
+    images = (rng.integers(0, 256, (80, 784)) * (rng.random((80, 784)) < 0.2)).astype(np.uint8)
+    split = images, rng.integers(0, 10, 80)
     return nnjax.Dataset.from_arrays(split, split, split, num_classes=10)
 
 

@@ -48,7 +48,7 @@ def test_peers_alternate_and_are_compared_with_the_first(sparse_images):
     assert calls == ["ours", "other"] * 4
     assert [p["median"] for p in record["peers"]] == [2.0, 6.0]
     assert [p["ratio"] for p in record["peers"]] == [1.0, 0.5]
-    assert (record["dataset"], record["num_test"]) == ("arrays", 60)
+    assert (record["dataset"], record["num_test"]) == ("arrays", 80)
 
 
 def test_a_record_is_written_where_the_flag_says(tmp_path):

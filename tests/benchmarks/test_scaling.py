@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nnjax
-from benchmarks import devices, harness, roofline, scaling, throughput
+from benchmarks import devices, harness, peers, roofline, scaling, throughput
 from benchmarks.population import Population
 from benchmarks.tables import devices_table, scaling_table, throughput_table
 
@@ -32,12 +32,13 @@ def test_peak_and_bandwidth_are_operations_and_bytes_per_second(monkeypatch):
     assert roofline.bandwidth(4) == 4e6
 
 
+@pytest.mark.slow
 def test_the_compiled_epoch_of_one_network_is_that_of_fit(images):
     case = scaling.Case("hidden units", 7, "fit", (7,), examples=100)
     epoch = scaling.CompiledEpoch(case, images)
     assert epoch() > 0
     subset = nnjax.Dataset.from_arrays(tuple(part[:100] for part in images.train))
-    params = nnjax.init(jax.random.key(0), case.sizes)
+    params = peers.draw_network(0, case.sizes)
     run = nnjax.fit(jax.random.key(1), params, subset, epochs=1, learning_rate=3.0)
     for ours, expected in zip(jax.tree.leaves(epoch.states.params), jax.tree.leaves(run.params), strict=True):
         np.testing.assert_array_equal(ours, expected)
@@ -52,7 +53,8 @@ def test_donated_memory_counts_once():
 
 
 @pytest.mark.slow
-def test_scaling_measures_seconds_roofline_and_memory_of_each_case(images):
+def test_scaling_measures_seconds_roofline_and_memory_of_each_case(images, monkeypatch):
+    monkeypatch.setattr(scaling.roofline, "peak_flops", lambda: 1e11)
     cases = (
         *(scaling.Case("examples", n, hidden=(5,), examples=n) for n in (100, 200)),
         *(
@@ -80,6 +82,7 @@ def test_blocks_reduce_three_passes_over_the_weights():
     assert throughput.traffic_bytes(32, 50_000, 26) < without_blocks / 4
 
 
+@pytest.mark.slow
 def test_throughput_records_why_a_method_failed(images, monkeypatch):
     class Large:
         def __init__(self, networks, data):
