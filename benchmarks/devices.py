@@ -8,10 +8,7 @@ one thread, shuffling, an all-reduce. Every case runs in a process of its own, i
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,7 +22,7 @@ import tyro
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nnjax
-from benchmarks.harness import Flags, Record, provenance, write_result
+from benchmarks.harness import Flags, Record, provenance, run_python, write_result
 from benchmarks.peers import LEARNING_RATE, SIZES
 
 NETWORKS, SWEEP_EPOCHS = 32, 3
@@ -148,10 +145,7 @@ def _measure_in_process(case: Case, dataset: str) -> float:
         f"import jax; jax.config.update('jax_num_cpu_devices', {case.devices})\n"
         f"from benchmarks import devices; print(devices.measure({case.task!r}, {dataset!r}))"
     )
-    environ = os.environ | ({"NPROC": str(case.threads)} if case.threads else {})
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    return float(run_python(code, **({"NPROC": str(case.threads)} if case.threads else {})))
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
 """What the benchmarks share: flags, records, the check that programs do equal work, alternating rounds."""
 
+import os
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +140,19 @@ def main(run: Callable[[Flags], Record], name: str, description: str | None) -> 
     for peer in record["peers"]:
         print(f"{peer['name']:42} {peer['median']:8.3f} {peer['ratio']:7.2f} {peer['test_correct']:8}")
     write_result(record, name, flags.output)
+
+
+def run_python(code: str, *arguments: str, **environ: str) -> str:
+    """The last line that a new Python process prints.
+
+    Raises:
+      RuntimeError: the process failed.
+    """
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"a benchmark's process failed: {done.stderr}")
+    return done.stdout.splitlines()[-1]
 
 
 def write_result(record: Record, name: str, output: Path | None) -> Path:

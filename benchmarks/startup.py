@@ -4,10 +4,7 @@ python -m benchmarks.startup                     # about 2 minutes on 2 idle cor
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,14 +12,15 @@ from itertools import pairwise
 
 import tyro
 
-from benchmarks.harness import OutputFlags, Record, provenance, write_result
+from benchmarks.harness import OutputFlags, Record, provenance, run_python, write_result
 
 EPOCHS = 30  # of the full training; the other one has one epoch
 TRAIN = """
 import json, resource, sys
 from nnjax.cli import main
-code = main(["train", "--dataset", sys.argv[1], "--epochs", sys.argv[2]])
-print(json.dumps([code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000]))
+if code := main(["train", "--dataset", sys.argv[1], "--epochs", sys.argv[2]]):
+    sys.exit(code)
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
 """
 # The parts of `train --epochs 1`, and the time after each.
 PARTS = """
@@ -79,9 +77,6 @@ def run(flags: Flags) -> Record:
         cache = {"JAX_COMPILATION_CACHE_DIR": f"{directory}/parts"} | CACHE
         model = f"{directory}/model.safetensors"
         parts = [_parts(flags.dataset, model, cache) for _ in range(flags.rounds + 1)][1:]
-    results = [json.loads(line) for line, *_ in (*trainings[EPOCHS], *trainings[1])]
-    if any(code for code, _ in results):
-        raise RuntimeError("nnjax train failed")
     seconds = {epochs: [end - start for _, start, end in runs] for epochs, runs in trainings.items()}
     return {
         "rounds": flags.rounds,
@@ -91,7 +86,7 @@ def run(flags: Flags) -> Record:
         "train_seconds": statistics.median(seconds[EPOCHS][1:]),
         "one_epoch_seconds": statistics.median(seconds[1][1:]),
         "parts": {name: statistics.median(part[name] for part in parts) for name in parts[0]},
-        "peak_megabytes": max(megabytes for _, megabytes in results),
+        "peak_megabytes": max(json.loads(line) for runs in trainings.values() for line, *_ in runs),
     }
 
 
@@ -108,14 +103,8 @@ def _parts(dataset: str, model: str, cache: dict[str, str]) -> dict[str, float]:
 def _process(code: str, *arguments: str, **environ: str) -> tuple[str, float, float]:
     """The last line that a Python process prints, and the times of its start and end."""
     start = time.time()
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()[-1], start, time.time()
+    line = run_python(code, *arguments, **environ)
+    return line, start, time.time()
 
 
 def main() -> None:
