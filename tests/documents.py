@@ -58,7 +58,11 @@ def _without_code(text: str) -> str:
 def commands(path: Path) -> list[str]:
     """The `nnjax` commands in the code blocks of a document, without comments."""
     blocks = re.findall(r"(?s)```(?:sh|bash)?\n(.*?)```", path.read_text())
-    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [
+        line.partition("  #")[0].strip()
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
     return [line for line in lines if line.startswith("nnjax ")]
 
 

@@ -64,7 +64,7 @@ def test_the_architecture_guide_names_what_exists():
     """Every file in the table of places exists, and contains the names behind it."""
     text = ARCHITECTURE.read_text()
     rows = re.findall(r"(?m)^\| [^|]+ \| ([^|]*`[^|]*) \|$", text.partition("## Where to change what")[2])
-    places = [part for row in rows for part in row.split(";")]
+    places = [part for row in rows for part in row.split(";") if "`" in part]
     assert len(places) > 40
     for place in places:
         path, *names = re.findall("`([^`]+)`", place)
