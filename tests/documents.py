@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 def run_python(text: str) -> tuple[list[tuple[str, str]], dict]:
@@ -77,11 +77,14 @@ def equal_up_to_rounding(text: str, other: str) -> bool:
 
 
 def _close(number: str, other: str) -> bool:
+    if number == other:
+        return True
     values = [float(x.replace(",", "")) for x in (number, other)]
     unit = max(map(_last_digit, (number, other)))
-    return number == other or (unit < 1 and abs(values[0] - values[1]) < 1.5 * unit)
+    return unit < 1 and abs(values[0] - values[1]) < 1.5 * unit
 
 
 def _last_digit(number: str) -> float:
+    """The place value of the last digit of a number: 0.01 for 94.85."""
     mantissa, _, exponent = number.partition("e")
     return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))

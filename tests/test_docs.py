@@ -4,12 +4,12 @@ import re
 
 import numpy as np
 import pytest
-from experiments.experiment import Flags
 
 import nnjax
 from docs import build_tables
 from documents import DOCS, ROOT, broken_links, equal_up_to_rounding, expected_output, run_python
-from experiments import catalog
+from experiments import catalog, experiment, tables
+from experiments.experiment import Flags
 
 CHAPTER, EXTENDING, LADDER = (DOCS / f"{name}.md" for name in ("chapter", "extending", "ladder"))
 ARCHITECTURE = DOCS / "architecture.md"
@@ -109,6 +109,31 @@ def test_the_ladder_reaches_its_goals_for_two_cores(records):
 def test_the_tables_are_current(document):
     text = document.read_text()
     assert equal_up_to_rounding(text, build_tables.written(text, build_tables.DOCUMENTS[document]))
+
+
+def test_the_results_page_is_current_and_has_every_experiment():
+    text = build_tables.RESULTS.read_text()
+    assert equal_up_to_rounding(text, build_tables.results_page())
+    assert re.findall(r"`python -m experiments (\w+)`", text) == list(catalog.NAMES)
+    assert tables.NOT_RUN not in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "{", '{"format": 2, "experiment": "smoothness", "settings": {"seeds": 0}}'],
+    ids=["missing", "damaged", "other settings"],
+)
+def test_without_a_record_the_table_says_so(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(experiment, "RESULTS", tmp_path)
+    if content:
+        (tmp_path / "smoothness.json").write_text(content)
+    assert tables.of_experiment("smoothness", str) == tables.NOT_RUN
+
+
+def test_the_readme_table_shows_the_record_of_the_chapter_runs(quick_record):
+    table = tables.learning_table(quick_record(catalog.find("first_network")))
+    assert "| [784, 30, 10] | 3 | 90.28 % → 94.85 % |" in table
+    assert table.count("| 2 |") == 4
 
 
 def test_a_table_is_written_between_its_markers_and_nowhere_else():

@@ -13,8 +13,8 @@ FORBIDDEN = re.compile(
     r"""(?<![A-Za-z0-9])(?:
     # in any case, also as a part of an identifier, such as `what_is_told`
     (?i:
-        asunder | claimed | dearest | doubted | lest | likeness | mended | oftener | parted | recipes? | rightly
-        | rungs? | settled | soonest | strangeness | surroundings | told
+        asunder | claimed | dearest | doubted | lest | likeness | mended | oftener | parted | recipes?
+        | rightly | rungs? | settled | soonest | strangeness | surroundings | told
     )
     # in exactly this case
     | Averaged | Distorted | ELSEWHERE | Falling | JOINING | Manner | NOT_OF_THE_MODEL | Onward | PATIENCE
