@@ -13,6 +13,9 @@ import nnjax
 from experiments import catalog
 from experiments.experiment import Flags
 from nnjax import cli
+from nnjax.data._archives import FILES, read_idx
+from nnjax.data._cache import write_cache
+from nnjax.data._sources import cache_path
 from nnjax.sweep import _trainer
 from nnjax.training import _fit
 from nnjax.training._epoch_loop import run_epochs
@@ -146,12 +149,16 @@ def archives():
 
 @pytest.fixture(scope="session")
 def mnist_dir(archives, tmp_path_factory):
-    """A data folder in which MNIST was prepared from the original files."""
+    """A data directory with the decoded cache of MNIST; tests/data tests how it is prepared."""
     data_dir = tmp_path_factory.mktemp("tfds")
-    manual = data_dir / "downloads" / "manual"
-    manual.parent.mkdir()
-    manual.symlink_to(archives)
-    nnjax.load("mnist", data_dir)
+    arrays = {
+        f"{split}_{part}": read_idx((archives / file).read_bytes())
+        for split, files in FILES.items()
+        for part, file in zip(("images", "labels"), files, strict=True)
+    }
+    path = cache_path("mnist", data_dir)
+    path.parent.mkdir(parents=True)
+    write_cache(path, arrays)
     return data_dir
 
 

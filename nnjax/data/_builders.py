@@ -5,13 +5,12 @@ official files and keep their order, on which the book's split (the first 50,000
 images) depends. URLs and SHA-256 sums are in checksums.tsv.
 """
 
-import gzip
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from nnjax.data._archives import FILES, URLS
+from nnjax.data._archives import FILES, URLS, read_idx
 
 
 class MnistFamily(tfds.core.GeneratorBasedBuilder):
@@ -43,10 +42,3 @@ class MnistFamily(tfds.core.GeneratorBasedBuilder):
         images, labels = read_idx(images_path.read_bytes()), read_idx(labels_path.read_bytes())
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             yield i, {"image": image, "label": label}
-
-
-def read_idx(archive: bytes) -> np.ndarray:
-    """The uint8 array in a gzipped IDX file: bytes 0 0 8 ndim, big-endian sizes, then the values."""
-    content = gzip.decompress(archive)
-    shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)

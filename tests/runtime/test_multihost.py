@@ -64,9 +64,7 @@ def test_the_last_bit_of_a_float_raises_only_if_the_processes_run_on_the_same_ma
     settings = {"initial parameters": "0" * 64, "learning_rate": 0.1}
     changed = {"initial parameters": "1" * 64, "learning_rate": "0.10000000000000002"}
     other_process(lambda message: message["settings"].update(changed))
-    with pytest.raises(
-        ValueError, match="different initial parameters; learning_rate is 0.1 in process 0 and"
-    ):
+    with pytest.raises(ValueError, match=r"different initial parameters; learning_rate is 0\.1 in process 0"):
         multihost.check_consistent(settings)
 
     def move(message):
@@ -260,8 +258,7 @@ def test_only_process_0_needs_the_directory_and_a_signal_to_one_process_ends_all
     epochs = saved_epochs(tmp_path / "0")
     with start(epochs + 1) as processes:
         first, _ = outputs(processes)
-    assert f"epoch {epochs + 1:3} / {epochs + 1}" in first[0]
-    assert "epoch   1 / " not in first[0]
+    assert f"resuming after epoch {epochs} from" in first[0]
 
 
 @pytest.mark.slow
