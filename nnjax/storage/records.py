@@ -1,7 +1,7 @@
-"""Records of runs as JSON files."""
+"""Records of runs, as JSON files."""
 
+import json
 import math
-from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,28 @@ from nnjax.runtime.files import write_atomically
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write `record` as JSON: arrays as lists, NaN and infinity as null, atomically.
+    """Writes a record to a JSON file, atomically.
+
+    Args:
+      path: the file; an existing one is replaced.
+      record: as for `record_json`.
 
     Raises:
-      OSError: what the disk says; nothing is left behind.
+      OSError: the disk's error; an existing file is unchanged.
     """
     write_atomically(path, record_json(record).encode())
 
 
 def record_json(record: Any) -> str:
-    """`record` as JSON: arrays as lists, NaN and infinity as null.
+    """A record as JSON: arrays become lists, NaN and infinity null.
+
+    Args:
+      record: dicts, lists and tuples of numbers, texts and arrays; other values are written as their `str`.
 
     >>> record_json({"cost": np.array([0.5, np.nan])}).split()
     ['{', '"cost":', '[', '0.5,', 'null', ']', '}']
     """
-    return dumps(_plain(record), indent=1, allow_nan=False) + "\n"
+    return json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
