@@ -24,6 +24,7 @@ from nnjax.cli.evaluate import Evaluate
 from nnjax.cli.predict import Predict
 from nnjax.cli.sweep import Sweep
 from nnjax.cli.train import Train
+from nnjax.config import configs
 
 BAD_INPUT = 2
 
@@ -79,11 +80,13 @@ def _run(arguments: list[str]) -> int:
 
 
 def _commands(arguments: list[str]) -> Any:
-    """The subcommands; help with --config shows the values of that configuration."""
-    train, sweep = Train(), Sweep()
-    if arguments[:1] in (["train"], ["sweep"]) and _HELP & set(arguments):
-        shown = load_settings(_config(arguments)).shown()
-        train, sweep = with_shown_defaults(train, shown), with_shown_defaults(sweep, shown)
+    """The subcommands; their help shows the values of the configuration that --config names."""
+    source = Train.config
+    if arguments[:1] in (["train"], ["sweep"]):
+        config, wants_help = _config(arguments), bool(_HELP & set(arguments))
+        source = config if wants_help or config in configs else source  # a pipe can be read only once
+    shown = load_settings(source).shown()
+    train, sweep = (with_shown_defaults(command(), shown) for command in (Train, Sweep))
     return (
         Annotated[Train, subcommand("train", default=train)]
         | Annotated[Sweep, subcommand("sweep", default=sweep)]

@@ -34,6 +34,8 @@ class Settings(NamedTuple):
         dataset, seed = flags.pop("dataset", self.dataset), flags.pop("seed", self.seed)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
             raise ValueError(f"seed must be an integer from 0 to {MAX_SEED}, got {seed!r}")
+        if not isinstance(dataset, str):
+            raise ValueError(f"dataset must be a name, got {dataset!r}")
         if "optimizer" in flags:
             flags = {"learning_rate": None, "hyperparameters": {}} | flags
         return Settings(replace(self.config, **flags), dataset, seed)
@@ -82,19 +84,22 @@ def load_settings(source: str) -> Settings:
         nearest = difflib.get_close_matches(source, configs, n=1)
         hint = f": did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"--config must be one of {', '.join(configs)}, or a file, got {source!r}{hint}")
+    content = _read(path)
+    config = content.pop("config", None)
+    if config is None:
+        config = {name: value for name, value in content.items() if name not in ("dataset", "seed")}
+    others = {name: content[name] for name in ("dataset", "seed") if name in content}
     try:
-        content = _read(path)
-        config = content.pop("config", None)
-        if config is None:
-            config = {name: value for name, value in content.items() if name not in ("dataset", "seed")}
-        others = {name: content[name] for name in ("dataset", "seed") if name in content}
         return Settings(TrainConfig.from_json(config)).changed(others)
-    except OSError as error:
-        raise ValueError(f"cannot read the configuration {source}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source} must be a configuration in TOML or JSON: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    text = path.read_text(encoding="utf-8")
-    return json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except OSError as error:
+        raise ValueError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a configuration in TOML or JSON: {error}") from error
