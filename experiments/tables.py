@@ -36,14 +36,8 @@ def machine(record: Record) -> str:
 
 def learning_table(record: Record) -> str:
     """The chapter's four runs, compared with the book."""
-    head = (
-        "network",
-        "η",
-        "the book",
-        "ours after epoch 1 (median)",
-        "ours at the end: median (min to max)",
-        "n",
-    )
+    head = ["network", "η", "the book", "ours after epoch 1 (median)"]
+    head += ["ours at the end: median (min to max)", "n"]
     rows = []
     for r, book in zip(record["runs"], BOOK, strict=True):
         accuracy = percent(r["test_correct"], record["num_test"])
@@ -60,7 +54,7 @@ def learning_table(record: Record) -> str:
         )
     s = record["settings"]
     note = (
-        f"Test accuracy on MNIST; {s['epochs']} epochs, mini-batches of {s['config']['batch_size']}; n seeds. "
+        f"Test accuracy on MNIST; {s['epochs']} epochs, mini-batches of {s['config']['batch_size']}. "
         f"`python -m experiments first_network`, {machine(record)}."
     )
     return f"{markdown_table(head, rows)}\n\n{note}"

@@ -1,4 +1,4 @@
-"""The report page: what is on it, and that it needs nothing else."""
+"""The report page: its content, and that it is self-contained."""
 
 import json
 import shutil
@@ -9,8 +9,8 @@ import pytest
 
 from experiments import report
 from experiments.__main__ import main
-from experiments.evidence import Flags
-from nnjax.compare.report import Claim, Figure, Section, page
+from experiments.experiment import Flags
+from nnjax.compare.report import Claim, Figure, Section, claims_table, html_page, markdown_table
 from toys import install, toy
 
 VOID = {"meta", "img", "input", "link"}
@@ -18,7 +18,7 @@ EVIL = "\"><script>alert(1)</script><b x='&"
 
 
 class Parsed(HTMLParser):
-    """A page's tags, attributes and words; an AssertionError where its tags do not match."""
+    """A page's tags, attributes and words; raises AssertionError if its tags do not match."""
 
     def __init__(self, html):
         super().__init__()
@@ -48,7 +48,7 @@ def example(**change):
         "title": "First network",
         "question": "Does it learn?",
         "text": "One `fit`.\n\n    w = 1\n    b = 2",
-        "command": "python -m experiments.first_network",
+        "command": "python -m experiments first_network",
         "claims": [Claim("It learns", "95 %", "94.6 % (n = 3)", True), Claim("It flies", "", "no", False)],
         "figure": Figure(b"<svg/>", "svg+xml", "A curve"),
         "note": "mnist",
@@ -56,32 +56,35 @@ def example(**change):
     return Section(**(fields | change))
 
 
-def test_every_claim_stands_in_the_summary_and_in_its_section():
+def test_every_claim_is_in_the_summary_and_in_its_section():
     parsed = Parsed(
-        page("Report", "Hello", [example(), example(title="Other", claims=[Claim("Third", "", "3")])])
+        html_page("Report", "Hello", [example(), example(title="Other", claims=[Claim("Third", "", "3")])])
     )
     for words in ("It learns", "95 %", "94.6 % (n = 3)", "It flies", "Third"):
         assert parsed.words.count(words) == 2
     assert parsed.words.count("✓ yes") == parsed.words.count("✗ no") == 2
-    assert "3 claims of the chapter: 1 hold here, 1 do not, 1 not judged. And 0 of our own." in parsed.words
+    assert (
+        "The book makes 3 claims: 1 are supported, 1 are not, 1 are not judged. 0 claims are ours."
+        in parsed.words
+    )
 
 
-def test_claims_of_our_own_are_marked_and_count_apart():
-    ours = Claim("It sings", "", "la", True, of_the_chapter=False)
-    html = page("Report", "", [example(claims=[Claim("It learns", "", "yes", False), ours])])
-    assert "1 claims of the chapter: 0 hold here, 1 do not, 0 not judged. And 1 of our own." in html
+def test_claims_of_this_project_are_marked_and_counted_separately():
+    ours = Claim("It sings", "", "la", True, from_book=False)
+    html = html_page("Report", "", [example(claims=[Claim("It learns", "", "yes", False), ours])])
+    assert "The book makes 1 claims: 0 are supported, 1 are not, 0 are not judged. 1 claims are ours." in html
     assert html.count("<em>ours:</em> It sings") == 2
 
 
 def test_links_lead_to_sections():
-    parsed = Parsed(page("Report", "", [example(), example(title="η, by size (2)")]))
+    parsed = Parsed(html_page("Report", "", [example(), example(title="η, by size (2)")]))
     ids = parsed.values("id")
     assert len(ids) == len(set(ids)) == 3
     assert {f"#{name}" for name in ids} >= set(parsed.values("href"))
 
 
-def test_nothing_is_fetched_from_anywhere():
-    html = page("Report", "", [example()])
+def test_the_page_loads_nothing():
+    html = html_page("Report", "", [example()])
     parsed = Parsed(html)
     assert parsed.values("src") == ["data:image/svg+xml;base64,PHN2Zy8+"]
     assert all(link.startswith("#") for link in parsed.values("href"))
@@ -90,40 +93,46 @@ def test_nothing_is_fetched_from_anywhere():
     assert "@import" not in html
 
 
-def test_pictures_have_words():
-    assert Parsed(page("Report", "", [example()])).values("alt") == ["A curve"]
+def test_figures_have_a_description():
+    assert Parsed(html_page("Report", "", [example()])).values("alt") == ["A curve"]
 
 
 def test_everything_is_escaped():
     row = Claim(EVIL, EVIL, EVIL, None)
     section = Section(EVIL, EVIL, EVIL, EVIL, [row], Figure(b"", "png", EVIL), EVIL, EVIL)
-    parsed = Parsed(page(EVIL, EVIL, [section]))
+    parsed = Parsed(html_page(EVIL, EVIL, [section]))
     assert not {"script", "b"} & set(parsed.tags)
     assert parsed.words.count(EVIL) > 8
     assert parsed.values("alt") == [EVIL]
 
 
 def test_indented_paragraphs_keep_their_lines():
-    html = page("Report", "", [example()])
+    html = html_page("Report", "", [example()])
     assert "<p>One <code>fit</code>.</p>\n<pre>    w = 1\n    b = 2</pre>" in html
 
 
+def test_tables_in_markdown_escape_their_separator():
+    claims = [Claim("|x| < 1", "", "0.5", True), Claim("ours", "2", "3", None, from_book=False)]
+    _, _, *rows = claims_table(claims).splitlines()
+    assert rows == [r"| \|x\| < 1 | – | 0.5 | yes |", "| *ours:* ours | 2 | 3 | – |"]
+    assert markdown_table(["a"], []).splitlines() == ["| a |", "|---|"]
+
+
 def test_a_section_without_results_says_why():
-    html = page("Report", "", [Section("Depth", missing="no <data>")])
+    html = html_page("Report", "", [Section("Depth", missing="no <data>")])
     assert html.count("no &lt;data&gt;") == 2
     assert "Depth</a> (not run)" in html
 
 
-def test_the_report_tells_question_command_and_machine(monkeypatch, tmp_path):
+def test_the_report_has_question_command_and_provenance(monkeypatch, tmp_path):
     install(monkeypatch, experiment := toy("a_toy"))
     flags = Flags(quick=True, seeds=3, output=tmp_path)
-    record = experiment.make(flags)
+    record = experiment.run_and_record(flags)
     path = report.write({"a_toy": experiment}, {}, flags)
     assert path == tmp_path / "report" / "index.html"
     words = Parsed(path.read_text()).words
     assert {"A toy", "How does a_toy count?", "Slowly.", "a_toy <counts>", "up to 2"} <= set(words)
-    assert "python -m experiments.a_toy --quick --seeds 3" in words
-    assert "python -m experiments.a_toy    # seconds" not in words
+    assert "python -m experiments a_toy --quick --seeds 3" in words
     (note,) = (w for w in words if w.startswith("digits"))
     assert "3 seeds · 2 epochs" in note
     assert f"{record['cores']} cores of {record['processor']}" in note
@@ -131,7 +140,7 @@ def test_the_report_tells_question_command_and_machine(monkeypatch, tmp_path):
     assert record["commit"] in note
 
 
-# A narrow window is an inner frame: a browser's own window has a least width.
+# A narrow window is a frame, because the window of a browser has a minimum width.
 MEASURE = """<script>addEventListener("load", () => parent.postMessage(JSON.stringify({
   width: document.documentElement.scrollWidth,
   wide: [...document.querySelectorAll("body *")]
@@ -153,7 +162,7 @@ def quick_report(quick_flags):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1200])
-def test_a_browser_shows_the_whole_page_without_scrolling_sideways(quick_report, tmp_path, width):
+def test_a_browser_shows_the_page_without_horizontal_scrolling(quick_report, tmp_path, width):
     if not (chromium := shutil.which("chromium")):
         pytest.skip("needs a browser: chromium is not on PATH")
     html = quick_report.read_text()
