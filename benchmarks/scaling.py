@@ -8,11 +8,9 @@ unless their number is what grows. The roofline is what the matrix products alon
 of the machine.
 """
 
-import io
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +21,8 @@ import nnjax
 from benchmarks import peers, roofline
 from benchmarks.harness import Flags, Record, provenance, write_result
 from benchmarks.population import Population, UnblockedPopulation
+from nnjax.compare import plots
 from nnjax.optim import make_optimizer
-from nnjax.runtime import write_atomically
 from nnjax.training import init_state, train_epoch
 
 EXAMPLES = 10_000
@@ -129,14 +127,6 @@ def run(flags: Flags, cases: Sequence[Case] = CASES) -> Record:
     }
 
 
-# Colour, dashes and marker of each method, so that the lines also differ in grey.
-STYLES = {
-    "fit": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
-    "sweep": {"color": "#d55e00", "linestyle": "--", "marker": "s"},
-    "sweep without blocks": {"color": "#009e73", "linestyle": "-.", "marker": "^"},
-}
-
-
 def plot(record: Record) -> Any:
     """Seconds per epoch with their roofline above, memory below; one column per axis."""
     from matplotlib import pyplot
@@ -148,7 +138,7 @@ def plot(record: Record) -> Any:
     )
     for axis, seconds_plot, memory_plot in zip(axes, above, below, strict=True):
         cases = [case for case in record["cases"] if case["axis"] == axis]
-        for method, style in STYLES.items():
+        for method, style in zip(METHODS, plots.STYLES, strict=False):
             curve = [case for case in cases if case["method"] == method]
             x, line = [case["x"] for case in curve], {"markersize": 4, "linewidth": 1.4, **style}
             seconds_plot.plot(x, [case["median"] for case in curve], **line)
@@ -165,22 +155,6 @@ def plot(record: Record) -> Any:
     return figure
 
 
-def write_figure(name: str, draw: Callable[[], Any], directory: Path) -> None:
-    """Writes the figure that `draw` returns as PNG and SVG, reproducibly."""
-    import matplotlib
-    from matplotlib import pyplot
-
-    matplotlib.use("Agg")
-    style: Any = {"svg.hashsalt": name, "axes.spines.top": False, "axes.spines.right": False}
-    with matplotlib.rc_context(style):
-        figure = draw()
-        for kind, metadata in (("png", None), ("svg", {"Date": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-            write_atomically(directory / f"{name}.{kind}", buffer.getvalue())
-    pyplot.close(figure)
-
-
 def main() -> None:
     """Runs the benchmark and writes the record and its figure."""
     flags = tyro.cli(Flags, description=__doc__)
@@ -190,7 +164,7 @@ def main() -> None:
             f"{c['axis']:14} {c['x']:6} {c['method']:21} {c['median']:9.4f} s, roofline {c['roofline']:.4f} s"
         )
     directory = write_result(record, "scaling", flags.output)
-    write_figure("scaling", lambda: plot(record), directory)
+    plots.save_figure(lambda: plot(record), directory, "scaling")
 
 
 if __name__ == "__main__":
