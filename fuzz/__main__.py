@@ -1,7 +1,7 @@
-"""Fuzzing with Atheris, guided by what of the readers has run: `python -m fuzz models -max_total_time=60`.
+"""Coverage-guided fuzzing with Atheris: `python -m fuzz models -max_total_time=60`.
 
-Memory and time are bounded for every file. What was found is in .fuzz: a file that ends a run there becomes
-a test in tests/test_fuzz.py.
+Memory and time are limited for every file. A file that ends a run is written to .fuzz; it becomes a test in
+tests/test_fuzz.py.
 """
 
 import json
@@ -20,41 +20,43 @@ BOUNDS = ["-rss_limit_mb=3000", "-timeout=20", "-max_len=20000", f"-artifact_pre
 
 
 def main(target: str, *options: str) -> None:
-    """Seed a corpus with real files, and fuzz until the options say so."""
+    """Fills a corpus with valid files, and fuzzes until the options end it."""
     corpus = HERE / target
     corpus.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp()) / "file"
     if target == "models":
         seeds, use = _models(path)
     else:
-        seeds, use = {kind: targets.a_picture(kind) for kind in targets.KINDS}, targets.open_any_picture
+        seeds = {kind: targets.small_picture(kind) for kind in targets.KINDS}
+        use = targets.open_any_picture
     for name, content in seeds.items():
         (corpus / name).write_bytes(content)
 
-    def one(content: bytes) -> None:
+    def fuzz_one(content: bytes) -> None:
         path.write_bytes(content)
         use(path)
 
-    warnings.simplefilter("ignore")  # Pillow tells of every damaged tag
-    atheris.Setup([sys.argv[0], *BOUNDS, *options, str(corpus)], one)
+    warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
+    atheris.Setup([sys.argv[0], *BOUNDS, *options, str(corpus)], fuzz_one)
     atheris.Fuzz()
 
 
 def _models(path: Path):
-    """Whole model files, and what they say of themselves alone: bytes that begin with `{`."""
-    convolutional = targets.a_convolutional_model(path)
-    convolutions, _ = targets.parts(path)
-    whole = targets.a_model(path)
-    told, tensors = targets.parts(path)
+    """Complete model files, and their metadata alone, which begins with `{`."""
+    convolutional = targets.small_convolutional_model(path)
+    convolutional_metadata, _ = targets.split_model(path)
+    dense = targets.small_model(path)
+    dense_metadata, tensors = targets.split_model(path)
 
     def use(path: Path) -> None:
         content = path.read_bytes()
         if content.startswith(b"{"):
-            path.write_bytes(targets.joined(content.decode(errors="replace"), tensors))
-        targets.read_any_model(path)
+            path.write_bytes(targets.join_model(content.decode(errors="replace"), tensors))
+        targets.load_any_model(path)
 
-    seeds = {"whole": whole, "convolutional": convolutional}
-    return seeds | {f"told-{i}": json.dumps(t).encode() for i, t in enumerate((told, convolutions))}, use
+    metadata = {"dense metadata": dense_metadata, "convolutional metadata": convolutional_metadata}
+    seeds = {"dense": dense, "convolutional": convolutional}
+    return seeds | {name: json.dumps(content).encode() for name, content in metadata.items()}, use
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A training that is killed, at any moment, and started again ends with the bits of one never stopped."""
+"""A training that is killed at any moment and started again ends with the bits of an uninterrupted one."""
 
 import os
 import random
@@ -12,11 +12,11 @@ import pytest
 
 import resume_worker
 
-KILLS = 20
+KILLS = 12
 
 
-def started(kind, folder):
-    arguments = [sys.executable, Path(resume_worker.__file__), kind, folder]
+def start(kind, directory):
+    arguments = [sys.executable, Path(resume_worker.__file__), kind, directory]
     environment = os.environ | {"PYTHONWARNINGS": "error"}
     pipe = subprocess.PIPE
     return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=environment)
@@ -26,44 +26,47 @@ def started(kind, folder):
 def test_a_training_killed_while_it_writes_ends_with_the_same_bits(tmp_path):
     half_written = 0
     for _ in range(5):
-        with started("sgd", tmp_path) as process:
+        with start("sgd", tmp_path) as process:
             while not list(tmp_path.glob("checkpoints/*-tmp*")):
                 assert process.poll() is None
             process.kill()
         half_written += bool(list(tmp_path.glob("checkpoints/*-tmp*")))
     assert half_written > 1
-    with started("sgd", tmp_path) as process:
+    with start("sgd", tmp_path) as process:
         _, err = process.communicate()
         assert not err
-    with np.load(tmp_path / "result.npz", allow_pickle=False) as found:
-        for one, expected in zip(found.values(), resume_worker.results("sgd", None), strict=True):
-            np.testing.assert_array_equal(one, expected)
+    check_results("sgd", tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sgd", "adam", "sweep"])
 def test_a_training_killed_at_random_moments_ends_with_the_same_bits(kind, tmp_path):
-    moments, told = random.Random(kind), []
+    random_moments, epochs_reached = random.Random(kind), []
     for _ in range(KILLS):
-        with started(kind, tmp_path) as process:
+        with start(kind, tmp_path) as process:
             assert process.stdout.readline() == "ready\n", process.stderr.read()
-            if (moment := moments.uniform(-1, 1)) > 0:  # of training, else of its beginning
-                process.stdout.readline()  # what was gone on from is told before anything compiles
+            if (moment := random_moments.uniform(-1, 1)) > 0:  # after two epochs, else at the start
+                process.stdout.readline()  # the restored epochs are printed before anything compiles
                 process.stdout.readline()
             time.sleep(abs(moment))
             process.kill()
-            told.append(process.stdout.read().split())
+            if epochs := process.stdout.read().split():
+                epochs_reached.append(int(epochs[-1]))
             assert not process.stderr.read()
-    done = [int(epochs[-1]) for epochs in told if epochs]
-    assert len(set(done)) > KILLS / 5  # they got on from one start to the next,
-    assert not (tmp_path / "result.npz").exists()  # and none came to the end
-    with started(kind, tmp_path) as process:
+    assert len(set(epochs_reached)) > KILLS / 5  # every start continued the previous one,
+    assert not (tmp_path / "result.npz").exists()  # and none finished
+    with start(kind, tmp_path) as process:
         _, err = process.communicate()
         assert not err
     assert process.returncode == 0
-    with np.load(tmp_path / "result.npz", allow_pickle=False) as found:
-        whole = resume_worker.results(kind, None)
-        assert len(found) == len(whole)
-        for name, expected in zip(found, whole, strict=True):
-            assert found[name].dtype == expected.dtype
-            np.testing.assert_array_equal(found[name], expected)
+    check_results(kind, tmp_path)
+
+
+def check_results(kind, directory):
+    """The results in a directory are those of an uninterrupted training, to the bit."""
+    with np.load(directory / "result.npz", allow_pickle=False) as file:
+        uninterrupted = resume_worker.results(kind, None)
+        assert len(file) == len(uninterrupted)
+        for name, expected in zip(file, uninterrupted, strict=True):
+            assert file[name].dtype == expected.dtype
+            np.testing.assert_array_equal(file[name], expected)
