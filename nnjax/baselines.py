@@ -117,7 +117,7 @@ def score(estimators: Iterable[Any], train: Split, test: Split, jobs: int = 1) -
     Args:
       estimators: scikit-learn classifiers.
       train, test: (inputs, targets), with integer labels.
-      jobs: how many estimators are fitted at a time, each in its own process.
+      jobs: how many estimators are fitted at a time, each in a separate process.
     """
     train, test = (Split(*map(np.asarray, split)) for split in (train, test))
     scores: Any = Parallel(n_jobs=jobs)(delayed(_score)(e, train, test) for e in estimators)
