@@ -29,10 +29,11 @@ MAX_CACHE_BYTES = 1_000_000_000
 
 
 def pytest_configure(config):
-    """Compiled programs are cached on disk: other workers and later runs load them.
+    """Makes compilation fast: the fast tests compile without expensive optimizations, `-m slow` with them.
 
-    Subprocesses inherit the cache by the environment.
+    Compiled programs are cached on disk: other workers, subprocesses and later runs load them.
     """
+    jax.config.update("jax_disable_most_optimizations", not config.option.markexpr)
     directory = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or config.cache.mkdir("xla"))
     size = sum(file.stat().st_size for file in directory.glob("*"))
     if size > MAX_CACHE_BYTES and not hasattr(config, "workerinput"):

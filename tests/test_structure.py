@@ -44,7 +44,7 @@ def definition(module, name):
             for alias in node.names:
                 source = (node.module or "").replace(".", "/")
                 source = next((s for s in (f"{source}.py", f"{source}/__init__.py") if s in MODULES), None)
-                if (alias.asname or alias.name) == name and source:
+                if (alias.asname or alias.name) == name and source not in (None, module):
                     return definition(source, alias.name)
     return None
 

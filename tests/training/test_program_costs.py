@@ -23,6 +23,15 @@ def examples():
     return jnp.zeros((1000, 784), jnp.uint8), jnp.zeros(1000, jnp.int32)
 
 
+@pytest.fixture
+def optimized():
+    """Compiles with all optimizations, which tests/conftest.py turns off for the fast tests."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def _loop_bodies(compiled):
     """The bodies of a compiled program's loops, as text, without those that draw random numbers."""
     text = compiled.as_text()
@@ -49,6 +58,7 @@ def _zeros(sizes, *networks):
     )
 
 
+@pytest.mark.usefixtures("optimized")
 def test_a_step_of_fit_launches_few_kernels_and_moves_few_bytes(examples):
     optimizer = make_optimizer(optax.sgd, {"learning_rate": 3.0})
     state = init_state(jax.random.key(1), _zeros(SIZES), optimizer)
@@ -59,6 +69,7 @@ def test_a_step_of_fit_launches_few_kernels_and_moves_few_bytes(examples):
     assert 0.8e6 < compiled.cost_analysis()["bytes accessed"] <= 2.6e6
 
 
+@pytest.mark.usefixtures("optimized")
 def test_the_steps_within_a_block_touch_no_pixel_and_no_first_layer(examples):
     optimizer = make_optimizer(optax.sgd, {"learning_rate": 3.0})
     optimizers, objectives = (
