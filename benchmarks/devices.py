@@ -4,7 +4,7 @@
 
 Measures a sweep of 32 networks on one device with all threads, on two devices, and on two devices with one
 thread each; `fit` with large mini-batches on 1 to 8 devices; and the parts of the model in docs/scaling.md:
-one thread, shuffling, an all-reduce. Every case runs in a process of its own, in alternating rounds.
+one thread, shuffling, an all-reduce. Every case runs in a new process, in alternating rounds.
 """
 
 import json

@@ -38,11 +38,11 @@ def test_candidates_are_reproducible_and_mutations_keep_most_settings():
     settings = candidate.settings()
     assert candidate.config.epochs == 2 * settings["decay_epochs"]
     assert settings["examples"] == candidate.examples
-    rng, kept = np.random.default_rng(1), []
+    rng, unchanged = np.random.default_rng(1), []
     for _ in range(200):
         mutant = mutate(candidate, rng).settings()
-        kept.append(np.mean([mutant[name] == value for name, value in settings.items()]))
-    assert 0.7 < np.mean(kept) < 0.9  # 70 % unchanged, and some are drawn again
+        unchanged.append(np.mean([mutant[name] == value for name, value in settings.items()]))
+    assert 0.7 < np.mean(unchanged) < 0.9  # 70 % unchanged, and some are drawn again
 
 
 def test_the_candidate_with_the_smallest_mean_is_chosen(digits, monkeypatch):
