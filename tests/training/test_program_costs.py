@@ -26,7 +26,7 @@ def examples():
 @pytest.fixture
 def optimized():
     """Compiles with all optimizations, which tests/conftest.py turns off for the fast tests."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
