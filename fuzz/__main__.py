@@ -1,62 +1,72 @@
 """Coverage-guided fuzzing with Atheris: `python -m fuzz models -max_total_time=60`.
 
-Memory and time are limited for every file. A file that ends a run is written to .fuzz; it becomes a test in
-tests/test_fuzz.py.
+Options after the target are those of libFuzzer. Memory and time are limited for each file. The corpus and the
+files that crash are in the folder .fuzz; add a file that crashes to tests/test_fuzz.py.
 """
 
 import json
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import atheris
 
 with atheris.instrument_imports(include=["nnjax.storage", "nnjax.recognition", "nnjax.nn.dense", "PIL"]):
     from fuzz import targets
 
-HERE = Path(".fuzz")
-BOUNDS = ["-rss_limit_mb=3000", "-timeout=20", "-max_len=20000", f"-artifact_prefix={HERE}/"]
+FOLDER = Path(".fuzz")
+LIMITS = ["-rss_limit_mb=3000", "-timeout=20", "-max_len=20000", f"-artifact_prefix={FOLDER}/"]
 
 
 def main(target: str, *options: str) -> None:
-    """Fills a corpus with valid files, and fuzzes until the options end it."""
-    corpus = HERE / target
+    """Fuzzes one target, from a corpus that begins with valid files.
+
+    Args:
+      target: models or pictures.
+      *options: of libFuzzer.
+    """
+    corpus = FOLDER / target
     corpus.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp()) / "file"
     if target == "models":
-        seeds, use = _models(path)
+        seeds, check = _models(path)
     else:
-        seeds = {kind: targets.small_picture(kind) for kind in targets.KINDS}
-        use = targets.open_any_picture
+        seeds = {kind: targets.picture_content(kind) for kind in targets.PICTURE_FORMATS}
+        check = targets.check_picture
     for name, content in seeds.items():
         (corpus / name).write_bytes(content)
 
-    def fuzz_one(content: bytes) -> None:
+    def check_content(content: bytes) -> None:
         path.write_bytes(content)
-        use(path)
+        check(path)
 
-    warnings.simplefilter("ignore")  # Pillow warns of every damaged tag
-    atheris.Setup([sys.argv[0], *BOUNDS, *options, str(corpus)], fuzz_one)
+    warnings.simplefilter("ignore")  # Pillow warns about every damaged tag
+    atheris.Setup([sys.argv[0], *LIMITS, *options, str(corpus)], check_content)
     atheris.Fuzz()
 
 
-def _models(path: Path):
-    """Complete model files, and their metadata alone, which begins with `{`."""
-    convolutional = targets.small_convolutional_model(path)
-    convolutional_metadata, _ = targets.split_model(path)
-    dense = targets.small_model(path)
-    dense_metadata, tensors = targets.split_model(path)
+def _models(path: Path) -> tuple[dict[str, bytes], Callable[[Path], Any]]:
+    """The valid files to begin with, and the check of a file.
 
-    def use(path: Path) -> None:
+    A file is a whole model file, or only its metadata, which begins with `{`; valid tensors are then added.
+    """
+    convolutional = targets.conv_model_content(path)
+    conv_metadata, _ = targets.read_model_parts(path)
+    dense = targets.dense_model_content(path)
+    dense_metadata, tensors = targets.read_model_parts(path)
+
+    def check(path: Path) -> None:
         content = path.read_bytes()
         if content.startswith(b"{"):
-            path.write_bytes(targets.join_model(content.decode(errors="replace"), tensors))
-        targets.load_any_model(path)
+            path.write_bytes(targets.join_model_parts(content.decode(errors="replace"), tensors))
+        targets.check_model(path)
 
-    metadata = {"dense metadata": dense_metadata, "convolutional metadata": convolutional_metadata}
     seeds = {"dense": dense, "convolutional": convolutional}
-    return seeds | {name: json.dumps(content).encode() for name, content in metadata.items()}, use
+    metadata = {"dense-metadata": dense_metadata, "convolutional-metadata": conv_metadata}
+    return seeds | {name: json.dumps(value).encode() for name, value in metadata.items()}, check
 
 
 if __name__ == "__main__":

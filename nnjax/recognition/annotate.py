@@ -60,7 +60,7 @@ def write_annotated(path: Path, picture: Path, gray: Gray, reading: Reading) -> 
 
 
 def _in_color(picture: Path, gray: Gray) -> Any:
-    """The picture as RGB; made from its gray values if it is transparent or cannot be opened again."""
+    """The picture as RGB; made from its gray values if it has an alpha channel or cannot be opened again."""
     from PIL import Image, ImageOps
 
     if picture.is_file():  # a pipe is empty after the first reading

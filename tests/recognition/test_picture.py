@@ -103,7 +103,7 @@ def test_arrays_that_are_not_pictures_are_rejected(picture, message):
 
 
 def test_a_missing_file_raises_file_not_found(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must be an existing file, got .*none.png"):
+    with pytest.raises(FileNotFoundError, match=r"must be an existing file, got .*none\.png"):
         open_picture(tmp_path / "none.png")
 
 
