@@ -122,8 +122,7 @@ class Sweep:
                 raise KeyboardInterrupt
 
         sizes = " x ".join(
-            [f"{len(v)} {name.replace('_', ' ')}" for name, v in axes.items()]
-            + [f"{seeds} seed{'s' * (seeds > 1)}"]
+            [f"{len(v)} {name}" for name, v in axes.items()] + [f"{seeds} seed{'s' * (seeds > 1)}"]
         )
         console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} images")
         resume = settings.resume_settings() | {

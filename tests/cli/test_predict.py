@@ -1,7 +1,7 @@
-"""`nnjax predict`: exit codes, what is printed, and the model that is taken."""
+"""`nnjax predict` and `nnjax draw`: exit codes, output, and which model is used."""
 
 import json
-import warnings
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,33 +9,42 @@ import pytest
 from PIL import Image
 
 import nnjax
-from experiments.corruptions import PLAIN, draw
-from nnjax.storage.model_store import best_model, model_dir, model_path
-
-TRAIN = ("train", "--dataset", "digits", "--epochs", "40")
+from nnjax.storage.model_store import best_model, model_dir
 
 
 @pytest.fixture
 def folder(run, tmp_path, monkeypatch):
-    """An empty folder to work in, and a user's own of which nothing is known."""
+    """An empty directory to work in, with an empty model folder below it."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def saved_model(trained, digits, tmp_path_factory):
+    """A model file that can read pictures."""
+    path = tmp_path_factory.mktemp("saved") / "m.safetensors"
+    objective = nnjax.Objective()
+    calibration = nnjax.calibrate(trained, objective, digits)
+    nnjax.save_model(path, trained, objective, digits, calibration=calibration)
+    return path
+
+
 @pytest.fixture
-def file(folder, trained, digits):
-    nnjax.save_model("m", trained, nnjax.Objective(), digits)
+def file(folder, saved_model):
+    (folder / "m").write_bytes(saved_model.read_bytes())
     return "m"
 
 
 @pytest.fixture
 def picture(folder, trained, digits):
-    """A file with four digits that the network reads rightly one by one; returns its name and text."""
-    right = np.asarray(nnjax.predict(trained, digits.test.inputs)) == digits.test.targets
-    images, labels = digits.test.inputs[right][:4].reshape(-1, 8, 8), digits.test.targets[right][:4]
-    array, text = draw(np.random.default_rng(1), images, labels, PLAIN)
-    Image.fromarray(array).save("p.png")
-    return "p.png", text
+    """A file with four digits that the network predicts correctly one by one; returns its name and text."""
+    correct = np.asarray(nnjax.predict(trained, digits.test.inputs)) == digits.test.targets
+    images, labels = digits.test.inputs[correct][:4].reshape(-1, 8, 8), digits.test.targets[correct][:4]
+    page = Image.new("L", (400, 140), 255)
+    for i, image in enumerate(images):
+        page.paste(Image.fromarray(255 - image).resize((64, 64), Image.Resampling.BICUBIC), (30 + 90 * i, 38))
+    page.save("p.png")
+    return "p.png", "".join(map(str, labels))
 
 
 def test_the_text_is_printed(run, file, picture, capsys):
@@ -44,171 +53,137 @@ def test_the_text_is_printed(run, file, picture, capsys):
     assert capsys.readouterr().out.replace("?", "") == f"{text}\n"
 
 
-def test_several_pictures_are_told_apart_and_one_bad_one_stops_no_other(run, file, picture, folder, capsys):
+def test_lines_of_several_pictures_begin_with_their_names_and_a_bad_picture_stops_no_other(
+    run, file, picture, folder, capsys
+):
     name, text = picture
     (folder / "bad.png").write_bytes(b"no picture")
     assert run("predict", file, name, "bad.png", name) == 2
     out, err = capsys.readouterr()
     assert out.replace("?", "").splitlines() == [f"{name}: {text}"] * 2
-    assert err.splitlines() == ["nnjax: error: 'bad.png' is no picture of a known kind"]
+    assert len(err.splitlines()) == 1
+    assert err.startswith("nnjax: error: ")
+    assert "bad.png" in err
 
 
-def test_json_tells_all(run, file, picture, capsys):
+def test_json_has_all_results(run, file, picture, capsys):
     name, text = picture
     assert run("predict", file, name, "--json") == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (told["picture"], told["text"]) == (name, text)
-    assert len(told["confidence"]) == len(told["boxes"]) == len(told["doubted"]) == len(told["crops"]) == 4
+    (result,) = json.loads(capsys.readouterr().out)
+    assert (result["picture"], result["text"]) == (name, text)
+    lengths = {key: len(result[key]) for key in ("confidence", "uncertain", "boxes", "crops")}
+    assert lengths == {"confidence": 4, "uncertain": 4, "boxes": 4, "crops": 4}
 
 
 def test_a_page_without_digits_is_exit_code_3(run, file, folder, capsys):
     Image.new("L", (100, 100), 255).save("blank.png")
     assert run("predict", file, "blank.png") == 3
-    out, err = capsys.readouterr()
-    assert (out, err) == ("", "blank.png: nothing in it looks like a digit\n")
+    assert capsys.readouterr() == ("", "blank.png: no digit found\n")
 
 
-def test_the_explanation_is_a_picture_with_boxes(run, file, picture, folder, capsys):
+def test_the_annotated_picture_has_colored_boxes(run, file, picture, folder):
     name, _ = picture
-    assert run("predict", file, name, "--explain", "e.png") == 0
-    with Image.open("e.png") as explained, Image.open(name) as plain:
-        assert explained.mode == "RGB"
-        assert explained.width == plain.width
-        grey = np.asarray(explained.convert("HSV"))[..., 1]
-        assert (grey > 100).mean() > 0.005  # boxes and words have colour, the page has none
+    assert run("predict", file, name, "--annotate", "a.png") == 0
+    with Image.open("a.png") as annotated, Image.open(name) as plain:
+        assert annotated.mode == "RGB"
+        assert annotated.width == plain.width
+        saturation = np.asarray(annotated.convert("HSV"))[..., 1]
+        assert (saturation > 100).mean() > 0.005
 
 
-def test_the_explanation_keeps_the_colours(run, file, picture, folder):
+def test_the_annotated_picture_keeps_its_colors(run, file, picture, folder):
     with Image.open(picture[0]) as image:
         dark = np.asarray(image.convert("L")) < 128
     Image.fromarray(np.where(dark[..., None], (160, 0, 0), (255, 250, 205)).astype(np.uint8)).save("red.png")
-    assert run("predict", file, "red.png", "--explain", "e.png") == 0
-    with Image.open("e.png") as explained:
-        assert np.mean((np.asarray(explained) == (255, 250, 205)).all(axis=-1)) > 0.3
+    assert run("predict", file, "red.png", "--annotate", "a.png") == 0
+    with Image.open("a.png") as annotated:
+        assert np.mean((np.asarray(annotated) == (255, 250, 205)).all(axis=-1)) > 0.3
 
 
-def test_the_model_may_be_named_anywhere_but_only_one(run, file, picture, capsys):
+def test_the_model_may_be_at_any_place_but_only_one(run, file, picture, capsys):
     name, text = picture
     assert run("predict", name, file) == 0
     assert capsys.readouterr().out.replace("?", "").strip() == text
     assert run("predict", name, file, file) == 2
-    assert "one model reads, but 2 are named" in capsys.readouterr().err
+    assert "at most one model must be named, got m, m" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
-        (["m"], "name a picture to read"),
-        ([], "name a picture to read"),
-        (["m", "none.png"], "there is no picture 'none.png'"),
-        (["m", "p.png", "p.png", "--explain", "e.png"], "--explain writes one picture, but 2"),
-        (["m", "p.png", "--explain", "p.png"], "--explain would replace p.png"),
+        (["m"], "at least one picture must be named"),
+        ([], "at least one picture must be named"),
+        (["m", "none.png"], "none.png"),
+        (["m", "p.png", "p.png", "--annotate", "a.png"], "--annotate must be used with one picture, got 2"),
+        (["m", "p.png", "--annotate", "p.png"], "--annotate must name a new file, got p.png"),
         (["typo.safetensors", "p.png"], "there is no model file 'typo.safetensors'"),
-        (["m", "p.png", "--explain", "e.txt"], "no known kind of picture"),
-        (["m", "p.png", "--explain", "none/e.png"], "No such file"),
+        (["m", "p.png", "--annotate", "a.txt"], "a.txt"),
+        (["m", "p.png", "--annotate", "none/a.png"], "No such file"),
     ],
 )
-def test_what_the_user_can_mend_is_told_in_a_line(run, file, picture, arguments, told, capsys):
+def test_wrong_arguments_are_refused_in_a_line(run, file, picture, arguments, words, capsys):
     assert run("predict", *arguments) == 2
     err = capsys.readouterr().err
-    assert told in err
+    assert words in err
     assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
 
 
-def test_without_a_model_it_says_how_to_train_one(run, picture, capsys):
+def test_without_a_model_the_error_says_how_to_train_one(run, picture, capsys):
     assert run("predict", picture[0]) == 2
-    err = capsys.readouterr().err
+    err = " ".join(capsys.readouterr().err.split())
     assert "there is no model of digits" in err
     assert "nnjax train --hidden 100" in err
 
 
-def test_what_train_keeps_is_found_and_the_best_of_it_taken(run, picture, capsys):
+def test_the_best_model_of_the_model_folder_is_used(run, picture, capsys, trained, digits):
     name, text = picture
-    assert run(*TRAIN) == 0
-    assert run(*TRAIN, "--learning-rate", "0.0001", "--epochs", "1") == 0
-    assert len(list(model_dir().iterdir())) == 2
-    assert run(*TRAIN) == 0  # the same settings, the same file
-    assert len(list(model_dir().iterdir())) == 2
+    assert run("train", "--dataset", "digits", "--epochs", 1) == 0
+    assert len(list(model_dir().iterdir())) == 1
+    objective = nnjax.Objective()
+    calibration = nnjax.calibrate(trained, objective, digits)
+    nnjax.save_model(model_dir() / "good.safetensors", trained, objective, digits, calibration=calibration)
     path, model = best_model(model_dir())
+    assert path.name == "good.safetensors"
     assert model.validation_accuracy > 0.9
     capsys.readouterr()
     assert run("predict", name) == 0
     out, err = capsys.readouterr()
-    assert len(out.replace("?", "").strip()) == len(text)
-    assert str(path) in err
+    assert out.replace("?", "").strip() == text
+    assert err == f"model: {path}\n"
 
 
-def test_what_ctrl_c_leaves_replaces_no_finished_model(run, folder, monkeypatch):
-    from nnjax.cli import train
-
-    assert run(*TRAIN) == 0
-    (finished,) = model_dir().iterdir()
-    content = finished.read_bytes()
-    show = train.Display.show
-
-    def interrupted(display, so_far):
-        show(display, so_far)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train.Display, "show", interrupted)
-    assert run(*TRAIN) == 130
-    assert finished.read_bytes() == content
-    assert len(list(model_dir().iterdir())) == 2
-
-
-def test_train_keeps_nothing_where_it_is_told_so(run, folder):
-    assert run(*TRAIN, "--epochs", "1", "--no-keep") == 0
-    assert run(*TRAIN, "--epochs", "1", "--save", "m.st") == 0
-    assert not model_dir().exists()
-
-
-def test_a_folder_that_cannot_be_written_is_a_warning(run, folder, capsys):
-    (folder / "share").write_text("a file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        assert run(*TRAIN, "--epochs", "1") == 0
-    assert "the model is not kept: cannot write into" in capsys.readouterr().err
-
-
-def test_a_disk_that_fills_while_it_is_kept_is_a_warning_too(run, folder, monkeypatch, capsys):
-    from nnjax.cli import train
-
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(train, "save_model", full)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        assert run(*TRAIN, "--epochs", "1", "--json", "r.json") == 0
-    assert "the model is not kept: [Errno 28]" in capsys.readouterr().err
-    assert (folder / "r.json").exists()
-    assert run(*TRAIN, "--epochs", "1", "--save", "m.st") == 2
-
-
-def test_models_of_mnist_go_first_and_what_is_no_model_of_digits_is_passed_over(folder, trained, digits):
-    from dataclasses import replace
-
+def test_models_of_mnist_are_preferred_and_other_models_are_skipped(folder, trained, digits):
     here = folder / "models"
     here.mkdir()
+
+    def save(name, params, dataset):
+        data = replace(digits, name=dataset)
+        nnjax.save_model(here / f"{name}.safetensors", params, nnjax.Objective(), data)
+
     assert best_model(here) is None
     (here / "damaged.safetensors").write_bytes(b"hello")
-    nnjax.save_model(
-        here / "fashion.safetensors", trained, nnjax.Objective(), replace(digits, name="fashion_mnist")
-    )
-    with pytest.warns(UserWarning, match=r"passed over: .*damaged"):
+    save("fashion", trained, "fashion_mnist")
+    with pytest.warns(UserWarning, match=r"skipped: .*damaged"):
         assert best_model(here) is None
     (here / "damaged.safetensors").unlink()
-    nnjax.save_model(here / "a.safetensors", trained, nnjax.Objective(), digits)
+    save("a", trained, "digits")
     assert best_model(here)[0].name == "a.safetensors"
     worse = nnjax.init(jax.random.key(5), (64, 10))
-    nnjax.save_model(here / "z.safetensors", worse, nnjax.Objective(), digits)
+    save("z", worse, "digits")
     assert best_model(here)[0].name == "a.safetensors"
-    nnjax.save_model(here / "m.safetensors", worse, nnjax.Objective(), replace(digits, name="mnist"))
+    save("m", worse, "mnist")
     assert best_model(here)[0].name == "m.safetensors"
 
 
-def test_other_settings_have_another_place():
-    settings = {"dataset": "digits", "hidden": (30, 20), "learning_rate": 3.0}
-    assert model_path(settings).name.startswith("digits-30-20-")
-    assert model_path(settings) == model_path(dict(settings))
-    assert model_path(settings) != model_path(settings | {"learning_rate": 1.0})
+def test_draw_writes_the_page_and_opens_it(run, file, tmp_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda uri: opened.append(uri) or True)
+    monkeypatch.setattr("nnjax.recognition.page.draw_page", lambda model: f"a page for {model.sizes}")
+    assert run("draw", file, "--output", "d.html", "--no-open") == 0
+    assert opened == []
+    assert (tmp_path / "d.html").read_text() == "a page for (64, 30, 10)"
+    assert run("draw", file, "--output", "d.html") == 0
+    assert opened == [(tmp_path / "d.html").as_uri()]
+    assert run("draw", "none", "--output", "d.html") == 2
+    assert "there is no model file" in capsys.readouterr().err

@@ -209,7 +209,7 @@ def test_divergence_is_reported(run, capsys):
     assert run(*TRAIN, *flags, "--record", "r.json", "--save", "m.st") == 4
     out = capsys.readouterr().out
     assert re.search(
-        r"diverged in epoch 1, step \d+: params\[\d\]\.[wb] is not finite; there is no model", out
+        r"diverged in epoch 1, step \d+: (cost|params\[0\]\.[wb]) is not finite; there is no model", out
     )
     assert "smaller learning rate" in out
     assert record()["history"]["diverged_at"] == 0
