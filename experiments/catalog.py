@@ -2,7 +2,8 @@
 
 from importlib import import_module
 
-from experiments.experiment import Experiment, Flags, Record, is_current, provenance, read_record
+from experiments.experiment import Experiment, Flags
+from experiments.records import Record, is_current, provenance, read_record
 
 NAMES = (
     "perceptron_decision",

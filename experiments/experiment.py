@@ -1,10 +1,8 @@
 """What every experiment has in common: flags, run context, record, claims and folders."""
 
-import contextlib
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 import jax
 
 import nnjax
-from experiments.console import duration
+from experiments import records
 from experiments.devices import device_mesh
+from experiments.records import FORMAT, Record, current_commit, read_record
 from experiments.timers import Stopwatch
 from nnjax.compare.plots import save_figure
 from nnjax.compare.report import Claim
@@ -22,15 +21,10 @@ from nnjax.data import DATASET_NAMES
 from nnjax.runtime import check_positive_int, environment, lookup, make_dir, stable_repr
 from nnjax.storage import digest, write_record
 
-FORMAT = 2  # of records
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
-SCRATCH_DIR = ROOT / "output"
+SCRATCH_DIR = records.ROOT / "output"
 
 QUICK_SEEDS, QUICK_EPOCHS = 2, 3
 QUICK_DPI = 60
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -157,7 +151,7 @@ class Experiment:
         if flags.output:
             return flags.output
         is_full = self.resolve(flags) == self.resolve(Flags())
-        return RESULTS if is_full else SCRATCH_DIR / ("quick" if flags.quick else "results")
+        return records.RESULTS if is_full else SCRATCH_DIR / ("quick" if flags.quick else "results")
 
     def fingerprint(self, context: RunContext) -> Record:
         """The part of a record that decides the rest of it, as JSON returns it."""
@@ -241,75 +235,3 @@ def edge_note(value: float, grid: Sequence[float]) -> str:
 
 def _number(name: str, value: int | None, default: int) -> int:
     return default if value is None else check_positive_int(name, value)
-
-
-def current_commit() -> str:
-    """The commit of this clone, with "-dirty" if files other than results differ from it."""
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        changes = _git("status", "--porcelain", "--", ".", ":!*/results/*")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}-dirty" if changes else head
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def read_record(name: str, folder: Path | None = None) -> Record:
-    """The record of an earlier run; by default the committed one.
-
-    Raises:
-      FileNotFoundError: there is none.
-      ValueError: the file is not a record of this experiment, or has another format.
-    """
-    path = (folder or RESULTS) / f"{name}.json"
-    try:
-        record = json.loads(path.read_text())
-        experiment, settings = record["experiment"], record["settings"]
-    except FileNotFoundError:
-        raise
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path} must be a record of {name}, and cannot be read: {error!r}") from error
-    if (version := record.get("format", 1)) != FORMAT:
-        raise ValueError(f"{path} must have record format {FORMAT}, got format {version}: run {name} again")
-    if experiment != name or not isinstance(settings, dict):
-        raise ValueError(f"{path} must be a record of {name}, got one of {experiment}")
-    return record
-
-
-def is_current(record: Record, settings: Record) -> bool:
-    """Whether a record was made with these settings.
-
-    Fields that a configuration in the record lacks have their defaults.
-    """
-    return _complete(record["settings"]) == _complete(settings)
-
-
-def _complete(settings: Any) -> Any:
-    """Settings in which every configuration has all fields of `TrainConfig`."""
-    if not isinstance(settings, Mapping):
-        return settings
-    complete = {name: _complete(value) for name, value in settings.items()}
-    if isinstance(config := settings.get("config"), Mapping):
-        with contextlib.suppress(ValueError):  # a field or a name of another version
-            complete["config"] = nnjax.TrainConfig.from_json(config).to_json()
-    return complete
-
-
-def provenance(record: Record) -> str:
-    """How a record was made, in one line: data, seeds, epochs, duration, machine, versions and commit."""
-    s = record["settings"]
-    trains = s["seeds"] * s["epochs"] > 1
-    parts = [
-        *([s["dataset"]] if trains else []),
-        *(f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1),
-        duration(record["seconds"]),
-        f"{record['cores']} cores of {record['processor']}",
-        *sorted(set(record["devices"]) - {"cpu"}),
-        f"jax {record['versions']['jax']}",
-        f"commit {record['commit']}",
-    ]
-    return " · ".join(parts)

@@ -71,7 +71,8 @@ def plot(record: Record) -> Any:
     from matplotlib import colormaps, pyplot
 
     figure = pyplot.figure(figsize=(14, 8), layout="constrained")
-    top, bottom = figure.subfigures(2, height_ratios=(1, 1.1))
+    parts: Any = figure.subfigures(2, height_ratios=(1, 1.1))
+    top, bottom = parts
     names = ("width", "time", "rate", "cost")
     axes: dict[str, Any] = dict(zip(names, top.subplots(1, 4), strict=True)) | {"grid": bottom.subplots()}
     width, rate, grid = record["by_width"], record["by_rate"], record["grid"]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.experiment import Record
+from experiments.records import Record
 from nnjax.compare.plots import forest, readable_log_ticks
 from nnjax.compare.statistics import percent, t_interval
 

@@ -12,7 +12,6 @@ from itertools import product
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import nnjax
@@ -50,7 +49,7 @@ def networks() -> dict[str, nnjax.Params]:
 def layer(*neurons: tuple[np.ndarray, float]) -> nnjax.Layer:
     """A layer of neurons, each given by its weights and its bias."""
     w, b = zip(*neurons, strict=True)
-    return nnjax.Layer(jnp.array(w, jnp.float32), jnp.array(b, jnp.float32))
+    return nnjax.Layer(np.float32(w), np.float32(b))
 
 
 def nand(n_in: int, i: int, j: int) -> tuple[np.ndarray, float]:
@@ -68,18 +67,22 @@ def run(context: RunContext) -> Record:
     decisions = []
     for name, params in networks().items():
         x = np.array(list(product((0, 1), repeat=params[0].w.shape[1])))
-        decided = outputs(params, x, nnjax.heaviside)
-        sigmoid = [outputs(jax.tree.map(lambda p, c=c: c * p, params), x, nnjax.sigmoid) for c in SHARPNESS]
+        decided, sigmoid = map(np.asarray, outputs(params, np.float32(x), np.float32(SHARPNESS)))
         distances = np.max(np.abs(sigmoid - decided), axis=(1, 2))
         decisions.append({"name": name, "layers": len(params), "x": x, "decided": decided.astype(int),
                           "max_distance": distances})  # fmt: skip
     return {"sharpness": SHARPNESS, "decisions": decisions}
 
 
-def outputs(params: nnjax.Params, x: np.ndarray, activation: Any) -> np.ndarray:
-    """The outputs for every row of x."""
-    feedforward = jax.vmap(lambda x: nnjax.feedforward(params, x, activation, activation))
-    return np.asarray(feedforward(jnp.array(x, jnp.float32)))
+@jax.jit
+def outputs(params: nnjax.Params, x: Any, sharpness: Any) -> tuple[jax.Array, jax.Array]:
+    """The outputs for every row of x: of the perceptrons, and of the sigmoid neurons for every c."""
+
+    def network(params, activation):
+        return jax.vmap(lambda x: nnjax.feedforward(params, x, activation, activation))(x)
+
+    sigmoid = jax.vmap(lambda c: network(jax.tree.map(lambda p: c * p, params), nnjax.sigmoid))
+    return network(params, nnjax.heaviside), sigmoid(sharpness)
 
 
 def plot(record: Record) -> Any:

@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from experiments import catalog, experiment
+from experiments import catalog, records
 from experiments.console import format_total_time, title
-from experiments.experiment import Experiment, Flags, Record, figure_formats, provenance
+from experiments.experiment import Experiment, Flags, figure_formats
+from experiments.records import Record, provenance
 from nnjax.compare.report import Figure, Section, html_page
 from nnjax.runtime import make_dir, write_atomically
 
@@ -38,17 +39,16 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
       OSError, ValueError: the folder is not writable.
     """
     path = make_dir(report_dir(experiments.values(), flags)) / "index.html"
-    sections, records = [], {}
+    sections, seconds = [], {}
     for name in catalog.NAMES:
         section = Section(title(name), missing=failures.get(name, "there is no record with these settings"))
         try:
             if name not in failures and (record := catalog.find_record(experiments[name], flags)):
-                section, records[name] = _section(experiments[name], record, flags), record
+                section, seconds[name] = _section(experiments[name], record, flags), record["seconds"]
         except Exception as error:  # one failure does not prevent the report of the others
             failures[name] = f"{type(error).__name__}: {error}"
             section = Section(title(name), missing=failures[name])
         sections.append(section)
-    seconds = {name: record["seconds"] for name, record in records.items()}
     total = f"Running all of it {format_total_time(seconds)}." if seconds else ""
     intro = "\n\n".join(filter(None, (INTRO, QUICK if flags.quick else "", total)))
     write_atomically(path, html_page(TITLE, intro, sections).encode())
@@ -57,8 +57,8 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
 
 def report_dir(experiments: Iterable[Experiment], flags: Flags) -> Path:
     """The folder of the report: `report` in the clone for a full run, else one beside the records."""
-    others = {e.folder(flags) for e in experiments} - {experiment.RESULTS}
-    return (others.pop() if others else experiment.ROOT) / "report"
+    others = {e.folder(flags) for e in experiments} - {records.RESULTS}
+    return (others.pop() if others else records.ROOT) / "report"
 
 
 def _section(experiment: Experiment, record: Record, flags: Flags) -> Section:

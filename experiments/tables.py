@@ -7,9 +7,10 @@ import numpy as np
 
 from experiments import catalog
 from experiments.console import duration, format_total_time, title
-from experiments.experiment import Flags, Record, provenance
+from experiments.experiment import Flags
 from experiments.first_network import BOOK
 from experiments.ladder_figure import PUBLISHED
+from experiments.records import Record, provenance
 from nnjax.compare.report import claims_table, markdown_table
 from nnjax.compare.statistics import percent, t_interval
 

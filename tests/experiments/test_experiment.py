@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 import nnjax
-from experiments import catalog, experiment
-from experiments.experiment import Claim, Experiment, Flags, RunContext, is_current, read_record
+from experiments import catalog, experiment, records
+from experiments.experiment import Claim, Experiment, Flags, RunContext
+from experiments.records import current_commit, is_current, read_record
 from experiments.stuck_outputs import has_stuck_output, recall
 
 
@@ -52,7 +53,7 @@ def test_flags_that_an_experiment_does_not_use_change_nothing():
 
 
 def test_only_the_full_run_on_mnist_goes_to_the_committed_results():
-    assert toy().folder(Flags()) == experiment.RESULTS
+    assert toy().folder(Flags()) == records.RESULTS
     for flags in (Flags(quick=True), Flags(dataset="digits"), Flags(seeds=3), Flags(epochs=2)):
         assert experiment.SCRATCH_DIR in toy().folder(flags).parents
 
@@ -172,22 +173,22 @@ def test_numbers_of_the_book_are_judged_for_full_runs_on_mnist_only():
 
 
 def test_the_commit_is_dirty_if_code_differs_and_unknown_without_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", os.fspath(tmp_path.parent))
-    assert experiment.current_commit() == "unknown"
+    assert current_commit() == "unknown"
     (tmp_path / "code.py").write_text("")
     (tmp_path / "experiments" / "results").mkdir(parents=True)
     (tmp_path / "experiments" / "results" / "a.json").write_text("1")
     for command in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm m"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
-    clean = experiment.current_commit()
+    clean = current_commit()
     assert len(clean) == 12
     (tmp_path / "experiments" / "results" / "a.json").write_text("2")
-    assert experiment.current_commit() == clean
+    assert current_commit() == clean
     (tmp_path / "new.py").write_text("")
-    assert experiment.current_commit() == f"{clean}-dirty"
+    assert current_commit() == f"{clean}-dirty"
     monkeypatch.setenv("PATH", "")
-    assert experiment.current_commit() == "unknown"
+    assert current_commit() == "unknown"
 
 
 @pytest.mark.parametrize(

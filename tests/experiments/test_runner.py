@@ -2,10 +2,11 @@
 
 import pytest
 
-from experiments import catalog, experiment, report
+from experiments import catalog, experiment, records, report
 from experiments.__main__ import main
 from experiments.console import Clock
-from experiments.experiment import Flags, read_record
+from experiments.experiment import Flags
+from experiments.records import read_record
 from toys import RAN, install, toy
 
 
@@ -161,7 +162,7 @@ def test_ctrl_c_names_what_is_finished(run, capsys):
 
 
 def test_the_report_of_a_full_run_is_in_the_root_of_the_clone():
-    assert report.report_dir([toy()], Flags()) == experiment.ROOT / "report"
+    assert report.report_dir([toy()], Flags()) == records.ROOT / "report"
     assert report.report_dir([toy()], Flags(quick=True)) == experiment.ELSEWHERE / "quick" / "report"
     # for one of them, one seed is the full run
     assert (
