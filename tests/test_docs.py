@@ -43,9 +43,9 @@ def test_the_python_of_the_ladder_trains_one_and_several(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
     few = nnjax.Dataset.from_arrays((images, np.arange(60) % 10), test=(images, np.arange(60) % 10))
     monkeypatch.setattr(nnjax, "load", {"mnist": few}.get)
-    text = LADDER.read_text()
-    assert "epochs=20" in text
-    _, names = run_python(text.replace("epochs=20", "epochs=2"))
+    text, changes = LADDER.read_text(), "channels=(32, 64), epochs=20"
+    assert changes in text
+    _, names = run_python(text.replace(changes, "channels=(2, 4), epochs=2"))
     assert names["run"].history.test_correct.shape == (2,)
     assert names["grid"].test_correct.sizes == {"seed": 5, "epoch": 2}
 
