@@ -31,10 +31,10 @@ fuzz: .venv/fuzz        ## fuzz model files and pictures, a minute each, or ARGS
 bench: .venv/bench      ## every benchmark but the one for GPUs; an hour on idle cores
 	$(BIN)/python -m benchmarks.epoch
 	$(BIN)/python -m benchmarks.population
-	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.time_to_accuracy
-	$(BIN)/python -m benchmarks.start
-	$(BIN)/python -m benchmarks.recipe
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.config
 	$(BIN)/python -m benchmarks.devices
 
 reproduce: .venv/experiments ## every experiment of the chapter and the report; two hours, or ARGS=--quick

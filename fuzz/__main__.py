@@ -54,9 +54,9 @@ def _models(path: Path) -> tuple[dict[str, bytes], Callable[[Path], Any]]:
     A file is a whole model file, or only its metadata, which begins with `{`; valid tensors are then added.
     """
     convolutional = targets.conv_model_content(path)
-    conv_metadata, _ = targets.read_model_parts(path)
+    conv_metadata, _ = targets.split_model_file(path)
     dense = targets.dense_model_content(path)
-    dense_metadata, tensors = targets.read_model_parts(path)
+    dense_metadata, tensors = targets.split_model_file(path)
 
     def check(path: Path) -> None:
         content = path.read_bytes()

@@ -82,7 +82,7 @@ def picture_content(kind: str) -> bytes:
     return content.getvalue()
 
 
-def read_model_parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def split_model_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The metadata and the tensors of a model file."""
     with safe_open(path, framework="numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -134,17 +134,17 @@ def test_functions_without_a_registered_name_are_not_saved(changes, message):
         ({"activation": "sigmod"}, "did you mean 'sigmoid'"),
         ({"cost": None}, "cost must be one of .*, got 'None'"),
         ({"optimizer": 3}, "optimizer must be one of .*, got '3'"),
-        ({"l1": -1}, "l1 must be at least 0, got -1"),
+        ({"l1": -1}, "l1 must be non-negative, got -1"),
         ({"l2": "much"}, "l2 must be a number, got 'much'"),
         ({"l2": float("inf")}, "l2 must be finite, got inf"),
-        ({"dropout": 1.5}, "dropout must be from 0 to 1, got 1.5"),
+        ({"dropout": 1.5}, "dropout must be between 0 and 1, got 1.5"),
         ({"input_dropout": None}, "input_dropout must be a number, got None"),
         ({"input_dropout": 0.1}, "input_dropout must be 0 without dropout"),
         ({"input_dropout": 0.1, "dropout": 0.5, "channels": (2,)}, "input_dropout must be 0"),
         ({"label_smoothing": 0.1, "output_code": "binary"}, "output_code must be one_hot"),
-        ({"learning_rate": float("nan")}, "learning_rate must be at least 0, got nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be non-negative, got nan"),
         ({"learning_rate": True}, "learning_rate must be a number, got True"),
-        ({"ema_decay": 2}, "ema_decay must be from 0 to 1, got 2"),
+        ({"ema_decay": 2}, "ema_decay must be between 0 and 1, got 2"),
         ({"augment": {"translat": 1}}, "did you mean 'translate'"),
         ({"augment": {"translate": "far"}}, "augment translate must be a number, got 'far'"),
         ({"augment": 3}, "augment must be a mapping"),
@@ -207,7 +207,7 @@ def test_a_network_of_a_sweep_is_trained_as_alone(digits):
 )
 def test_networks_of_a_sweep_have_the_layers_of_the_configuration(changes, axes, sizes, monkeypatch):
     data = nnjax.Dataset.from_arrays((np.zeros((10, 28, 28), np.uint8), np.arange(10)))
-    monkeypatch.setattr("nnjax.config.sweep", lambda key, data, **arguments: arguments)
+    monkeypatch.setattr("nnjax.config._train_config.sweep", lambda key, data, **arguments: arguments)
     arguments = TrainConfig(**changes).sweep(KEY, data, **axes)
     params = jax.eval_shape(arguments["init"], KEY)
     assert [layer.b.shape[0] for layer in all_layers(params)] == sizes[1:]
@@ -225,7 +225,7 @@ def test_networks_of_a_sweep_have_the_layers_of_the_configuration(changes, axes,
 def test_a_sweep_over_a_part_of_the_model_takes_the_rest_from_the_configuration(
     changes, axes, expected, digits, monkeypatch
 ):
-    monkeypatch.setattr("nnjax.config.sweep", lambda key, data, **arguments: arguments)
+    monkeypatch.setattr("nnjax.config._train_config.sweep", lambda key, data, **arguments: arguments)
     arguments = TrainConfig(**changes).sweep(KEY, digits, **axes)
     assert "init" not in arguments
     assert (axes | expected).items() <= arguments.items()

@@ -22,7 +22,7 @@ from fuzz.targets import (
     dense_model_content,
     join_model_parts,
     picture_content,
-    read_model_parts,
+    split_model_file,
 )
 from nnjax.recognition import open_picture
 
@@ -107,7 +107,7 @@ def test_a_damaged_picture_is_opened_or_rejected_in_one_line(tmp_path, kind, dat
 def dense_model(tmp_path_factory):
     """The content of a valid model file, its metadata and its tensors."""
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    return dense_model_content(path), *read_model_parts(path)
+    return dense_model_content(path), *split_model_file(path)
 
 
 def join_header(header, body):
@@ -258,7 +258,7 @@ def test_hostile_convolutional_models_are_rejected_in_one_line(tmp_path):
     path = tmp_path / "m.safetensors"
     content = conv_model_content(path)
     assert nnjax.load_model(path).sizes == (16, 2, 2)
-    check_rejected(path, hostile_conv_models(content, *read_model_parts(path)))
+    check_rejected(path, hostile_conv_models(content, *split_model_file(path)))
 
 
 def test_a_header_of_hundreds_of_megabytes_is_rejected_before_it_is_loaded(tmp_path):
@@ -318,9 +318,9 @@ from fuzz import targets
 import test_fuzz
 
 path = Path(sys.argv[1])
-convolutional = targets.conv_model_content(path), *targets.read_model_parts(path)
+convolutional = targets.conv_model_content(path), *targets.split_model_file(path)
 assert targets.check_model(path)
-dense = targets.dense_model_content(path), *targets.read_model_parts(path)
+dense = targets.dense_model_content(path), *targets.split_model_file(path)
 assert targets.check_model(path)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)

@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nnjax.cli._figures import check_plot
 from nnjax.cli._flags import Directory, OptionalFile, OptionalInteger, OptionalText
 from nnjax.cli.console import console
-from nnjax.cli.signals import stop_at_once
+from nnjax.cli.signals import stop_immediately
 from nnjax.runtime.checks import check_positive_int
 from nnjax.runtime.files import check_writable
 from nnjax.runtime.multihost import INIT_TIMEOUT_S, check_consistent, connect
@@ -139,7 +139,7 @@ class DeviceFlags:
         if not self.distributed:
             return
         console.print(f"waiting for the other processes, at most {INIT_TIMEOUT_S} s")
-        with stop_at_once():
+        with stop_immediately():
             connect(self.coordinator_address, self.num_processes, self.process_id, self.heartbeat)
         console.quiet = jax.process_index() > 0
         check_consistent(settings)

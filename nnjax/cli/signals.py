@@ -19,7 +19,7 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def stop_at_once() -> Iterator[None]:
+def stop_immediately() -> Iterator[None]:
     """Lets Ctrl-C end the process, because Python cannot handle signals during a long call into C++."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

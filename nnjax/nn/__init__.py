@@ -36,6 +36,7 @@ from nnjax.nn.objective import (
     to_input,
 )
 from nnjax.nn.output_codes import CODES, Binary, Code, LabelSmoothing, OneHot, binary, is_digit, one_hot
+from nnjax.nn.penalties import weight_penalty
 
 __all__ = [
     "ACTIVATIONS",
@@ -84,4 +85,5 @@ __all__ = [
     "standard_normal",
     "tanh",
     "to_input",
+    "weight_penalty",
 ]

@@ -136,7 +136,7 @@ def test_without_a_model_the_error_says_how_to_train_one(run, picture, capsys):
     assert "nnjax train --hidden 100" in err
 
 
-def test_the_best_model_of_the_model_folder_is_used(run, picture, capsys, trained, digits):
+def test_the_best_model_of_the_model_dir_is_used(run, picture, capsys, trained, digits):
     name, text = picture
     assert run("train", "--dataset", "digits", "--epochs", 1) == 0
     assert len(list(model_dir().iterdir())) == 1

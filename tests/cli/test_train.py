@@ -123,8 +123,8 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
         (["--hidden", 2.5], "Error parsing --hidden: must be an integer, got '2.5'"),
         (["--epochs", 0], "epochs must be a positive integer, got 0"),
         (["--batch-size", 0], "batch_size must be a positive integer, got 0"),
-        (["--learning-rate", -1], "learning_rate must be at least 0, got -1"),
-        (["--learning-rate", "nan"], "learning_rate must be at least 0, got nan"),
+        (["--learning-rate", -1], "learning_rate must be non-negative, got -1"),
+        (["--learning-rate", "nan"], "learning_rate must be non-negative, got nan"),
         (["--learning-rate", "high"], "Error parsing --learning-rate: must be a number, got 'high'"),
         (["--seed", -1], "seed must be an integer from 0 to 4294967295, got -1"),
         (["--seed", 2**64], "seed must be an integer from 0"),
@@ -139,7 +139,7 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
         (["--hyperparameters", "momentum:1"], "Error parsing --hyperparameters: must be name=value pairs"),
         (["--config", "best-gpu"], "did you mean 'best-cpu'"),
         (["--epoch", 3], "Number of times that every training image is used. (default: 30)"),
-        (["--recipe", "book"], "Unrecognized options: --recipe"),
+        (["--no-such-flag", "book"], "Unrecognized options: --no-such-flag"),
         (["--save", "."], "it is a"),
         (["--save", "none/m.st"], "No such file"),
         (["--record", "/proc/nnjax.json"], "cannot write"),
@@ -243,10 +243,10 @@ def test_the_last_finite_model_of_a_diverged_training_is_saved(run, capsys, monk
     assert np.isfinite(model.params[0].w).all()
 
 
-# The model folder
+# The model directory
 
 
-def test_models_are_saved_in_the_model_folder_by_their_settings(run):
+def test_models_are_saved_in_the_model_dir_by_their_settings(run):
     assert run(*TRAIN) == 0
     assert run(*TRAIN, "--seed", 1) == 0
     assert len(models()) == 2
@@ -261,7 +261,7 @@ def test_no_save_saves_no_model(run):
     assert models() == []
 
 
-def test_a_model_folder_that_cannot_be_written_is_a_warning(run, tmp_path, capsys):
+def test_a_model_dir_that_cannot_be_written_is_a_warning(run, tmp_path, capsys):
     (tmp_path / "share").write_text("a file")
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -152,7 +152,7 @@ def test_chunks_change_nothing(x64, small):
     assert distance(in_chunks.params(**labels), together.params(**labels)) < 1e-9
 
 
-def test_other_numbers_of_epochs_and_learning_rates_do_not_compile(small, compilations):
+def test_other_epochs_and_learning_rates_do_not_compile(small, compilations):
     nnjax.sweep(KEY, small, hidden=5, learning_rate=(1.0, 2.0), seeds=2, epochs=1)
     assert any("epoch" in name for name in compilations)
     compilations.clear()

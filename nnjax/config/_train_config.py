@@ -1,24 +1,28 @@
-"""`TrainConfig`: how a network is built and trained, as one value; and the named configurations."""
+"""`TrainConfig`: the configuration of a network and its training, as one value."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from nnjax._config_fields import as_name, check_finite_number, checked_sizes, json_value
+from nnjax.config._fields import (
+    AUGMENT_ARGUMENTS,
+    MAXIMA,
+    OPTIONAL_FIELDS,
+    REGISTRIES,
+    SWEEP_ARGUMENTS,
+    as_name,
+    check_finite_number,
+    checked_sizes,
+    json_value,
+)
 from nnjax.data import Dataset
 from nnjax.nn import (
-    ACTIVATIONS,
-    CODES,
-    COSTS,
-    INITIAL_WEIGHTS,
     Activation,
     Augment,
     Code,
@@ -29,45 +33,21 @@ from nnjax.nn import (
     InitialWeights,
     LabelSmoothing,
     Objective,
-    all_layers,
-    he,
     identity,
     init,
     one_hot,
     quadratic,
-    relu,
     sigmoid,
-    softmax_cross_entropy,
     standard_normal,
+    weight_penalty,
 )
-from nnjax.optim import OPTIMIZERS, SCHEDULES, Factory, Schedule
-from nnjax.optim.schedules import constant, cosine
+from nnjax.optim import OPTIMIZERS, Factory, Schedule
+from nnjax.optim.schedules import constant
 from nnjax.runtime.checks import check_positive_int, lookup, registered_name
 from nnjax.sweep import Grid, sweep
 from nnjax.training import Run, fit
 
-MNIST_SIDE = 28  # Augment's lengths in `augment` are in pixels of images of this side
-
-FACTORIES: dict[str, Factory] = {name: default.factory for name, default in OPTIMIZERS.items()}
-
-# The functions that a field may name, and what an error message calls them.
-REGISTRIES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "activation": ("activation", ACTIVATIONS),
-    "initial_weights": ("initial weights", INITIAL_WEIGHTS),
-    "cost": ("cost", COSTS),
-    "output_code": ("output code", CODES),
-    "optimizer": ("optimizer", FACTORIES),
-    "schedule": ("schedule", SCHEDULES),
-}
-
-
-def weight_penalty(l1: float | Array, l2: float | Array, params: Any) -> Array:
-    """l1 Σ|w| + ½ l2 Σw², over weights and not over biases.
-
-    The book's equations 95 and 87, whose λ/n is `l1` and `l2` here.
-    """
-    weights = [layer.w for layer in all_layers(params)]
-    return sum(l1 * jnp.sum(jnp.abs(w)) + l2 / 2 * jnp.sum(w**2) for w in weights)  # pyright: ignore[reportReturnType]
+MNIST_SIDE = 28  # the lengths in `augment` are pixels of a 28x28 image
 
 
 @dataclass(frozen=True)
@@ -80,23 +60,23 @@ class TrainConfig:
     Attributes:
       hidden: neurons of each hidden dense layer.
       channels: output channels of each convolution before the dense layers; () for a dense network.
-      activation: of the hidden layers.
+      activation: activation of the hidden layers.
       initial_weights: draws each layer.
-      cost: of one example.
+      cost: cost of one example.
       output_code: encodes labels as outputs.
       l1: factor of the penalty Σ|w| on the weights.
       l2: factor of the penalty ½ Σw² on the weights.
       dropout: probability of dropping a hidden unit or, with convolutions, a feature; None for none.
-      input_dropout: with `dropout`, and without convolutions, the probability of dropping an input.
+      input_dropout: probability of dropping an input; needs `dropout`, and no convolutions.
       augment: arguments of `Augment` by name, in pixels of 28x28 images; {} for its defaults, None for
         no augmentation.
       label_smoothing: α of `LabelSmoothing`; 0 for none.
       optimizer: an optax factory.
       learning_rate: η; None for the optimizer's default.
-      schedule: of the learning rate.
+      schedule: learning-rate schedule.
       hyperparameters: other arguments of the optimizer by name.
-      ema_decay: of the averaged parameters that evaluation uses; None for no averaging.
-      epochs: how often every training example is used.
+      ema_decay: decay of the averaged parameters, which evaluation uses; None for no averaging.
+      epochs: passes over the training examples.
       batch_size: examples in a mini-batch.
 
     Raises:
@@ -149,7 +129,7 @@ class TrainConfig:
 
     def _check_combinations(self) -> None:
         if self.label_smoothing and self.output_code != one_hot:
-            raise ValueError(f"output_code must be one_hot with label_smoothing, got {self.output_code}")
+            raise ValueError(f"output_code must be one_hot if label_smoothing is set, got {self.output_code}")
         if self.input_dropout and (self.dropout is None or self.channels):
             raise ValueError(
                 "input_dropout must be 0 without dropout or with channels, where it has no effect, got "
@@ -182,7 +162,7 @@ class TrainConfig:
         return partial(init, sizes=sizes, initial_weights=self.initial_weights)
 
     def objective(self, data: Dataset) -> Objective:
-        """What is minimized on `data`.
+        """The objective for `data`.
 
         Raises:
           ValueError: the configuration does not fit the data.
@@ -268,8 +248,8 @@ class TrainConfig:
         not_swept = {f.name for f in fields(self)} - SWEEP_ARGUMENTS
         if fixed := sorted(not_swept & set(axes)):
             raise ValueError(
-                f"sweep must get one of {', '.join(sorted(SWEEP_ARGUMENTS))}, got {', '.join(fixed)}: "
-                "set it with dataclasses.replace"
+                f"an axis of a sweep must be one of {', '.join(sorted(SWEEP_ARGUMENTS))}, got "
+                f"{', '.join(fixed)}: set it with dataclasses.replace"
             )
         kwargs = self.fit_kwargs(data) | axes
         if "hidden" not in axes and "initial_weights" not in axes:
@@ -312,36 +292,3 @@ class TrainConfig:
         for name in config:
             lookup("field of a configuration", name, dict.fromkeys(f.name for f in fields(cls)))
         return cls(**config)
-
-
-AUGMENT_ARGUMENTS = tuple(f.name for f in fields(Augment))[2:]
-
-# The fields that may be None, and the maxima of the fields that are numbers.
-OPTIONAL_FIELDS = {"dropout", "augment", "learning_rate", "ema_decay"}
-MAXIMA = {
-    **dict.fromkeys(("l1", "l2", "learning_rate"), math.inf),
-    **dict.fromkeys(("dropout", "input_dropout", "label_smoothing", "ema_decay"), 1.0),
-}
-
-# The fields that can become axes of a sweep.
-SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay"}
-
-configs: Mapping[str, TrainConfig] = MappingProxyType(
-    {
-        "book": TrainConfig(),
-        "best-cpu": TrainConfig(
-            hidden=(128,),
-            channels=(16, 32),
-            activation=relu,
-            initial_weights=he,
-            cost=softmax_cross_entropy,
-            augment={},
-            optimizer=optax.adam,
-            learning_rate=0.002,
-            schedule=cosine,
-            ema_decay=0.999,
-            epochs=8,
-            batch_size=50,
-        ),
-    }
-)

@@ -1,5 +1,6 @@
-"""Checks and JSON values of the fields of `TrainConfig`."""
+"""The fields of `TrainConfig`: registered names, limits, checks and JSON values."""
 
+import dataclasses
 import math
 import numbers
 from collections.abc import Iterable, Mapping
@@ -8,7 +9,33 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
+from nnjax.nn import ACTIVATIONS, CODES, COSTS, INITIAL_WEIGHTS, Augment
+from nnjax.optim import OPTIMIZERS, SCHEDULES, Factory
 from nnjax.runtime.checks import check_positive_int, check_range
+
+FACTORIES: dict[str, Factory] = {name: default.factory for name, default in OPTIMIZERS.items()}
+
+# For each field that may be a registered name: the word for error messages, and the functions by name.
+REGISTRIES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "activation": ("activation", ACTIVATIONS),
+    "initial_weights": ("initial weights", INITIAL_WEIGHTS),
+    "cost": ("cost", COSTS),
+    "output_code": ("output code", CODES),
+    "optimizer": ("optimizer", FACTORIES),
+    "schedule": ("schedule", SCHEDULES),
+}
+
+AUGMENT_ARGUMENTS = tuple(f.name for f in dataclasses.fields(Augment))[2:]
+
+# The fields that may be None, and the maxima of the fields that are numbers.
+OPTIONAL_FIELDS = {"dropout", "augment", "learning_rate", "ema_decay"}
+MAXIMA = {
+    **dict.fromkeys(("l1", "l2", "learning_rate"), math.inf),
+    **dict.fromkeys(("dropout", "input_dropout", "label_smoothing", "ema_decay"), 1.0),
+}
+
+# The fields that can become axes of a sweep.
+SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay"}
 
 
 def as_name(value: Any) -> str:
