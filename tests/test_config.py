@@ -88,7 +88,7 @@ def test_lengths_of_augment_scale_with_the_images(digits):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_learning_rate_defaults_to_that_of_the_optimizer(name, digits):
     kwargs = TrainConfig(optimizer=name).fit_kwargs(digits)
-    assert kwargs["learning_rate"] == OPTIMIZERS[name].learning_rate
+    assert kwargs.get("learning_rate") == OPTIMIZERS[name].learning_rate
     assert TrainConfig(optimizer=name, learning_rate=0.5).fit_kwargs(digits)["learning_rate"] == 0.5
 
 
@@ -234,7 +234,7 @@ def test_a_sweep_over_a_part_of_the_model_takes_the_rest_from_the_configuration(
 @pytest.mark.parametrize(
     ("config", "axes", "message"),
     [
-        (TrainConfig(), {"batch_size": (10, 20)}, "sweep must get one of ema_decay, hidden"),
+        (TrainConfig(), {"batch_size": (10, 20)}, "an axis of a sweep must be one of ema_decay, hidden"),
         (configs["best-cpu"], {"hidden": (10, 20)}, "only for dense networks: set channels to"),
     ],
 )

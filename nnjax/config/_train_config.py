@@ -82,7 +82,7 @@ class TrainConfig:
     Raises:
       ValueError: an unknown name, a number out of range, or a field that would have no effect.
 
-    >>> TrainConfig(hidden=(100,), activation="relu").activation is ACTIVATIONS["relu"]
+    >>> TrainConfig(hidden=(100,), activation="sigmoid").activation is sigmoid
     True
     """
 
