@@ -172,7 +172,8 @@ def test_the_last_bit_of_a_float_does_not_decide_on_another_machine(start, param
     with pytest.warns(UserWarning, match=WARNING) as caught:
         start(**changes)
     uncertain = str(caught[0].message).partition("impossible to compare: ")[2].split(", ")
-    assert {"learning_rate", "initial parameters", "train float data", "objective.penalty"} <= set(uncertain)
+    digests = {"initial parameters", "numbers of the objective", "train float data"}
+    assert {"learning_rate", "objective.penalty"} | digests <= set(uncertain)
     for change, message in (
         ({"learning_rate": 3.301}, r"\(learning_rate was 3\.3 and is 3\.301\)"),
         ({"key": jax.random.key(8)}, "key was"),
