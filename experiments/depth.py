@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import nnjax
-from experiments.depth_configs import BOOK, CHAPTER, CONFIGS, MODERN
+from experiments.depth_configs import BOOK, CHAPTER, CONFIGS, MODERN, QUICK
 from experiments.experiment import Claim, Experiment, Record, RunContext, edge_note
 from nnjax.compare.plots import STYLES, learning_curves, readable_log_ticks
 from nnjax.compare.statistics import format_median_range, percent, select_best
 from nnjax.nn import mean_cost
 
-DEPTHS, QUICK_DEPTHS = (1, 2, 3, 5, 7, 10), (1, 3)
+DEPTHS, QUICK_DEPTHS = (1, 2, 3, 5, 7, 10), (1, 2)
 WIDTH = 30
 PROBE_IMAGES = 1000  # training images
 KEY = 10
@@ -42,7 +42,8 @@ def run(context: RunContext) -> Record:
     layers = [(WIDTH,) * depth for depth in (QUICK_DEPTHS if context.quick else DEPTHS)]
     probe = jax.tree.map(lambda a: jnp.asarray(a[:PROBE_IMAGES]), data.train)
     runs = []
-    for name, setup in CONFIGS.items():
+    for name in QUICK if context.quick else CONFIGS:
+        setup = CONFIGS[name]
         objective = setup.objective(data)
         grid = context.sweep(KEY, setup.config, data, hidden=layers, learning_rate=setup.rates,
                              objective=objective)  # fmt: skip
@@ -71,6 +72,11 @@ def gradient_norms(params: Any, objective: nnjax.Objective, images: Any, labels:
     return jnp.stack([jnp.linalg.norm(layer.b) for layer in grads])
 
 
+def names_of(record: Record) -> list[str]:
+    """The configurations that were trained."""
+    return list(dict.fromkeys(r["config"] for r in record["runs"]))
+
+
 def find_run(record: Record, name: str, depth: int) -> Record:
     """The run of a configuration at a depth."""
     return next(r for r in record["runs"] if (r["config"], r["depth"]) == (name, depth))
@@ -88,7 +94,7 @@ def plot(record: Record) -> Any:
 
     figure, (norms, error) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     depths = list(final_accuracy(record, CHAPTER))
-    for name, style in zip(CONFIGS, STYLES, strict=False):
+    for name, style in zip(names_of(record), STYLES, strict=False):
         for depth in sorted({depths[len(depths) // 2], depths[-1]}):
             values = np.median(find_run(record, name, depth)["gradients"], axis=0)
             norms.plot(np.arange(1, len(values) + 1), values, markersize=4, **style)
@@ -111,13 +117,13 @@ def plot(record: Record) -> Any:
 
 def claims(record: Record) -> list[Claim]:
     """What depth does to the gradient and to accuracy in each configuration."""
-    accuracy = {name: final_accuracy(record, name) for name in CONFIGS}
-    deep = max(accuracy[CHAPTER])
+    accuracy = {name: final_accuracy(record, name) for name in names_of(record)}
+    deep, modern = max(accuracy[CHAPTER]), [name for name in accuracy if name in MODERN]
     return [
-        *(gradient_claim(record, name, deep) for name in CONFIGS),
-        *(training_claim(record, name, accuracy[name]) for name in CONFIGS),
-        *(equal_claim(name, accuracy[name]) for name in MODERN),
-        *(gain_claim(record, name, accuracy[name]) for name in MODERN),
+        *(gradient_claim(record, name, deep) for name in accuracy),
+        *(training_claim(record, name, accuracy[name]) for name in accuracy),
+        *(equal_claim(name, accuracy[name]) for name in modern),
+        *(gain_claim(record, name, accuracy[name]) for name in modern),
     ]
 
 

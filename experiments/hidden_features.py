@@ -23,7 +23,7 @@ from nnjax.nn import sizes_of
 CONFIG = replace(nnjax.configs["book"], learning_rate=3.0)
 INITIAL_WEIGHTS = {"standard_normal": nnjax.standard_normal, "lecun": nnjax.lecun}
 LABELS = {"standard_normal": "N(0, 1)", "lecun": "N(0, 1/n_in)"}
-NUM_NEURONS = 12  # in the figure: the first neurons of the first seed, not selected
+NUM_NEURONS, QUICK_NEURONS = 12, 3  # in the figure: the first neurons of the first seed, not selected
 NUM_IMAGES = 3  # for each of them
 KEY = 11
 
@@ -34,7 +34,7 @@ def run(context: RunContext) -> Record:
     `before`, `after` and `weight_correlation` have one number for each neuron, (seed, neuron). Pictures are
     bytes in hexadecimal.
     """
-    data = context.load()
+    data, num_neurons = context.load(), QUICK_NEURONS if context.quick else NUM_NEURONS
     grid = context.sweep(KEY, CONFIG, data, initial_weights=INITIAL_WEIGHTS)
     networks = {}
     for name, draw in INITIAL_WEIGHTS.items():
@@ -50,7 +50,7 @@ def run(context: RunContext) -> Record:
                 [np.corrcoef(*rows)[0, 1] for rows in zip(old[0].w, new[0].w, strict=True)]
                 for old, new in zip(initial, trained, strict=True)
             ],
-            "neurons": pictures(trained[0], data.test.inputs),
+            "neurons": pictures(trained[0], data.test.inputs, num_neurons),
         }
     return {"num_test": len(data.test.targets), "image_shape": data.input_shape, "networks": networks}
 
@@ -74,7 +74,7 @@ def measure(layer: nnjax.Layer, split: nnjax.Split, shape: tuple[int, ...]) -> R
     return {"quarter": quarters.max(axis=1) / quarters.sum(axis=1), "digits": np.sum(means > 0.5, axis=0)}
 
 
-def pictures(params: nnjax.Params, images: Any) -> list[Record]:
+def pictures(params: nnjax.Params, images: Any, num_neurons: int) -> list[Record]:
     """Of the first neurons: weights as signed bytes, images with the largest z, weights to outputs."""
     w, z = np.asarray(params[0].w), preactivations(params[0], images)
     return [
@@ -83,7 +83,7 @@ def pictures(params: nnjax.Params, images: Any) -> list[Record]:
             "images": [np.asarray(images[i]).tobytes().hex() for i in np.argsort(-z[:, j])[:NUM_IMAGES]],
             "to_outputs": np.round(np.asarray(params[1].w)[:, j], 2).tolist(),
         }
-        for j in range(NUM_NEURONS)
+        for j in range(num_neurons)
     ]
 
 
@@ -99,7 +99,7 @@ def plot(record: Record) -> Any:
     figure = pyplot.figure(figsize=(12, 11), layout="constrained")
     parts: Any = figure.subfigures(2)
     for part, (name, network) in zip(parts, record["networks"].items(), strict=True):
-        axes = part.subplots(2 + NUM_IMAGES, NUM_NEURONS, sharey="row")
+        axes = part.subplots(2 + NUM_IMAGES, len(network["neurons"]), sharey="row")
         for j, (column, neuron) in enumerate(zip(axes.T, network["neurons"], strict=True)):
             show(column[0], neuron["weights"], np.int8, cmap="gray", vmin=-127, vmax=127)
             column[0].set_title(f"neuron {j}", fontsize=9)

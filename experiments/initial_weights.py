@@ -25,7 +25,7 @@ from nnjax.nn import sizes_of, to_input
 CONFIG = replace(nnjax.configs["book"], learning_rate=3.0)
 INITIAL_WEIGHTS = {"standard_normal": nnjax.standard_normal, "lecun": nnjax.lecun}
 LABELS = {"standard_normal": "N(0, 1)", "lecun": "N(0, 1/n_in)"}
-WIDTHS = (30, 100)
+WIDTHS, QUICK_WIDTHS = (30, 100), (30,)
 KEY = 9
 PROBE_IMAGES = 1000  # training images
 SATURATED_SLOPE = 0.01  # a neuron is saturated if σ'(z) is less; σ'(0) is 0.25
@@ -37,11 +37,11 @@ def run(context: RunContext) -> Record:
     Each of `runs` has learning curves, (seed, epoch); the recall of each digit at the end; and the fraction
     of saturated hidden neurons before training, over some training images.
     """
-    data = context.load()
-    grid = context.sweep(KEY, CONFIG, data, hidden=WIDTHS, initial_weights=INITIAL_WEIGHTS)
+    data, widths = context.load(), QUICK_WIDTHS if context.quick else WIDTHS
+    grid = context.sweep(KEY, CONFIG, data, hidden=widths, initial_weights=INITIAL_WEIGHTS)
     probe = data.train.inputs[:PROBE_IMAGES]
     runs = []
-    for hidden in WIDTHS:
+    for hidden in widths:
         for name, draw in INITIAL_WEIGHTS.items():
             cell = {"hidden": hidden, "initial_weights": name}
             trained = [grid.params(**cell, seed=s) for s in range(context.seeds)]
@@ -64,6 +64,11 @@ def saturated_fraction(layer: nnjax.Layer, images: jax.Array) -> jax.Array:
     return jnp.mean(slope < SATURATED_SLOPE)
 
 
+def widths_of(record: Record) -> list[int]:
+    """The widths that were trained."""
+    return list(dict.fromkeys(r["hidden"] for r in record["runs"]))
+
+
 def accuracy(record: Record, hidden: int) -> list[np.ndarray]:
     """The test accuracy in percent, (seeds, epochs), for each kind of initial weights."""
     runs = [r for r in record["runs"] if r["hidden"] == hidden]
@@ -74,24 +79,25 @@ def plot(record: Record) -> Any:
     """The learning curves for each width, and the fraction of saturated neurons before training."""
     from matplotlib import pyplot
 
-    figure, (*curves, start) = pyplot.subplots(1, len(WIDTHS) + 1, figsize=(12, 3.8), layout="constrained")
+    widths = widths_of(record)
+    figure, (*curves, start) = pyplot.subplots(1, len(widths) + 1, figsize=(12, 3.8), layout="constrained")
     styles: list[Any] = [
         {"color": "0.55", "linestyle": "--", "marker": "s", "fillstyle": "none", "linewidth": 2.4},
         {"color": "black", "linestyle": "-", "marker": "o", "fillstyle": "none", "linewidth": 2.4},
     ]
-    for axis, hidden in zip(curves, WIDTHS, strict=True):
+    for axis, hidden in zip(curves, widths, strict=True):
         results = dict(zip(LABELS.values(), accuracy(record, hidden), strict=True))
         learning_curves(axis, results, band=None, seeds=True, styles=styles)
         axis.set_ylabel("test accuracy (%)")
         axis.set_title(f"{hidden} hidden neurons\nthin: each seed, thick: median", fontsize=10)
     for r in record["runs"]:
         second = r["initial_weights"] == "lecun"
-        x = np.full(len(r["saturated"]), WIDTHS.index(r["hidden"]) + (0.1 if second else -0.1))
+        x = np.full(len(r["saturated"]), widths.index(r["hidden"]) + (0.1 if second else -0.1))
         style = {"linestyle": "", **{k: styles[second][k] for k in ("color", "marker", "fillstyle")}}
         start.plot(x, 100 * np.asarray(r["saturated"]), **style)
     start.set(xlabel="hidden neurons", ylabel="saturated hidden neurons (%)", ylim=(-3, 100))
     start.set_title(f"before training: σ′(z) < {SATURATED_SLOPE:g}\neach seed", fontsize=10)
-    start.set_xticks(range(len(WIDTHS)), [str(width) for width in WIDTHS])
+    start.set_xticks(range(len(widths)), [str(width) for width in widths])
     start.margins(x=0.4)
     handles = curves[0].get_legend_handles_labels()
     figure.legend(*handles, title="initial weights", loc="outside right center", handlelength=3)
@@ -102,7 +108,7 @@ def plot(record: Record) -> Any:
 def claims(record: Record) -> list[Claim]:
     """What other initial weights change: the first epoch, the end, and the neurons that stay stuck."""
     show, result = format_median_range, []
-    for hidden in WIDTHS:
+    for hidden in widths_of(record):
         wide, narrow = accuracy(record, hidden)
         for when, epoch in (("after one epoch", 0), ("after the last epoch", -1)):
             a, b = wide[:, epoch], narrow[:, epoch]

@@ -64,7 +64,7 @@ class LadderRunner:
     def train(self, key: int, config: nnjax.TrainConfig, seeds: int) -> nnjax.Grid:
         """Networks of a configuration; no test image is evaluated."""
         without_test = replace(self.data, test=nnjax.Split(*(a[:0] for a in self.data.test)))
-        context = replace(self.context, epochs=min(config.epochs, 2) if self.context.quick else config.epochs)
+        context = replace(self.context, epochs=1 if self.context.quick else config.epochs)
         if self.context.quick:
             config = replace(config, **{n: size for n, size in QUICK_SIZES.items() if getattr(config, n)})
         return context.sweep(key, config, without_test, seeds, shared_batches=False)

@@ -56,7 +56,7 @@ STEPS = (
         | {"epochs": 40},
         [*_rates(0.001, 0.002), {"learning_rate": 0.002} | NO_DROPOUT],
     ),
-    LadderStep("augmentation", NO_DROPOUT | {"augment": {}}, in_quick_run=True),
+    LadderStep("augmentation", NO_DROPOUT | {"augment": {}}),
     LadderStep("two hidden layers", {"hidden": (800, 800)}),
     LadderStep(
         "convolution",

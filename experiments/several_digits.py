@@ -26,7 +26,8 @@ from nnjax.recognition import classify
 
 CONFIG = nnjax.TrainConfig(hidden=(100,), initial_weights=nnjax.lecun, learning_rate=1.0)
 PICTURES, QUICK_PICTURES = 2000, 15
-MAX_DIGITS, QUICK_MAX_DIGITS = 8, 4
+MAX_DIGITS, QUICK_MAX_DIGITS = 8, 2
+QUICK_HIDDEN = (30,)
 MIN_CONFIDENCE = 0.8  # below it `Reading.uncertain` marks a digit
 KEY, PICTURES_SEED = 11, 12
 SEPARATE, TOUCHING = list(CORRUPTIONS)[:2]
@@ -35,7 +36,8 @@ SEPARATE, TOUCHING = list(CORRUPTIONS)[:2]
 def run(context: RunContext) -> Record:
     """Trains the network, then reads all pictures; counts by corruption."""
     data = context.load()
-    model = train(data, context.epochs)
+    config = replace(CONFIG, epochs=context.epochs)
+    model = train(data, replace(config, hidden=QUICK_HIDDEN) if context.quick else config)
     pictures, max_digits = (QUICK_PICTURES, QUICK_MAX_DIGITS) if context.quick else (PICTURES, MAX_DIGITS)
     corruptions = []
     for i, name in enumerate(CORRUPTIONS):
@@ -52,11 +54,11 @@ def run(context: RunContext) -> Record:
     }
 
 
-def train(data: nnjax.Dataset, epochs: int) -> nnjax.Model:
+def train(data: nnjax.Dataset, config: nnjax.TrainConfig) -> nnjax.Model:
     """The network as it is loaded from a model file."""
     init_key, fit_key = jax.random.split(jax.random.key(KEY))
-    params, objective = CONFIG.init_fn(data)(init_key), CONFIG.objective(data)
-    run = nnjax.fit(fit_key, params, data, **replace(CONFIG, epochs=epochs).fit_kwargs(data))
+    params, objective = config.init_fn(data)(init_key), config.objective(data)
+    run = nnjax.fit(fit_key, params, data, **config.fit_kwargs(data))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         calibration = nnjax.calibrate(run.params, objective, data)

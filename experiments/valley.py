@@ -53,7 +53,7 @@ def run(context: RunContext) -> Record:
         return {
             "bowl": [{"name": name, **path} for name, path in zip(RATES, in_bowl, strict=True)],
             "small_rates": SMALL_RATES,
-            "ratio": jax.vmap(decrease)(jnp.array(SMALL_RATES)),
+            "ratio": jax.jit(jax.vmap(decrease))(np.array(SMALL_RATES)),
             "variants": [{"name": name, **best_descent(factory)} for name, factory in VARIANTS.items()],
         }
 
@@ -75,8 +75,9 @@ def descend(optimizer: Optimizer, cost: Any, start: jax.Array, steps: int) -> di
 def descend_all(factory, rates, cost, start, steps) -> list[Record]:
     """The descent for each learning rate, in one program."""
     optimizers = [make_optimizer(factory, {"learning_rate": rate}) for rate in rates]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *optimizers)
-    results = jax.vmap(lambda optimizer: descend(optimizer, cost, jnp.array(start), steps))(stacked)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *optimizers)
+    descend_one = partial(descend, cost=cost, start=np.array(start), steps=steps)
+    results = jax.device_get(jax.vmap(descend_one)(stacked))
     return [
         {"learning_rate": rate, **{name: x[i] for name, x in results.items()}} for i, rate in enumerate(rates)
     ]
@@ -85,7 +86,7 @@ def descend_all(factory, rates, cost, start, steps) -> list[Record]:
 def best_descent(factory: Any) -> Record:
     """The descent with the lowest final cost, of those that are never above the start."""
     descents = descend_all(factory, CANDIDATES, curved_valley, START, STEPS)
-    below_start = [descent for descent in descents if jnp.all(descent["cost"] <= descent["cost"][0])]
+    below_start = [descent for descent in descents if np.all(descent["cost"] <= descent["cost"][0])]
     return min(below_start, key=lambda descent: descent["cost"][-1])
 
 

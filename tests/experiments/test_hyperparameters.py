@@ -34,7 +34,7 @@ def test_rates_between_are_better_than_the_extremes(record):
 def test_claims_about_widths_follow_the_record(record):
     n = record["num_test"]
     for accuracy, expected in ((0.95, True), (0.9, False)):
-        record["by_width"]["test_correct"] = np.full((2, 2, 3), accuracy * n).tolist()
+        record["by_width"]["test_correct"] = np.full((1, 2, 3), accuracy * n).tolist()
         assert supported(record)["30 hidden neurons reach about 95 %"] is expected
 
 
@@ -57,10 +57,11 @@ def test_claims_about_rates_follow_the_record(record):
 def test_the_best_rate_of_each_width_is_selected_on_validation(record):
     validation = np.zeros((2, len(GRID_RATES), 2))
     validation[:, 0] = 100
+    record["grid"]["hidden"] = [10, 30]
     statement = "The best η for one width is near the best for another"
     record["grid"]["validation_correct"] = validation.tolist()
     claim = next(c for c in EXPERIMENT.claims(record) if c.statement == statement)
-    assert "0.001 for 10, 0.001 for 30" in claim.measured
+    assert "0.001 for 10, 0.001 for 30 hidden neurons" in claim.measured
     assert claim.supported
     validation[0, -1] = 200
     record["grid"]["validation_correct"] = validation.tolist()
