@@ -96,7 +96,15 @@ class Trainer:
 
 @partial(jax.jit, static_argnames="mesh")
 def evaluate_population(params, cost, objectives, validation, test, mesh):
-    """`evaluate_epoch` for each network."""
+    """The correct predictions of each network on validation and test, and whether all its values are finite.
+
+    Args:
+      params: the parameters of a population, with a leading network axis.
+      cost: the cost of each network.
+      objectives: pytrees whose leaves have a leading network axis.
+      validation, test: the splits to evaluate, the same for all networks.
+      mesh: devices that share the networks, or None for one device.
+    """
     return sharding.vmap(evaluate_epoch, (0, 0, 0, None, None), (0, 0, 0), mesh)(
         params, cost, objectives, validation, test
     )
