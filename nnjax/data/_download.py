@@ -38,7 +38,7 @@ class _HttpError(Exception):
 def is_reachable(url: str) -> bool:
     """Whether the host answers within `CONNECT_TIMEOUT_S` that it has the file."""
     try:
-        with _with_timeout(CONNECT_TIMEOUT_S, _open, url) as response:
+        with _open(url, CONNECT_TIMEOUT_S) as response:
             return response.ok
     except OSError:
         return False
@@ -99,10 +99,10 @@ def _read_with_retries(
 
 def _read(url: str, size: int, on_progress: Callable) -> bytes:
     """The bytes at a URL, at most a block more than `size`; raises TimeoutError below `MIN_BYTES_PER_S`."""
-    start, content = time.monotonic(), bytearray()
-    response = _with_timeout(STALL_TIMEOUT_S, _open, url)
+    response = _open(url, STALL_TIMEOUT_S)
     if not response.ok:
         raise _HttpError(response.status_code)
+    start, content = time.monotonic(), bytearray()
     blocks = response.iter_content(BLOCK_BYTES)
     while len(content) <= size:
         deadline = start + STALL_TIMEOUT_S + len(content) / MIN_BYTES_PER_S
@@ -114,9 +114,14 @@ def _read(url: str, size: int, on_progress: Callable) -> bytes:
     return bytes(content)
 
 
-def _open(url: str) -> Any:
+def _open(url: str, timeout_s: float) -> Any:
+    """The response of a URL, before its content is read."""
     import requests  # not above, because most runs download nothing
 
+    return _with_timeout(timeout_s, _get, requests, url)
+
+
+def _get(requests: Any, url: str) -> Any:
     response = requests.get(
         url, stream=True, timeout=STALL_TIMEOUT_S, headers={"Accept-Encoding": "identity"}
     )

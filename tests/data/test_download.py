@@ -147,7 +147,7 @@ TEMPORARY_FAILURES = [silent, stalled, trickling, trickling_chunks, trickling_he
 @pytest.fixture
 def host(monkeypatch):
     for name in ("CONNECT_TIMEOUT_S", "STALL_TIMEOUT_S"):
-        monkeypatch.setattr(_download, name, 0.25)
+        monkeypatch.setattr(_download, name, 0.4)
     monkeypatch.setattr(_download, "MIN_BYTES_PER_S", 1e6)
     monkeypatch.setattr(_download, "BACKOFF_S", (0.01,))
     with Host() as host:
