@@ -1,4 +1,4 @@
-"""The chapter's network reaches the book's accuracy: distributions over seeds, not one seed."""
+"""The chapter's network reaches the book's accuracy, in the distribution over several seeds."""
 
 import dataclasses
 
@@ -16,15 +16,18 @@ def train(data, seeds, **changes):
     return np.array([config.fit(key, data).history.test_accuracy for key in keys])
 
 
-def test_ten_networks_learn_the_embedded_digits(digits):
+def test_networks_learn_the_embedded_digits_and_less_with_learning_rates_far_from_3(digits):
     """[64, 30, 10], η = 3.0: at least 94 % on average; ten seeds gave 96 %."""
-    assert train(digits, 10)[:, -1].mean() >= 0.94
-
-
-def test_learning_rates_far_from_3_learn_less(digits):
-    good, small, large = (train(digits, 3, learning_rate=rate)[:, -1].mean() for rate in (3.0, 0.001, 100.0))
+    good = train(digits, 4)[:, -1].mean()
+    small, large = (train(digits, 4, learning_rate=rate, epochs=10)[:, -1].mean() for rate in (0.001, 100.0))
+    assert good >= 0.94
     assert good > 2 * small
     assert good > 2 * large
+
+
+@pytest.mark.slow
+def test_ten_networks_learn_the_embedded_digits(digits):
+    assert train(digits, 10)[:, -1].mean() >= 0.94
 
 
 @pytest.mark.slow
