@@ -215,14 +215,8 @@ def test_the_results_do_not_depend_on_the_chunks(x64, small):
     assert distance(in_chunks.params(**labels), together.params(**labels)) < 1e-9
 
 
-<<<<<<< ours
 def test_other_epochs_and_learning_rates_do_not_compile(small, compilations):
-    nnjax.sweep(KEY, small, hidden=5, learning_rate=(1.0, 2.0), seeds=2, epochs=1)
-    assert any("epoch" in name for name in compilations)
-=======
-def test_other_numbers_of_epochs_and_learning_rates_do_not_compile(small, compilations):
     nnjax.sweep(KEY, small, epochs=1, **SMALL)
->>>>>>> theirs
     compilations.clear()
     nnjax.sweep(jax.random.key(6), small, epochs=3, **SMALL | {"learning_rate": (0.1, 0.7)})
     assert not [name for name in compilations if "epoch" in name or "evaluate" in name]
