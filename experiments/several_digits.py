@@ -24,7 +24,7 @@ from PIL import Image
 import nnjax
 from experiments.evidence import Claim, Experiment, Record, Settings, percent
 from experiments.pictures import TROUBLES, draw
-from nnjax.recognition.reading import DOUBTED, classify
+from nnjax.recognition.reading import MIN_CONFIDENCE, classify
 
 PICTURES, QUICK_PICTURES = 2000, 45
 MOST_DIGITS = 8
@@ -65,7 +65,7 @@ def train(data: nnjax.Dataset, epochs: int) -> nnjax.Model:
 def doubts(model: nnjax.Model, split: nnjax.Split) -> Record:
     """Of single images: how many are doubted, and how many of those and of the others are read rightly."""
     p, _ = classify(model, np.asarray(split.inputs))
-    right, doubted = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < DOUBTED
+    right, doubted = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < MIN_CONFIDENCE
     return {
         "doubted": int(doubted.sum()),
         "right_doubted": int(right[doubted].sum()),

@@ -45,7 +45,7 @@ class Predict:
 
     def run(self) -> int:
         from nnjax.recognition import open_picture, read_picture
-        from nnjax.recognition.annotate import write_explained
+        from nnjax.recognition.annotate import write_annotated
 
         models = [file for file in self.files if file.suffix == ".safetensors" or is_model_file(file)]
         pictures = [file for file in self.files if file not in models]
@@ -82,7 +82,7 @@ class Predict:
                 if not reading.text:
                     print(f"{path}: nothing in it looks like a digit", file=sys.stderr)
             if self.explain:
-                write_explained(self.explain, path, grey, reading)
+                write_annotated(self.explain, path, grey, reading)
         if self.json:
             print(dumps(told, indent=1))
         return next(code for code in (2, NOTHING_READ, 0) if code in codes)

@@ -1,4 +1,4 @@
-"""Whole pictures, with a network that was trained on the embedded digits."""
+"""Complete pictures, with a network that was trained on the embedded digits."""
 
 from dataclasses import replace
 
