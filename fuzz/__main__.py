@@ -51,7 +51,7 @@ def main(target: str, *options: str) -> None:
 def _models(path: Path) -> tuple[dict[str, bytes], Callable[[Path], Any]]:
     """The valid files to begin with, and the check of a file.
 
-    A file is a whole model file, or only its metadata, which begins with `{`; valid tensors are then added.
+    A file is a complete model file, or its metadata, which begins with `{`; valid tensors are then added.
     """
     convolutional = targets.conv_model_content(path)
     conv_metadata, _ = targets.split_model_file(path)

@@ -2,7 +2,7 @@
 
 A network predicts a label for any image, even for two digits squeezed into one. So the images of each label
 are also described by a Gaussian around the mean image of the label. Its covariance, which all labels share,
-has a few directions with their own variances and one variance for all others (Tipping and Bishop,
+has separate variances in a few directions and a single one in all others (Tipping and Bishop,
 *Probabilistic principal component analysis*, 1999). An image far from its mean is an outlier.
 """
 

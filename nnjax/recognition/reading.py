@@ -69,7 +69,7 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
     """Recognizes the digits in a picture, line by line.
 
     Ink may be dark on light paper or light on dark paper. Digits that touch are cut, and fragments of a
-    digit are joined, such that the network is most confident about the whole line.
+    digit are joined, such that the network is most confident about the line.
 
         model = nnjax.load_model("model.safetensors")
         print(nnjax.read_picture("photo.jpg", model))

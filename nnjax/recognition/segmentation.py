@@ -33,7 +33,7 @@ MIN_SEAM_DISTANCE = 0.07  # between positions of the same row that are used
 MAX_SEAM_PAIRS = 0.5  # pairs of pixels that a seam may separate
 MAX_DIGIT_WIDTH = 1.6  # a wider candidate is not a digit, unless no seam divides it
 
-MAX_SEAMS_PER_DIGIT = 60  # a candidate ends at one of so many seams after its first
+MAX_SEAMS_PER_DIGIT = 60  # a candidate ends at most so many seams after its first, or ends the line
 
 # Penalties in units of ln p, lengths in heights of the line. Tuned on pictures of validation digits.
 CUT_PENALTY = 1.0  # for each seam that separates ink
@@ -180,11 +180,11 @@ def find_seams(mask: Mask, height: float) -> Seams:
     rows, columns = mask.shape
     ends = np.array([[0], [columns]]) * np.ones(rows, int)
     (from_top, above), (from_bottom, below) = _cheapest_paths(mask), _cheapest_paths(mask[::-1])
-    own_cost = PAIR_COST * _pairs_in_rows(mask)  # counted by both directions
+    row_cost = PAIR_COST * _pairs_in_rows(mask)  # both directions count it
     seams, spacing = [ends], max(1, int(SEAM_ROW_SPACING * height), rows // MAX_SEAM_ROWS)
     for row in range(min(spacing, rows // 2), rows, spacing):
         mirrored = rows - 1 - row
-        cost = from_top[row] + from_bottom[mirrored] - own_cost[row]
+        cost = from_top[row] + from_bottom[mirrored] - row_cost[row]
         positions = _local_minima(cost, height)
         up, down = _trace_back(above, row, positions), _trace_back(below, mirrored, positions)
         seams.append(np.concatenate([up[::-1], down[1:]]).T)
