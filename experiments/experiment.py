@@ -34,9 +34,9 @@ class Flags:
     dataset: str | None = None
     """mnist (the default), fashion_mnist, kmnist, digits or auto."""
     seeds: int | None = None
-    """Networks trained for each setting; by default the experiment's own number."""
+    """Networks trained for each setting; by default as many as the experiment states."""
     epochs: int | None = None
-    """Epochs of each network; by default the experiment's own number."""
+    """Epochs of each network; by default as many as the experiment states."""
     quick: bool = False
     """The embedded digits, two seeds and three epochs: shows that the experiment runs, nothing more."""
     output: Path | None = None

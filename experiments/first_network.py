@@ -1,7 +1,7 @@
 """Does the chapter's network learn what the book says, and how much depends on the seed?
 
-The four runs of the chapter, each with twenty seeds instead of one. Every seed has its own initial weights
-and its own order of the images.
+The four runs of the chapter, each with twenty seeds instead of one. Seeds differ in the initial weights
+and in the order of the images.
 
 Expected: about 95 % with 30 hidden neurons and η = 3. With 100 hidden neurons only some seeds exceed 96 %,
 because output neurons get stuck. Little is learned with η = 0.001, and nothing with η = 100.

@@ -2,7 +2,7 @@
 
 The chapter says that its 96 % "could be increased to 99 %", and that the best known accuracy was 99.79 %.
 Each step adds one idea to the step before, with the settings that the idea needs
-(`experiments.ladder_steps`). Networks with seeds of their own select among the candidates of a step on the
+(`experiments.ladder_steps`). Networks with separate seeds select among the candidates of a step on the
 validation images. Then other networks are trained, and their test images are scored once.
 
 Expected: most gain from more neurons, augmentation and convolution, little from a penalty on so small a

@@ -47,7 +47,7 @@ def networks() -> dict[str, nnjax.Params]:
 
 
 def layer(*neurons: tuple[np.ndarray, float]) -> nnjax.Layer:
-    """A layer of neurons, each given by its weights and its bias."""
+    """A layer of neurons, each with its weights and its bias."""
     w, b = zip(*neurons, strict=True)
     return nnjax.Layer(np.float32(w), np.float32(b))
 

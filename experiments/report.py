@@ -56,7 +56,7 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
 
 
 def report_dir(experiments: Iterable[Experiment], flags: Flags) -> Path:
-    """The folder of the report: `report` in the clone for a full run, else one beside the records."""
+    """The folder of the report: `report` in the clone for a full run, else one next to the records."""
     others = {e.folder(flags) for e in experiments} - {records.RESULTS}
     return (others.pop() if others else records.ROOT) / "report"
 

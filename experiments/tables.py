@@ -126,7 +126,7 @@ def _gain(before: float, mean: float) -> str:
 
 
 def _changes(before: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The fields of a configuration that differ from the one before; epochs have a column of their own."""
+    """The fields of a configuration that differ from the one before; epochs have a separate column."""
     changed = {n: v for n, v in config.items() if before and n != "epochs" and before[n] != v}
     return ", ".join(f"{name} {_value(value)}" for name, value in changed.items())
 

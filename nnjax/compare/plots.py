@@ -192,8 +192,8 @@ def heat_map(
         if len(names) != 2:
             raise ValueError(f"values must have two axes besides the seed, got {', '.join(map(str, names))}")
         values = values.transpose(*names, "seed")
-        rows, columns = (values[name].values if given is None else given
-                         for name, given in zip(names, (rows, columns), strict=True))  # fmt: skip
+        rows = values[names[0]].values if rows is None else rows
+        columns = values[names[1]].values if columns is None else columns
         axis.set(ylabel=str(names[0]).replace("_", " "), xlabel=str(names[1]).replace("_", " "))
     array = np.asarray(values, float)
     median, middle = np.median(array, axis=-1), sum(limits) / 2

@@ -178,8 +178,8 @@ def test_a_browser_shows_the_page_without_horizontal_scrolling(quick_report, tmp
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     title = Parsed(shown.stdout).words
-    found = json.loads(next(words for words in title if words.startswith("{")))
-    assert found["wide"] == []
-    assert found["width"] == width
-    assert found["pictures"] == len(report.catalog.NAMES)
-    assert found["broken"] == found["fetched"] == 0
+    page = json.loads(next(words for words in title if words.startswith("{")))
+    assert page["wide"] == []
+    assert page["width"] == width
+    assert page["pictures"] == len(report.catalog.NAMES)
+    assert page["broken"] == page["fetched"] == 0

@@ -173,9 +173,9 @@ def test_the_report_of_a_full_run_is_in_the_root_of_the_clone():
 
 @pytest.mark.parametrize("name", catalog.NAMES)
 def test_every_experiment_of_the_catalog_exists(name):
-    found = catalog.find(name)
-    assert found.name == name
-    assert (found.about or "").partition("\n")[0].endswith((".", "?"))
+    member = catalog.find(name)
+    assert member.name == name
+    assert (member.about or "").partition("\n")[0].endswith((".", "?"))
 
 
 def test_the_time_left_follows_the_finished_ones():
