@@ -46,10 +46,11 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     },
     SPEED: {
         "population": _benchmark("population", benchmarks.population_table),
-        "growth": _benchmark("scaling", benchmarks.scaling_table),
-        "time": _benchmark("time_to_accuracy", benchmarks.time_to_accuracy_table),
-        "start": _benchmark("startup", benchmarks.startup_table),
-        "networks": _benchmark("throughput", benchmarks.throughput_table),
+        "epoch": _benchmark("epoch", benchmarks.epoch_table),
+        "scaling": _benchmark("scaling", benchmarks.scaling_table),
+        "time_to_accuracy": _benchmark("time_to_accuracy", benchmarks.time_to_accuracy_table),
+        "startup": _benchmark("startup", benchmarks.startup_table),
+        "throughput": _benchmark("throughput", benchmarks.throughput_table),
     },
     SCALING: {"devices": _benchmark("devices", benchmarks.devices_table)},
 }

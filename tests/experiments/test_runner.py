@@ -163,11 +163,11 @@ def test_ctrl_c_names_what_is_finished(run, capsys):
 
 def test_the_report_of_a_full_run_is_in_the_root_of_the_clone():
     assert report.report_dir([toy()], Flags()) == records.ROOT / "report"
-    assert report.report_dir([toy()], Flags(quick=True)) == experiment.ELSEWHERE / "quick" / "report"
+    assert report.report_dir([toy()], Flags(quick=True)) == experiment.SCRATCH_DIR / "quick" / "report"
     # for one of them, one seed is the full run
     assert (
         report.report_dir([toy(seeds=1), toy()], Flags(seeds=1))
-        == experiment.ELSEWHERE / "results" / "report"
+        == experiment.SCRATCH_DIR / "results" / "report"
     )
 
 

@@ -111,10 +111,10 @@ def test_all_scripts_and_only_these_are_in_the_page():
 
 
 def test_the_command_writes_the_page_and_opens_it(run, model, trained, digits, tmp_path, monkeypatch, capsys):
-    from nnjax.cli import predict
+    from nnjax.cli import draw
 
     opened = []
-    monkeypatch.setattr(predict.webbrowser, "open", lambda uri: opened.append(uri) or True)
+    monkeypatch.setattr(draw.webbrowser, "open", lambda uri: opened.append(uri) or True)
     calibration = Calibration(model.layout, model.temperature, model.outlier_model)
     nnjax.save_model("m", trained, nnjax.Objective(), digits, calibration=calibration)
     assert run("draw", "m", "--output", "d.html", "--no-open") == 0

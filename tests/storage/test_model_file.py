@@ -134,7 +134,7 @@ def test_a_model_that_cannot_be_loaded_again_is_not_saved(tmp_path, digits):
     for params, objective, settings, message in (
         ({"w": jnp.ones(3)}, nnjax.Objective(), {}, "must be a dense network .* got dict"),
         (PARAMS, nnjax.Objective(), {}, "must have at least 10 neurons"),
-        (PARAMS, unregistered, {}, "activation must be one of .* to be saved by name"),
+        (PARAMS, unregistered, {}, "only registered functions can be saved"),
         (with_nan, OBJECTIVE, {}, "layer 1 must be finite, got NaN"),
         (PARAMS, OBJECTIVE, {"notes": "a" * 10**6}, "at most 1,000,000 bytes"),
     ):
@@ -199,13 +199,13 @@ def test_a_file_that_contradicts_itself_raises(path, damage):
     [
         ({"channels": [5]}, "sizes must begin with 45 for inputs of the shape"),
         ({"kernel_size": 2}, "must be floats of the shape"),
-        ({"kernel_size": 9}, "images must be large enough"),
+        ({"kernel_size": 9}, "large enough for a convolution"),
         ({"kernel_size": 0}, "must be a positive integer below 2.*31, got 0"),
         ({"channels": [], "kernel_size": None}, "sizes must begin with 64"),
         ({"channels": []}, r"kernel_size must be a number with channels and null without, got 3 and \[\]"),
-        ({"channels": [4, 4]}, "images must be large enough"),
+        ({"channels": [4, 4]}, "large enough for a convolution"),
         ({"channels": [2**30]}, "at most 16,777,216 features"),
-        ({"input_shape": [64]}, "images must be large enough"),
+        ({"input_shape": [64]}, "large enough for a convolution"),
         ({"input_shape": [8, 8, 2]}, "must be floats of the shape"),
     ],
 )

@@ -337,7 +337,7 @@ def test_resuming_a_sweep_with_other_settings_names_them(small, stopped_sweep, c
         ({"initial_weights": "lecun"}, "initial_weights must be a function"),
         ({"init": lambda key: {}, "initial_weights": nnjax.lecun}, "must be None if init is passed"),
         ({"callback": 3}, "callback must be a function"),
-        ({"checkpoint": 3}, "checkpoint must be"),
+        ({"checkpoint": 3}, "the checkpoint directory must be a path, got 3"),
     ],
 )
 def test_wrong_arguments_raise_before_anything_trains(small, wrong, message, compilations):
