@@ -1,6 +1,7 @@
 """The documentation: its code prints what it says, its links exist, and its tables are current."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_the_architecture_guide_names_what_exists():
     assert len(places) > 40
     for place in places:
         path, *names = re.findall("`([^`]+)`", place)
-        files = [ROOT / path] if path.endswith(tuple([".py", ".js"])) else list((ROOT / path).rglob("*.py"))
+        files = [ROOT / path] if Path(path).suffix else list((ROOT / path).rglob("*.py"))
         assert (ROOT / path).exists(), place
         text = "".join(file.read_text() for file in files)
         for name in names:
@@ -132,7 +133,7 @@ def test_without_a_record_the_table_says_so(monkeypatch, tmp_path, content):
     assert tables.of_experiment("smoothness", str) == tables.NOT_RUN
 
 
-def test_the_readme_table_shows_the_record_of_the_chapter_runs(quick_record):
+def test_the_readme_table_shows_the_record(quick_record):
     table = tables.learning_table(quick_record(catalog.find("first_network")))
     assert "| [784, 30, 10] | 3 | 90.28 % → 94.85 % |" in table
     assert table.count("| 2 |") == 4

@@ -5,9 +5,6 @@ tensorstore read only numbers, no code.
 """
 
 import contextlib
-import errno
-import logging
-import os
 import threading
 import time
 import warnings
@@ -22,6 +19,7 @@ import numpy as np
 
 from nnjax.runtime.checks import check_positive_int
 from nnjax.runtime.multihost import any_process, broadcast_from_primary, on_primary
+from nnjax.storage._orbax import make_manager, orbax_args, short_reason, without_orbax_messages
 from nnjax.storage._serialization import deserialize, serialize, serialized_size
 from nnjax.storage.run_lock import SETTINGS_FILE, lock_run_dir
 
@@ -30,11 +28,6 @@ _MAX_OVERHEAD_BYTES = 100_000  # that Orbax writes around an array
 
 # Orbax numbers the operations of a process, so trainings in several threads would be confused.
 _ORBAX_LOCK = threading.Lock()
-
-# The disk's errors, which are searched for in the long messages of Orbax and tensorstore.
-_DISK_ERRORS = tuple(
-    map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO))
-)
 
 
 @dataclass(frozen=True)
@@ -112,8 +105,8 @@ def open_checkpoints(
                 )
             stack.callback(_ORBAX_LOCK.release)
             stack.enter_context(lock_run_dir(directory, settings, policy.display_settings))
-            stack.enter_context(_without_orbax_messages())
-            return stack.enter_context(_make_manager(directory, policy.max_to_keep))
+            stack.enter_context(without_orbax_messages())
+            return stack.enter_context(make_manager(directory, policy.max_to_keep))
 
         checkpointer = RunCheckpointer(policy, on_primary(open_manager))
         try:
@@ -203,7 +196,7 @@ class RunCheckpointer:
             self._wait()
             with self._warning_on_failure():
                 if self._manager and self._directory_exists():
-                    self._manager.save(epoch, args=_orbax_args().StandardSave({_ITEM: content}))
+                    self._manager.save(epoch, args=orbax_args().StandardSave({_ITEM: content}))
             self._last_epoch, self._last_time = epoch, time.monotonic()
         if last:
             self._wait()
@@ -234,7 +227,7 @@ class RunCheckpointer:
         try:
             yield
         except Exception as error:  # Orbax and tensorstore raise many kinds for a disk error
-            reason = _short_reason(error)
+            reason = short_reason(error)
         if self._manager and not self._directory_exists():  # Orbax would create it again
             reason = "the directory was removed"
         if reason and not self._failed:
@@ -255,54 +248,8 @@ class RunCheckpointer:
             shapes = {name: (tuple(item.shape), np.dtype(item.dtype)) for name, item in declared.items()}
             template = np.empty(size, np.uint8)
             if shapes == {_ITEM: (template.shape, template.dtype)}:
-                args = _orbax_args().StandardRestore({_ITEM: template})
+                args = orbax_args().StandardRestore({_ITEM: template})
                 return self._manager.restore(epoch, args=args)[_ITEM]
         except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
             raise ValueError("its files cannot be read") from error
         raise ValueError("its content has another shape")
-
-
-def _short_reason(error: Exception) -> str:
-    message = str(error)
-    return next((reason for reason in _DISK_ERRORS if reason in message), message.partition("\n")[0][:200])
-
-
-def _make_manager(directory: Path, max_to_keep: int) -> Any:
-    from orbax.checkpoint import CheckpointManager, CheckpointManagerOptions, StandardCheckpointHandler
-    from orbax.checkpoint.options import MultiprocessingOptions
-
-    # Process 0 writes alone, so Orbax must not wait for other processes.
-    only_primary = MultiprocessingOptions(
-        primary_host=0, active_processes={0}, barrier_sync_key_prefix=directory.name
-    )
-    return CheckpointManager(
-        directory.resolve(),
-        options=CheckpointManagerOptions(
-            max_to_keep=max_to_keep,
-            cleanup_tmp_directories=True,
-            create=False,
-            multiprocessing_options=only_primary,
-        ),
-        item_handlers=StandardCheckpointHandler(multiprocessing_options=only_primary),
-    )
-
-
-def _orbax_args() -> Any:
-    from orbax.checkpoint import args
-
-    return args
-
-
-@contextlib.contextmanager
-def _without_orbax_messages() -> Iterator[None]:
-    """Suppresses the log messages of Orbax, such as tracebacks of errors of which we warn."""
-    logger = logging.getLogger("absl")
-
-    def is_not_from_orbax(record: logging.LogRecord) -> bool:
-        return "orbax" not in Path(record.pathname).parts
-
-    logger.addFilter(is_not_from_orbax)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_not_from_orbax)

@@ -106,7 +106,7 @@ def test_a_record_is_current_if_its_settings_are_equal_and_missing_fields_have_d
     assert not is_current(record, settings)
 
 
-def test_settings_of_all_experiments_are_exact_by_construction():
+def test_all_settings_are_exact_by_construction():
     """No float has more than six significant digits: those that exp or log compute have more."""
 
     def floats(value):

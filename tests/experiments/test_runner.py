@@ -21,14 +21,14 @@ def run(monkeypatch, tmp_path):
     return ran
 
 
-def test_all_run_once_in_the_order_of_the_chapter(run, tmp_path):
+def test_all_run_once_in_order(run, tmp_path):
     assert run(toy("b"), toy("a")) == 0
     assert RAN == ["b", "a"]
     assert all((tmp_path / f"{name}.{kind}").exists() for name in "ab" for kind in ("json", "png"))
     assert (tmp_path / "report" / "index.html").exists()
 
 
-def test_only_named_ones_run_in_the_order_of_the_chapter(run, tmp_path):
+def test_only_named_ones_run_in_order(run, tmp_path):
     assert run(toy("b"), toy("a"), toy("c"), arguments=["c", "b", "c"]) == 0
     assert RAN == ["b", "c"]
     assert "there is no record with these settings" in (tmp_path / "report" / "index.html").read_text()

@@ -45,7 +45,7 @@ def test_the_same_key_gives_the_same_bits_and_another_key_another_network(digits
     assert reference.distance(first.params, other.params) > 0
 
 
-def test_the_first_epochs_do_not_depend_on_the_number_of_epochs(digits):
+def test_the_first_epochs_do_not_depend_on_later_ones(digits):
     params = []
     fit(digits, epochs=4, callback=lambda run: params.append(run.params) and None)
     assert reference.distance(fit(digits, epochs=2).params, params[1]) == 0
