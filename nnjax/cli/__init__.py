@@ -34,7 +34,7 @@ _HELP = {"-h", "--help", "-H", "--help-verbose"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the `nnjax` command and returns its exit code.
 
-    0: done; 1: doctor found a problem; 2: bad input; 3: predict found no digit; 4: training diverged;
+    0: done; 1: doctor reports a problem; 2: bad input; 3: no digit in a picture; 4: training diverged;
     130: interrupted by Ctrl-C, or by the reader of a pipe; 143: interrupted by SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)

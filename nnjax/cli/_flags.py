@@ -202,7 +202,7 @@ class OptimizerFlags:
     """Gradient descent."""
 
     optimizer: Annotated[str | FromConfig, _flag(str, _names(OPTIMIZERS))] = FROM_CONFIG
-    """Variant of gradient descent, with its own defaults for the learning rate and the other arguments."""
+    """Variant of gradient descent; without --learning-rate, its default learning rate applies."""
     learning_rate: NumberOrNone = FROM_CONFIG
     """Learning rate (the book's η), or none for the optimizer's default."""
     schedule: Annotated[str | FromConfig, _flag(str, _names(SCHEDULES))] = FROM_CONFIG

@@ -80,7 +80,7 @@ class StorageFlags:
                 raise ValueError("--checkpoint-every-epochs needs --checkpoint-dir")
             return None
         if self.checkpoint_dir.resolve() == Path.cwd():
-            raise ValueError("--checkpoint-dir must name a directory of its own, got the current directory")
+            raise ValueError(f"--checkpoint-dir must not be the current directory, got {self.checkpoint_dir}")
         if not self.checkpoint_every_seconds >= 0:
             raise ValueError(
                 f"--checkpoint-every-seconds must be at least 0, got {self.checkpoint_every_seconds:g}"

@@ -24,8 +24,8 @@ class Settings(NamedTuple):
     def changed(self, flags: dict[str, Any]) -> "Settings":
         """These settings with the values of `flags`, by name.
 
-        With `optimizer`, the learning rate and the hyper-parameters of the configuration do not apply: they
-        belong to its own optimizer.
+        With `optimizer`, the learning rate and the hyper-parameters of the configuration do not apply,
+        because they belong to the previous optimizer.
 
         Raises:
           ValueError: a wrong value.
@@ -51,13 +51,12 @@ class Settings(NamedTuple):
     def resume_settings(self) -> dict[str, str]:
         """The settings that must not change when a training resumes, as text by flag.
 
-        With a constant schedule a training may resume with more epochs.
+        With a constant schedule a training may resume with more epochs; every other schedule depends on them.
         """
-        settings, schedule = self.by_flag(), self.config.schedule
-        epochs = settings.pop("--epochs")
-        if schedule is constant:
-            return settings
-        return settings | {f"--epochs (the {settings['--schedule']} schedule depends on it)": epochs}
+        settings = self.by_flag()
+        if self.config.schedule is constant:
+            del settings["--epochs"]
+        return settings
 
     def shown(self) -> dict[str, tuple[str, ...]]:
         """Every setting as it is written on the command line, by the name of its field."""

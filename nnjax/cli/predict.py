@@ -52,7 +52,7 @@ class Predict:
                 for line in _lines(path, reading, len(pictures)):
                     print(line)
             if not reading.text:
-                print(f"{path}: no digit found", file=sys.stderr)
+                print(f"{path}: contains no digit", file=sys.stderr)
             if self.annotate:
                 write_annotated(self.annotate, path, gray, reading)
         if self.json:

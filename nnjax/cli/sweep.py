@@ -42,7 +42,7 @@ MAX_PLOT_AXES = 2
 
 @dataclass
 class Sweep:
-    """Train every combination of the values of some flags, with several seeds, and compare the accuracies.
+    """Train a network for every combination of settings and seeds, and compare the accuracies.
 
     Example: nnjax sweep --hidden 10 30 100 --learning-rate 0.3 1 3 --seeds 5
     """

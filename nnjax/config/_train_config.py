@@ -231,7 +231,7 @@ class TrainConfig:
         return fit(fit_key, self.init_fn(data)(init_key), data, **self.fit_kwargs(data), **runtime)
 
     def sweep(self, key: Array, data: Dataset, **axes: Any) -> Grid:
-        """Trains a grid of networks that differ from this configuration in the given axes.
+        """Trains a grid of networks that differ from this configuration along `axes`.
 
         Args:
           key: a `jax.random.key`.

@@ -209,6 +209,6 @@ def test_resume_settings_include_the_epochs_if_the_schedule_depends_on_them():
     constant = Settings(TrainConfig(epochs=3)).resume_settings()
     assert constant["--hidden"] == "30"
     assert constant["--learning-rate"] == "3.0"
-    assert not any(flag.startswith("--epochs") for flag in constant)
+    assert "--epochs" not in constant
     cosine = Settings(TrainConfig(epochs=3, schedule="cosine")).resume_settings()
-    assert cosine["--epochs (the cosine schedule depends on it)"] == "3"
+    assert cosine["--epochs"] == "3"

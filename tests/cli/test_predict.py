@@ -78,7 +78,7 @@ def test_json_has_all_results(run, file, picture, capsys):
 def test_a_page_without_digits_is_exit_code_3(run, file, folder, capsys):
     Image.new("L", (100, 100), 255).save("blank.png")
     assert run("predict", file, "blank.png") == 3
-    assert capsys.readouterr() == ("", "blank.png: no digit found\n")
+    assert capsys.readouterr() == ("", "blank.png: contains no digit\n")
 
 
 def test_the_annotated_picture_has_colored_boxes(run, file, picture, folder):

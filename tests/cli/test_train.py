@@ -146,7 +146,7 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
         (["--save", "m", "--record", "m"], "--save and --record must name different files, got m twice"),
         (["--plot", "m.txt"], "--plot must end in one of"),
         (["--save", "m", "--no-save"], "--save and --no-save contradict each other"),
-        (["--checkpoint-dir", "."], "--checkpoint-dir must name a directory of its own"),
+        (["--checkpoint-dir", "."], "--checkpoint-dir must not be the current directory, got ."),
         (["--checkpoint-every-epochs", 2], "--checkpoint-every-epochs needs --checkpoint-dir"),
         (["--checkpoint-every-seconds", 2], "--checkpoint-every-seconds needs --checkpoint-dir"),
         (
@@ -394,8 +394,7 @@ def test_more_epochs_resume_only_if_the_schedule_is_constant(run, capsys):
     assert run(*train_with, 1, "--checkpoint-dir", "cosine", "--schedule", "cosine") == 0
     assert run(*train_with, 1, "--checkpoint-dir", "cosine", "--schedule", "cosine") == 0
     assert run(*train_with, 2, "--checkpoint-dir", "cosine", "--schedule", "cosine") == 2
-    err = " ".join(capsys.readouterr().err.split())
-    assert "--epochs (the cosine schedule depends on it) was 1 and is 2" in err
+    assert "--epochs was 1 and is 2" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow
