@@ -10,8 +10,8 @@ import nnjax
 from nnjax.optim import eval_params, make_optimizer, with_ema
 
 KEY = jax.random.key(1)
-PARAMS = nnjax.init(jax.random.key(0), (64, 12, 10))
-SETTINGS = {"epochs": 2, "batch_size": 20, "learning_rate": 1.0}
+PARAMS = nnjax.init(jax.random.key(0), (64, 30, 10))
+SETTINGS = {"epochs": 2, "batch_size": 10, "learning_rate": 1.0}
 
 
 def leaves(tree):
@@ -59,12 +59,12 @@ def test_the_mean_of_an_optimizer_inside_a_chain_is_evaluated():
 @pytest.mark.slow
 def test_a_sweep_averages_each_network(digits):
     settings = SETTINGS | {"epochs": 1}
-    grid = nnjax.sweep(KEY, digits, hidden=12, seeds=2, ema_decay=(0.9, 0.99), **settings)
+    grid = nnjax.sweep(KEY, digits, hidden=30, seeds=2, ema_decay=(0.9, 0.99), **settings)
     params = grid.params(ema_decay=0.9, seed=1)
     correct = grid.test_correct.sel(ema_decay=0.9, seed=1, epoch=0)
     assert int(correct) == nnjax.count_correct(params, *digits.test)
     init_key, fit_key = grid.rng_keys(1)
-    run = nnjax.fit(fit_key, nnjax.init(init_key, (64, 12, 10)), digits, ema_decay=0.9, **settings)
+    run = nnjax.fit(fit_key, nnjax.init(init_key, (64, 30, 10)), digits, ema_decay=0.9, **settings)
     for a, b in zip(leaves(params), leaves(run.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-3)
 

@@ -112,17 +112,18 @@ def test_find_divergence_returns_the_first_step_and_leaf():
     optimizer = make_optimizer(doubling, {})
     objective = Objective(forward=lambda params, x, key: 0 * params["stays"])
     steps = 128 - np.log2(4).astype(int)  # the smallest power of two that overflows is 2^128
-    images, labels = np.zeros((2000, 4), np.float32), np.zeros((2000, 2), np.float32)
-    params = {"stays": np.ones(2, np.float32), "doubles": np.full(2, 4, np.float32)}
-    state = init_state(KEY, params, optimizer)
 
-    def find(examples):
-        return find_divergence(state, images[:examples], labels[:examples], objective, optimizer, 2)
+    def find(initial, examples):
+        params = {"stays": np.ones(2, np.float32), "doubles": np.full(2, initial, np.float32)}
+        images, labels = np.zeros((examples, 4), np.float32), np.zeros((examples, 2), np.float32)
+        state = init_state(KEY, params, optimizer)
+        divergence = find_divergence(state, images, labels, objective, optimizer, 2)
+        assert np.isfinite(state.params["doubles"]).all()  # not donated
+        return divergence
 
-    assert find(2000) == (steps - 1, "params['doubles']")
-    assert find(2 * steps - 1) == (steps - 1, "params['doubles']")  # in the smaller last mini-batch
-    assert find(2 * (steps - 1)) is None
-    assert np.isfinite(state.params["doubles"]).all()  # not donated
+    assert find(4, 400) == (steps - 1, "params['doubles']")
+    assert find(4, 2 * steps - 1) == (steps - 1, "params['doubles']")  # in the smaller last mini-batch
+    assert find(2, 2 * steps - 1) is None
 
 
 def test_find_divergence_returns_cost_if_only_the_cost_is_infinite():
