@@ -1,6 +1,6 @@
 """Which variant of gradient descent is best, with equal budget and equal tuning?
 
-Thirteen variants train the same networks (30 hidden neurons, weights from N(0, 1/n_in)) for the same epochs.
+The variants train the same networks (30 hidden neurons, weights from N(0, 1/n_in)) for the same epochs.
 Each tries seven settings on a logarithmic grid with two seeds. The one with the best mean on validation is
 trained with twenty fresh seeds, and only those are reported. Methods that need large mini-batches get them.
 L-BFGS has a line search instead of a learning rate, so its batch size is tuned; for Gauss-Newton it is the

@@ -89,10 +89,17 @@ def _number_or_none(text: str) -> float | None:
 
 def _layers(text: str) -> tuple[int, ...]:
     """The sizes of the layers of one network: "20x30" is (20, 30), "none" is ()."""
-    return () if text.lower() == "none" else tuple(map(_integer, text.split("x")))
+    if text.lower() == "none":
+        return ()
+    sizes = text.split("x")
+    if not all(size.isdigit() for size in sizes):
+        raise ValueError(f"must be integers such as 30 or 20x30, got {text!r}")
+    return tuple(map(int, sizes))
 
 
 def _all_layers(arguments: Sequence[str]) -> tuple[int, ...]:
+    if not arguments:
+        raise ValueError("must be at least one integer, or none")
     return tuple(size for text in arguments for size in _layers(text))
 
 

@@ -9,7 +9,7 @@ from nnjax.cli._flags import DataDir
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console, print_json
 from nnjax.data import load
-from nnjax.data._sources import URLS, cache_path, manual_path, prepared_path, resolve_data_dir
+from nnjax.data._sources import URLS, cache_path, manual_path, missing_files, prepared_path, resolve_data_dir
 from nnjax.runtime.checks import lookup
 
 
@@ -42,9 +42,11 @@ class Data:
             "decoded": cache_path(self.dataset, root),
             "by hand": manual_path(self.dataset, root),
         }
+        exists = {name: path.exists() for name, path in paths.items()}
+        exists["by hand"] = not missing_files(paths["by hand"])
         for name, path in paths.items():
-            console.print(f"{name:9} {'yes' if path.exists() else 'no':4} {path}")
+            console.print(f"{name:9} {'yes' if exists[name] else 'no':4} {path}")
         if self.json:
-            files = {name: {"path": str(path), "exists": path.exists()} for name, path in paths.items()}
+            files = {name: {"path": str(path), "exists": exists[name]} for name, path in paths.items()}
             print_json({"dataset": self.dataset, "files": files})
         return 0

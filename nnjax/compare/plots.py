@@ -92,7 +92,7 @@ def learning_curves(
     axis.set_xlabel("epoch")
     if isinstance(results, Grid) or hasattr(results, "test_accuracy"):
         axis.set_ylabel(metric if metric == "training cost" else f"{metric} (%)")
-    for (label, values), style in zip(series.items(), styles or cycle(STYLES), strict=False):
+    for (label, values), style in zip(series.items(), cycle(styles or STYLES), strict=False):
         positions = np.arange(1, values.shape[1] + 1) if x is None else np.asarray(x)
         defaults = {"markersize": 4, "linewidth": 1.4, "markevery": max(1, len(positions) // 6)}
         (line,) = axis.plot(positions, np.median(values, axis=0), **defaults | {"label": label} | dict(style))
@@ -150,7 +150,7 @@ def sensitivity(
         results = {"": values.transpose(names[0], "seed").values}
         axis.set(xlabel=str(names[0]).replace("_", " "), ylabel=f"{metric} (%)")
     lines = []
-    for (label, values), style in zip(results.items(), styles or cycle(STYLES), strict=False):
+    for (label, values), style in zip(results.items(), cycle(styles or STYLES), strict=False):
         means = np.asarray(values, float).mean(axis=1)
         x = settings[label] if isinstance(settings, Mapping) else settings
         x = np.arange(len(means)) if x is None else x
@@ -235,7 +235,7 @@ def forest(
       number: the format of a mean that is written.
     """
     default = {"color": STYLES[0]["color"], "marker": "o"}
-    for i, (values, style) in enumerate(zip(groups.values(), styles or cycle([default]), strict=False)):
+    for i, (values, style) in enumerate(zip(groups.values(), cycle(styles or [default]), strict=False)):
         values = np.asarray(values, float)
         mean, color, marker = values.mean(), style["color"], style["marker"]
         if mean > maximum:

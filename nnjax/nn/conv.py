@@ -178,8 +178,7 @@ class ConvNet:
             raise ValueError(
                 "image_shape must be (height, width) or (height, width, channels), and large enough for a "
                 f"convolution and a pooling for each of channels, got image_shape {self.image_shape}, "
-                f"channels {tuple(channels)} and kernel_size {self.kernel_size}: use a smaller kernel_size "
-                "or fewer channels"
+                f"channels {tuple(channels)} and kernel_size {self.kernel_size}: use fewer convolutions"
             )
         return math.prod(shape) * channels[-1]
 

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from nnjax.cli._flags import DataDir
+from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console
 from nnjax.cli.doctor.report import examine
 
@@ -19,10 +20,10 @@ MAX_NAME_WIDTH = 24  # characters; longer names, such as XLA flags, are not alig
 class Doctor:
     """Examine versions, settings, devices, data and speed; the exit code is 1 if something looks wrong."""
 
-    json: bool = False
+    json: Switch = False
     """Print the report as JSON."""
-    data_dir: Path | None = None
-    """The folder of the data sets; the default is $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    data_dir: DataDir = None
+    """Directory of the data sets."""
 
     def run(self) -> int:
         """Prints the report and returns the exit code."""
