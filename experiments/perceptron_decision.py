@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import nnjax
@@ -49,7 +50,7 @@ def networks() -> dict[str, nnjax.Params]:
 def layer(*neurons: tuple[np.ndarray, float]) -> nnjax.Layer:
     """A layer of neurons, each with its weights and its bias."""
     w, b = zip(*neurons, strict=True)
-    return nnjax.Layer(np.float32(w), np.float32(b))
+    return nnjax.Layer(jnp.array(w, jnp.float32), jnp.array(b, jnp.float32))
 
 
 def nand(n_in: int, i: int, j: int) -> tuple[np.ndarray, float]:
@@ -67,7 +68,7 @@ def run(context: RunContext) -> Record:
     decisions = []
     for name, params in networks().items():
         x = np.array(list(product((0, 1), repeat=params[0].w.shape[1])))
-        decided, sigmoid = map(np.asarray, outputs(params, np.float32(x), np.float32(SHARPNESS)))
+        decided, sigmoid = map(np.asarray, outputs(params, np.array(x, np.float32), np.array(SHARPNESS, np.float32)))
         distances = np.max(np.abs(sigmoid - decided), axis=(1, 2))
         decisions.append({"name": name, "layers": len(params), "x": x, "decided": decided.astype(int),
                           "max_distance": distances})  # fmt: skip
