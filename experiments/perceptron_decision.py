@@ -68,7 +68,8 @@ def run(context: RunContext) -> Record:
     decisions = []
     for name, params in networks().items():
         x = np.array(list(product((0, 1), repeat=params[0].w.shape[1])))
-        decided, sigmoid = map(np.asarray, outputs(params, np.array(x, np.float32), np.array(SHARPNESS, np.float32)))
+        sharpness = np.array(SHARPNESS, np.float32)
+        decided, sigmoid = map(np.asarray, outputs(params, x.astype(np.float32), sharpness))
         distances = np.max(np.abs(sigmoid - decided), axis=(1, 2))
         decisions.append({"name": name, "layers": len(params), "x": x, "decided": decided.astype(int),
                           "max_distance": distances})  # fmt: skip
