@@ -19,6 +19,7 @@ from nnjax.runtime import multihost
 from reference import distance
 
 HEARTBEAT_S = 10
+TIMEOUT_S = 300  # generous, for busy machines
 MANY_EPOCHS = 100_000  # more than a test waits for
 
 
@@ -126,11 +127,9 @@ def commands(directory, *options, each=lambda i: []):
     return running(2, arguments)
 
 
-def outputs(processes, returncode=0, timeout_s=180):
+def outputs(processes, returncode=0):
     """Standard output and standard error of each process, after all have ended with `returncode`."""
-    start = time.monotonic()
-    texts = [process.communicate(timeout=timeout_s) for process in processes]
-    assert time.monotonic() - start < timeout_s
+    texts = [process.communicate(timeout=TIMEOUT_S) for process in processes]
     assert [process.returncode for process in processes] == [returncode] * len(processes), texts
     return texts
 
@@ -162,7 +161,7 @@ def kill_one(num_processes, victim, directory):
         wait_for_epoch(processes[0])
         processes[victim].kill()
         start = time.monotonic()
-        codes = [process.wait(timeout=60) for process in processes]
+        codes = [process.wait(timeout=TIMEOUT_S) for process in processes]
         assert time.monotonic() - start < HEARTBEAT_S + 15
     assert all(code != 0 for code in codes)
 
@@ -190,7 +189,7 @@ def test_if_a_process_raises_all_end(tmp_path):
     with workers(2, tmp_path, MANY_EPOCHS, 1) as processes:
         wait_for_epoch(processes[1])
         start = time.monotonic()
-        codes = [process.wait(timeout=120) for process in processes]
+        codes = [process.wait(timeout=TIMEOUT_S) for process in processes]
         assert time.monotonic() - start < 2 * HEARTBEAT_S + 30
         assert all(code != 0 for code in codes)
         assert "this process alone fails" in processes[1].stderr.read()
@@ -224,7 +223,7 @@ def test_the_command_trains_with_several_processes(tmp_path):
 @pytest.mark.slow
 def test_processes_with_other_flags_raise(tmp_path):
     with commands(tmp_path, "--no-save", each=lambda i: ["--seed", i, "--hidden", 5 + i]) as processes:
-        for _, error in outputs(processes, returncode=2, timeout_s=60):
+        for _, error in outputs(processes, returncode=2):
             message = " ".join(error.split())
             assert "--hidden is 5 in process 0 and 6 in process 1" in message
             assert "--seed is 0 in process 0 and 1 in process 1" in message
@@ -235,7 +234,7 @@ def test_processes_with_other_flags_raise(tmp_path):
 def test_if_process_0_cannot_save_the_training_all_end(tmp_path):
     (tmp_path / "7").mkdir()
     with commands(tmp_path, "--no-save", "--checkpoint-dir", tmp_path) as processes:
-        first, second = (" ".join(e.split()) for _, e in outputs(processes, returncode=2, timeout_s=60))
+        first, second = (" ".join(e.split()) for _, e in outputs(processes, returncode=2))
     assert "has numbered files but no settings.json" in first
     assert "process 0 failed" in second
 
@@ -251,7 +250,7 @@ def test_only_process_0_needs_the_directory_and_a_signal_to_one_process_ends_all
     with start(MANY_EPOCHS) as processes:
         wait_for_epoch(processes[0], "epoch   2 ")
         processes[1].terminate()
-        codes = [process.wait(timeout=60) for process in processes]
+        codes = [process.wait(timeout=TIMEOUT_S) for process in processes]
     assert codes[1] == 143
     assert codes[0] == 130  # it got no signal
     assert not (tmp_path / "1").exists()
@@ -264,7 +263,7 @@ def test_only_process_0_needs_the_directory_and_a_signal_to_one_process_ends_all
 @pytest.mark.slow
 def test_a_process_without_the_others_raises():
     command = [sys.executable, "-m", "nnjax", "train", "--dataset", "digits", "--distributed"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 2
     assert "--coordinator-address HOST:PORT --num-processes N" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
