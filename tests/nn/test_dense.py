@@ -85,7 +85,9 @@ def test_he_preserves_the_mean_square_of_a_relu_layer(layers):
     assert not b.any()
 
 
-@pytest.mark.parametrize("name", INITIAL_WEIGHTS)
+@pytest.mark.parametrize(
+    "name", ["lecun", *(pytest.param(name, marks=pytest.mark.slow) for name in ("standard_normal", "he"))]
+)
 def test_initial_weights_have_the_same_bits_inside_and_outside_of_jit(layers, name):
     for inside, outside in zip(layers[name], INITIAL_WEIGHTS[name](KEY, *SHAPE), strict=True):
         np.testing.assert_array_equal(inside, outside)

