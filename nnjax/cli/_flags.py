@@ -41,6 +41,8 @@ def to_arguments(value: Any) -> list[str]:
     match value:
         case FromConfig():
             return list(value.shown)
+        case ():
+            return ["none"]
         case Mapping():
             return [f"{name}={number}" for name, number in value.items()]
         case tuple() | list():
@@ -91,10 +93,10 @@ def _layers(text: str) -> tuple[int, ...]:
     """The sizes of the layers of one network: "20x30" is (20, 30), "none" is ()."""
     if text.lower() == "none":
         return ()
-    sizes = text.split("x")
-    if not all(size.isdigit() for size in sizes):
-        raise ValueError(f"must be integers such as 30 or 20x30, got {text!r}")
-    return tuple(map(int, sizes))
+    try:
+        return tuple(map(int, text.split("x")))
+    except ValueError:
+        raise ValueError(f"must be integers such as 30 or 20x30, got {text!r}") from None
 
 
 def _all_layers(arguments: Sequence[str]) -> tuple[int, ...]:

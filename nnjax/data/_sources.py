@@ -57,8 +57,8 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
     except DatasetUnavailable as error:
         reason = str(error).splitlines()[0].rstrip(".")
         warnings.warn(
-            f"{reason}. The embedded 8x8 digits are used instead; `nnjax data path mnist` shows where MNIST's "
-            "files belong.",
+            f"{reason}. The embedded 8x8 digits are used instead; `nnjax data path mnist` shows where the "
+            "files of MNIST belong.",
             stacklevel=2,
         )
         return load_digits()

@@ -10,10 +10,15 @@ def test_paths_say_which_files_exist(run, capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "prepared  no" in printed
     assert str(tmp_path / "downloads" / "manual" / "mnist") in printed
-    (tmp_path / "downloads" / "manual" / "mnist").mkdir(parents=True)
+    manual = tmp_path / "downloads" / "manual" / "mnist"
+    manual.mkdir(parents=True)
+    assert run("data", "path", "mnist", "--data-dir", tmp_path) == 0
+    assert "by hand   no" in capsys.readouterr().out  # the folder is empty
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (manual / f"{name}-ubyte.gz").touch()
     assert run("data", "path", "mnist", "--data-dir", tmp_path, "--json") == 0
     files = json.loads(capsys.readouterr().out)["files"]
-    assert files["by hand"] == {"path": str(tmp_path / "downloads" / "manual" / "mnist"), "exists": True}
+    assert files["by hand"] == {"path": str(manual), "exists": True}
     assert not files["prepared"]["exists"]
 
 

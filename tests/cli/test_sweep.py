@@ -106,7 +106,7 @@ def test_several_values_become_axes_and_one_value_a_setting(run, flags, axes, co
     [
         (["--hidden"], "--hidden must have at least one value"),
         (["--hidden", 10, 0], "each number in hidden must be a positive integer, got 0"),
-        (["--hidden", "20x", 10], "Error parsing --hidden: must be an integer, got ''"),
+        (["--hidden", "20x", 10], "Error parsing --hidden: must be integers such as 30 or 20x30, got '20x'"),
         (["--learning-rate", 1, 1.0], "--learning-rate must have different values, got [1.0, 1.0]"),
         (["--learning-rate", 1, -1], "learning_rate must be non-negative, got -1"),
         (["--schedule", "constant", "cosin"], "did you mean 'cosine'"),

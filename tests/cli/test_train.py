@@ -120,7 +120,7 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
     [
         (["--hidden", 0], "each number in hidden must be a positive integer, got 0"),
         (["--hidden", -5], "each number in hidden must be a positive integer, got -5"),
-        (["--hidden", 2.5], "Error parsing --hidden: must be an integer, got '2.5'"),
+        (["--hidden", 2.5], "Error parsing --hidden: must be integers such as 30 or 20x30, got '2.5'"),
         (["--epochs", 0], "epochs must be a positive integer, got 0"),
         (["--batch-size", 0], "batch_size must be a positive integer, got 0"),
         (["--learning-rate", -1], "learning_rate must be non-negative, got -1"),
@@ -400,7 +400,7 @@ def test_more_epochs_resume_only_if_the_schedule_is_constant(run, capsys):
 @pytest.mark.slow
 def test_a_convolutional_configuration_is_trained_evaluated_compared_and_drawn(run, capsys, monkeypatch):
     small = replace(configs["best-cpu"], channels=(2,), hidden=(4,))
-    monkeypatch.setattr(_settings, "configs", {"best-cpu": small})
+    monkeypatch.setattr(_settings, "configs", {**configs, "best-cpu": small})
     assert run("train", "--dataset", "digits", "--config", "best-cpu", "--epochs", 2, "--save", "m.st") == 0
     assert "training [64, 2, 4, 10]" in capsys.readouterr().out
     assert nnjax.load_model("m.st").settings["config"]["channels"] == [2]
