@@ -1,19 +1,17 @@
-"""What several devices cost and bring: virtual ones, made of the cores of one processor.
+"""The cost and the benefit of several devices, measured on virtual ones of one processor.
 
-    python -m benchmarks.devices                    # about 10 minutes on 2 quiet cores
+    python -m benchmarks.devices                    # about 10 minutes on 2 idle cores
 
-A sweep of 32 networks on one device with all threads, on two devices, and on two with a thread
-each; `fit` with large mini-batches on 1 to 8 devices, and what the model of docs/scaling.md makes its
-time of: one thread's, the shuffling, an all-reduce. Each in a process of its own, in turn.
+Measures a sweep of 32 networks on one device with all threads, on two devices, and on two devices with one
+thread each; `fit` with large mini-batches on 1 to 8 devices; and the parts of the model in docs/scaling.md:
+one thread, shuffling, an all-reduce. Every case runs in a new process, in alternating rounds.
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -21,20 +19,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nnjax
-from benchmarks import turns
-from nnjax.parallel import along, everywhere, put, with_auto_axes
+from benchmarks.harness import Flags, Record, provenance, run_python, write_result
+from benchmarks.peers import LEARNING_RATE, SIZES
 
-NETWORKS, BATCH, STEPS = 32, 1000, 200
-SIZES = (784, 30, 10)
+NETWORKS, SWEEP_EPOCHS = 32, 3
+BATCH_SIZE, FIT_EPOCHS = 1000, 11
+ALL_REDUCES = 200  # in one program
+REPETITIONS = 5
 
 
 @dataclass(frozen=True)
 class Case:
-    """What one process measures, on how many devices, and with how many threads (0: as many as cores)."""
+    """What one process measures: the task, its devices, and its threads (0: as many as cores)."""
 
-    what: str
+    task: str
     devices: int
     threads: int = 0
 
@@ -47,95 +48,113 @@ CASES = (
 )
 
 
-def measure(what: str, dataset: str) -> float:
-    """Seconds of an epoch, of a sweep's for each network, or of a part of it."""
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
-    if what == "all-reduce":
+def measure(task: str, dataset: str) -> float:
+    """The seconds of a task in this process: an epoch (of a sweep, per network), or one of its parts."""
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    if task == "all-reduce":
         return _all_reduce(mesh)
-    images, labels = nnjax.load(dataset).train
-    if what == "shuffle":
-        return _shuffle(images)
-    data, settings = nnjax.Dataset.from_arrays((images, labels)), {"learning_rate": 3.0, "mesh": mesh}
-    if what == "sweep":
-        grid = nnjax.sweep(
-            jax.random.key(0), data, hidden=30, seeds=NETWORKS, epochs=3, at_once=NETWORKS, **settings
-        )
-        return float(np.median(grid.seconds.isel(epoch=slice(1, None))))
-    params = nnjax.init(jax.random.key(0), SIZES)
-    run = nnjax.fit(jax.random.key(1), params, data, epochs=11, batch_size=BATCH, **settings)
+    data = nnjax.load(dataset)
+    if task == "shuffle":
+        return _shuffle(data.train.inputs)
+    data = nnjax.Dataset.from_arrays(data.train)  # without evaluation
+    return _sweep(data, mesh) if task == "sweep" else _fit(data, mesh)
+
+
+def _sweep(data: nnjax.Dataset, mesh: Mesh) -> float:
+    grid = nnjax.sweep(
+        jax.random.key(0),
+        data,
+        hidden=30,
+        seeds=NETWORKS,
+        epochs=SWEEP_EPOCHS,
+        max_networks_per_program=NETWORKS,
+        learning_rate=LEARNING_RATE,
+        mesh=mesh,
+    )
+    return float(np.median(grid.seconds.isel(epoch=slice(1, None))))
+
+
+def _fit(data: nnjax.Dataset, mesh: Mesh) -> float:
+    run = nnjax.fit(
+        jax.random.key(1),
+        nnjax.init(jax.random.key(0), SIZES),
+        data,
+        epochs=FIT_EPOCHS,
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
+        mesh=mesh,
+    )
     return float(np.median(run.history.seconds[1:]))
 
 
 def _shuffle(images: Any) -> float:
-    """Of the images, which each device does for itself."""
-    shuffled = jax.jit(lambda key, images: images[jax.random.permutation(key, len(images))])
-    return _seconds(lambda: shuffled(jax.random.key(0), images))
+    """The seconds to shuffle the images, which every device does."""
+    shuffle = jax.jit(lambda key, images: images[jax.random.permutation(key, len(images))])
+    return _median_seconds(lambda: shuffle(jax.random.key(0), images))
 
 
-def _all_reduce(mesh: Any) -> float:
-    """Of numbers as many as a network has, on every device, again and again in one program."""
-    mesh = with_auto_axes(mesh)
+def _all_reduce(mesh: Mesh) -> float:
+    """The seconds to sum as many numbers as a network has over all devices, repeated in one program."""
     count = sum(x.size for x in jax.tree.leaves(nnjax.init(jax.random.key(0), SIZES)))
 
-    @partial(jax.jit, out_shardings=everywhere(mesh))
-    def summed(parts):
-        def again(total, _):
-            return jnp.sum(parts + total, axis=0) / len(parts), None
+    @partial(jax.jit, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    def sums(parts):
+        def step(total, _):
+            return jnp.sum(parts + total[None], axis=0) / len(parts), None
 
-        return jax.lax.scan(again, jnp.zeros(count), None, STEPS)[0]
+        return jax.lax.scan(step, jnp.zeros(count), None, ALL_REDUCES)[0]
 
-    parts = put(np.ones((mesh.size, count), np.float32), along(mesh))
-    return _seconds(lambda: summed(parts)) / STEPS
+    parts = jax.device_put(
+        np.ones((mesh.size, count), np.float32), NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    )
+    return _median_seconds(lambda: sums(parts)) / ALL_REDUCES
 
 
-def _seconds(call: Any) -> float:
-    """Of a call, the median of five after one that compiles."""
-    taken = []
-    for _ in range(6):
-        began = time.perf_counter()
+def _median_seconds(call: Callable[[], jax.Array]) -> float:
+    """The median seconds of a call, after one that compiles."""
+    seconds = []
+    for _ in range(REPETITIONS + 1):
+        start = time.perf_counter()
         call().block_until_ready()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
-def run(flags: turns.Flags) -> dict[str, Any]:
-    """Measure all cases in turn, `rounds` times."""
+def run(flags: Flags) -> Record:
+    """Measures all cases in alternating rounds."""
     seconds: dict[Case, list[float]] = {case: [] for case in CASES}
     for _ in range(flags.rounds):
         for case in CASES:
-            seconds[case].append(_elsewhere(case, flags.dataset))
+            seconds[case].append(_measure_in_process(case, flags.dataset))
     return {
         "rounds": flags.rounds,
         "dataset": flags.dataset,
         "networks": NETWORKS,
-        "batch_size": BATCH,
-        "steps": 50_000 // BATCH,
-        **turns.circumstances(),
+        "batch_size": BATCH_SIZE,
+        "steps": len(nnjax.load(flags.dataset).train.targets) // BATCH_SIZE,
+        **provenance(),
         "cases": [
-            vars(case) | {"median": statistics.median(taken), "seconds": taken}
-            for case, taken in seconds.items()
+            asdict(case) | {"median": statistics.median(times), "seconds": times}
+            for case, times in seconds.items()
         ],
     }
 
 
-def _elsewhere(case: Case, dataset: str) -> float:
+def _measure_in_process(case: Case, dataset: str) -> float:
     code = (
         f"import jax; jax.config.update('jax_num_cpu_devices', {case.devices})\n"
-        f"from benchmarks import devices; print(devices.measure({case.what!r}, {dataset!r}))"
+        f"from benchmarks import devices; print(devices.measure({case.task!r}, {dataset!r}))"
     )
-    environ = os.environ | ({"NPROC": str(case.threads)} if case.threads else {})
-    arguments = [sys.executable, "-c", code]
-    out = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=True)
-    return float(out.stdout.splitlines()[-1])
+    return float(run_python(code, **({"NPROC": str(case.threads)} if case.threads else {})))
 
 
 def main() -> None:
-    """Run, print, write the record."""
-    flags = tyro.cli(turns.Flags, description=__doc__)
+    """Runs the benchmark, prints its cases and writes the record."""
+    flags = tyro.cli(Flags, description=__doc__)
     record = run(flags)
     for case in record["cases"]:
         print(json.dumps(case))
-    turns.write(record, "devices", flags.output)
+    write_result(record, "devices", flags.output)
 
 
 if __name__ == "__main__":

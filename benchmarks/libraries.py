@@ -1,4 +1,4 @@
-"""The same epoch of the same SGD, as a competent user of each library, or of C, would write it."""
+"""One epoch of plain SGD, as a competent user of each library, or of C, would write it."""
 
 import ctypes
 import shutil
@@ -14,10 +14,10 @@ import numpy as np
 import optax
 
 import nnjax
-from benchmarks.peers import ETA, SIZES, Jitted, M, Peer, draw
+from benchmarks.peers import BATCH_SIZE, LEARNING_RATE, SIZES, JaxPeer, Peer, draw_params
 
 
-class Flax(Jitted):
+class Flax(JaxPeer):
     """Flax NNX: modules, `nnx.Optimizer`, and the step under `nnx.jit`."""
 
     package = "flax"
@@ -31,7 +31,7 @@ class Flax(Jitted):
             linear.kernel, linear.bias = nnx.Param(jnp.asarray(w.T)), nnx.Param(jnp.asarray(b))
         self.linears = linears
         model = nnx.Sequential(*[f for linear in linears for f in (linear, nnx.sigmoid)])
-        optimizer = nnx.Optimizer(model, optax.sgd(ETA), wrt=nnx.Param)
+        optimizer = nnx.Optimizer(model, optax.sgd(LEARNING_RATE), wrt=nnx.Param)
 
         def cost(model, x, y):
             return 0.5 * jnp.mean(jnp.sum((model(x) - y) ** 2, axis=1))
@@ -46,7 +46,7 @@ class Flax(Jitted):
         return [(linear.kernel[...].T, linear.bias[...]) for linear in self.linears]  # pyright: ignore[reportOptionalSubscript]
 
 
-class Equinox(Jitted):
+class Equinox(JaxPeer):
     """Equinox: a module that is a pytree, optax, and the step under `eqx.filter_jit`."""
 
     package = "equinox"
@@ -62,19 +62,19 @@ class Equinox(Jitted):
             mlp,
             [jnp.asarray(p) for layer in self.params for p in layer],
         )
-        optimizer = optax.sgd(ETA)
+        optimizer = optax.sgd(LEARNING_RATE)
         self.opt_state = optimizer.init(eqx.filter(self.model, eqx.is_array))
 
         def cost(model, x, y):
             return 0.5 * jnp.mean(jnp.sum((jax.vmap(model)(x) - y) ** 2, axis=1))
 
         @eqx.filter_jit(donate="all-except-first")
-        def compiled(batch, model, opt_state):
+        def sgd_step(batch, model, opt_state):
             updates, opt_state = optimizer.update(eqx.filter_grad(cost)(model, *batch), opt_state)
             return eqx.apply_updates(model, updates), opt_state
 
         def step(x, y):
-            self.model, self.opt_state = compiled((x, y), self.model, self.opt_state)
+            self.model, self.opt_state = sgd_step((x, y), self.model, self.opt_state)
 
         self.step = step
 
@@ -82,30 +82,30 @@ class Equinox(Jitted):
         return [(layer.weight, layer.bias) for layer in self.model.layers]
 
 
-class Reference(Peer):
-    """`reference.c`, compiled for this machine: one thread, without any library."""
+class CReference(Peer):
+    """`reference.c`, compiled for this machine: one thread, no library."""
 
     @classmethod
-    def can_run(cls):
+    def is_available(cls):
         return shutil.which("cc") is not None
 
     def __init__(self, seed, data):
         super().__init__(seed, data)
-        self.labels = np.asarray(data.train.labels, np.uint8)
-        with tempfile.TemporaryDirectory() as folder:
-            library = Path(folder) / "reference.so"
+        self.targets = np.asarray(data.train.targets, np.uint8)
+        with tempfile.TemporaryDirectory() as directory:
+            library = Path(directory) / "reference.so"
             source = Path(__file__).with_name("reference.c")
-            # What the loops need of -ffast-math, which flushes small numbers to zero in all of the process.
-            fast = ["no-math-errno", "no-trapping-math", "no-signed-zeros", "associative-math"]
-            options = ["-O3", "-march=native", *(f"-f{option}" for option in fast), "-shared", "-fPIC"]
+            # Not -ffast-math: it would flush denormal numbers to zero in the whole process.
+            flags = ["no-math-errno", "no-trapping-math", "no-signed-zeros", "associative-math"]
+            options = ["-O3", "-march=native", *(f"-f{option}" for option in flags), "-shared", "-fPIC"]
             subprocess.run(["cc", *options, source, "-o", library, "-lm"], check=True)
-            self.compiled = ctypes.CDLL(str(library)).epoch
+            self.train_epoch = ctypes.CDLL(str(library)).epoch
 
     def epoch(self):
         order = self.rng.permutation(len(self.x)).astype(np.int32)
-        arrays = [order, self.x, self.labels, *(p for layer in self.params for p in layer)]
+        arrays = [order, self.x, self.targets, *(p for layer in self.params for p in layer)]
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
-        self.compiled(ctypes.c_int(len(order)), *pointers, ctypes.c_float(ETA))
+        self.train_epoch(ctypes.c_int(len(order)), *pointers, ctypes.c_float(LEARNING_RATE))
 
 
 def _torch_model(params):
@@ -122,7 +122,7 @@ def _torch_model(params):
 
 
 class Torch(Peer):
-    """PyTorch, eager: modules, an optimizer, tensors in memory."""
+    """PyTorch, eager: modules, an optimizer, and tensors in memory."""
 
     package = "torch"
 
@@ -133,34 +133,36 @@ class Torch(Peer):
         self.torch = torch
         self.tx, self.ty = torch.from_numpy(self.x), torch.from_numpy(self.y)
         self.model = _torch_model(self.params)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=ETA)
-        self.cost = self.compiled(lambda x, y: 0.5 * ((self.model(x) - y) ** 2).sum(dim=1).mean())
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
+        self.cost = self.compile(lambda x, y: 0.5 * ((self.model(x) - y) ** 2).sum(dim=1).mean())
 
-    def compiled(self, cost: Callable) -> Callable:
+    def compile(self, cost: Callable) -> Callable:
         return cost
 
     def epoch(self):
         order = self.torch.from_numpy(self.rng.permutation(len(self.x)))
-        for x, y in zip(self.tx[order].split(M), self.ty[order].split(M), strict=True):
+        for x, y in zip(self.tx[order].split(BATCH_SIZE), self.ty[order].split(BATCH_SIZE), strict=True):
             self.optimizer.zero_grad()
             self.cost(x, y).backward()
             self.optimizer.step()
 
     def correct(self):
-        linears = [layer for layer in self.model if isinstance(layer, self.torch.nn.Linear)]
-        self.params = [tuple(p.detach().cpu().numpy() for p in (at.weight, at.bias)) for at in linears]
+        linears = [module for module in self.model if isinstance(module, self.torch.nn.Linear)]
+        self.params = [
+            tuple(p.detach().cpu().numpy() for p in (layer.weight, layer.bias)) for layer in linears
+        ]
         return super().correct()
 
 
 class CompiledTorch(Torch):
     """PyTorch with `torch.compile` around model and cost."""
 
-    def compiled(self, cost):
+    def compile(self, cost):
         return self.torch.compile(cost)
 
 
 class ManyTorch:
-    """Many networks at once in PyTorch: `torch.func` maps gradients over stacked modules."""
+    """Many networks in PyTorch: `torch.func` maps the gradient over stacked modules."""
 
     def __init__(self, networks: int, data: nnjax.Dataset):
         import torch  # pyright: ignore[reportMissingImports]
@@ -170,7 +172,9 @@ class ManyTorch:
         self.first = first = Torch(0, data)
         first.tx, first.ty = first.tx.to(self.device), first.ty.to(self.device)
         model = first.model.to(self.device)
-        others = [_torch_model(draw(np.random.default_rng(seed), np.float32)) for seed in range(1, networks)]
+        others = [
+            _torch_model(draw_params(np.random.default_rng(seed), np.float32)) for seed in range(1, networks)
+        ]
         params, _ = torch.func.stack_module_state([model, *(other.to(self.device) for other in others)])
         self.params = {name: p.detach() for name, p in params.items()}
 
@@ -181,35 +185,35 @@ class ManyTorch:
 
         def step(params, x, y):
             for p, grad in zip(params.values(), grads(params, x, y).values(), strict=True):
-                p.sub_(grad, alpha=ETA)
+                p.sub_(grad, alpha=LEARNING_RATE)
 
         if self.device == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32, as jax has it unasked
-        self.step = self.compiled(step)
+            torch.set_float32_matmul_precision("high")  # TF32, jax's default
+        self.step = self.compile(step)
 
-    def compiled(self, step: Callable) -> Callable:
+    def compile(self, step: Callable) -> Callable:
         return step
 
     @staticmethod
-    def give_back() -> None:
-        """Let others have the memory that PyTorch keeps of what is gone."""
+    def release_memory() -> None:
+        """Frees the memory that PyTorch caches for arrays that no longer exist."""
         import torch  # pyright: ignore[reportMissingImports]
 
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def __call__(self) -> float:
-        began = time.perf_counter()
+        start = time.perf_counter()
         first = self.first
         order = self.torch.from_numpy(first.rng.permutation(len(first.x))).to(self.device)
-        for x, y in zip(first.tx[order].split(M), first.ty[order].split(M), strict=True):
+        for x, y in zip(first.tx[order].split(BATCH_SIZE), first.ty[order].split(BATCH_SIZE), strict=True):
             self.step(self.params, x, y)
         if self.device == "cuda":
             self.torch.cuda.synchronize()
-        return (time.perf_counter() - began) / self.networks
+        return (time.perf_counter() - start) / self.networks
 
     def correct(self) -> int:
-        """The right test images of the first network."""
+        """The number of correct test predictions of the first network."""
         self.first.model.load_state_dict({name: p[0] for name, p in self.params.items()})
         return self.first.correct()
 
@@ -217,6 +221,6 @@ class ManyTorch:
 class ManyCompiledTorch(ManyTorch):
     """The same with `torch.compile` around the step of all networks."""
 
-    def compiled(self, step):
-        self.torch.compiler.reset()  # else another number of networks would count as one more shape
+    def compile(self, step):
+        self.torch.compiler.reset()  # or the number of networks counts as one more shape
         return self.torch.compile(step)

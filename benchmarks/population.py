@@ -1,9 +1,10 @@
-"""Seconds an epoch and network when many networks train in one program, beside one at a time.
+"""Seconds per epoch and network when many networks train in one program, and of one network at a time.
 
-    python -m benchmarks.population                 # about 3 minutes on 2 quiet cores
+    python -m benchmarks.population                 # about 3 minutes on 2 idle cores
     python -m benchmarks.population --rounds 3 --output /tmp/population.json
 
-Training only, as `sweep` does it, with mini-batches that all networks share; and once with evaluation.
+Measures training as `sweep` does it, with mini-batches that all networks share, and in one case the
+evaluation too.
 """
 
 import time
@@ -17,99 +18,101 @@ import optax
 
 import nnjax
 from benchmarks import libraries, peers
-from benchmarks.turns import Flags, compare, main
-from nnjax import population, train
-from nnjax.chunks import score_all
-from nnjax.objective import Objective
-from nnjax.optimizers import make_optimizer
+from benchmarks.harness import Flags, Record, main, time_peers
+from nnjax.optim import make_optimizer
+from nnjax.sweep import evaluate_population, init_population, train_population
+from nnjax.training import train_epoch
 
-SIZES = (32, 8, 1)
+NUM_NETWORKS = (32, 8, 1)
 
 
 class Population:
-    """Many networks, one epoch a call; returns its seconds for each of them."""
+    """Many networks, as `sweep` trains them; a call trains one epoch and returns its seconds per network."""
 
-    train = staticmethod(population.epoch)
+    train: Any = staticmethod(train_population)
 
     def __init__(
         self,
         networks: int,
         data: nnjax.Dataset,
         sizes: tuple[int, ...] = peers.SIZES,
-        batch_size: int = peers.M,
+        batch_size: int = peers.BATCH_SIZE,
     ):
         self.networks, self.batch_size = networks, batch_size
-        params = jax.vmap(lambda key: nnjax.init(key, sizes))(jax.random.split(jax.random.key(0), networks))
-        optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.ETA})
+        params = [peers.draw_network(seed, sizes) for seed in range(networks)]
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+        optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.LEARNING_RATE})
         self.optimizers, self.objectives = (
-            jax.tree.map(lambda x: jnp.full(networks, x), of) for of in (optimizer, Objective())
+            jax.tree.map(lambda x: jnp.full(networks, x), tree) for tree in (optimizer, nnjax.Objective())
         )
-        self.states = population.start(jax.random.key(1), params, self.optimizers)
+        self.states = init_population(jax.random.key(1), params, self.optimizers)
         self.splits = jax.block_until_ready(jax.device_put((data.train, data.validation, data.test)))
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What an epoch is called with, and its program is compiled for."""
+        """The arguments of `train`."""
         return self.states, *self.splits[0], self.objectives, self.optimizers, self.batch_size
 
     def __call__(self) -> float:
-        began = time.perf_counter()
+        start = time.perf_counter()
         jax.block_until_ready(self.epoch())
-        return (time.perf_counter() - began) / self.networks
+        return (time.perf_counter() - start) / self.networks
 
     def epoch(self) -> Any:
         self.states, costs = self.train(*self.arguments)
         return costs
 
     def correct(self) -> int:
-        """The right test images of the first network."""
+        """The number of correct test predictions of the first network."""
         first = jax.tree.map(lambda x: x[0], self.states.params)
         return int(nnjax.count_correct(first, *self.splits[-1]))
 
 
-class Evaluated(Population):
-    """An epoch, and how many validation and test images each network reads rightly after it."""
+class EvaluatedPopulation(Population):
+    """The same, and each network's correct predictions on validation and test after the epoch."""
 
     def epoch(self):
         costs = super().epoch()
-        return score_all(self.states.params, costs, self.objectives, *self.splits[1:], mesh=None)
+        return evaluate_population(self.states.params, costs, self.objectives, *self.splits[1:], mesh=None)
 
 
 @partial(jax.jit, static_argnames="batch_size", donate_argnames="states")
-def step_by_step(states, images, labels, objectives, optimizers, batch_size):
+def train_without_blocks(states, inputs, targets, objectives, optimizers, batch_size):
+    """An epoch of a population as `vmap` of the epoch of one network."""
     axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
-    of_one = partial(train.epoch, batch_size=batch_size)
-    return jax.vmap(of_one, (axes, None, None, 0, 0), (axes, 0))(
-        states, images, labels, objectives, optimizers
+    train_one = partial(train_epoch, batch_size=batch_size)
+    return jax.vmap(train_one, (axes, None, None, 0, 0), (axes, 0))(
+        states, inputs, targets, objectives, optimizers
     )
 
 
-class StepByStep(Population):
-    """The same without blocks: `vmap` of the epoch of one network, as other optimizers are trained."""
+class UnblockedPopulation(Population):
+    """Many networks without blocks, as `sweep` trains them with optimizers other than plain SGD."""
 
-    train = staticmethod(step_by_step)
+    train = staticmethod(train_without_blocks)
 
 
-def run(flags: Flags) -> dict[str, Any]:
-    """Time every peer's epochs in turn."""
+def run(flags: Flags) -> Record:
+    """Times the epochs of all peers."""
     data = nnjax.load(flags.dataset)
-    made: dict[str, Any] = {f"{n} network{'s' * (n > 1)} in one program": Population(n, data) for n in SIZES}
-    made |= {
-        f"{SIZES[0]} networks, evaluated on 20,000 images": Evaluated(SIZES[0], data),
-        f"{SIZES[0]} networks, step by step": StepByStep(SIZES[0], data),
-        "nnjax `fit`": peers.Fit(0, data),
-        "NumPy by mini-batches": peers.NumpyBatches(0, data),
-        "NumPy by mini-batches, float32": peers.NumpySingle(0, data),
+    many, num_evaluated = NUM_NETWORKS[0], len(data.validation.targets) + len(data.test.targets)
+    timed: dict[str, Any] = {
+        f"{n} network{'s' * (n > 1)} in one program": Population(n, data) for n in NUM_NETWORKS
     }
-    with_torch = libraries.Torch.can_run()
-    if with_torch:
-        name = f"{SIZES[0]} networks, PyTorch `torch.func`"
-        made |= {
-            name: libraries.ManyTorch(SIZES[0], data),
-            f"{name}, compiled": libraries.ManyCompiledTorch(SIZES[0], data),
-        }
-    versions = {"torch": version("torch")} if with_torch else {}
-    return compare(made, flags.rounds, data.name) | {"libraries": versions}
+    timed |= {
+        f"{many} networks, with evaluation on {num_evaluated:,} images": EvaluatedPopulation(many, data),
+        f"{many} networks, without blocks": UnblockedPopulation(many, data),
+        "nnjax `fit`": peers.Fit(0, data),
+        "NumPy, mini-batches": peers.NumpyBatches(0, data),
+        "NumPy, mini-batches, float32": peers.NumpyFloat32(0, data),
+    }
+    versions = {}
+    if libraries.Torch.is_available():
+        versions["torch"] = version("torch")
+        name = f"{many} networks, PyTorch `torch.func`"
+        timed[name] = libraries.ManyTorch(many, data)
+        timed[f"{name}, compiled"] = libraries.ManyCompiledTorch(many, data)
+    return time_peers(timed, flags.rounds, data) | {"libraries": versions}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-/* An epoch of SGD on [784, 30, 10] with mini-batches of 10, for one thread: what compiled code can do.
+/* An epoch of SGD on [784, 30, 10] with mini-batches of 10 on one thread, as a reference for compiled code.
 
-   A row of the first layer is read once for all ten images; the compiler keeps their sums in registers. */
+   Each row of the first layer is read once for all ten images; the compiler keeps their sums in registers. */
 
 #include <math.h>
 #include <stdint.h>
@@ -54,7 +54,7 @@ static void step(const lanes *x[M], const uint8_t label[M], float *w1, float *b1
     }
 }
 
-/* images are n rows of PIXELS floats; `order` says which ten come next. */
+/* `images` has n rows of PIXELS floats; `order` lists the examples in the order of the epoch. */
 void epoch(int n, const int32_t *order, const float *images, const uint8_t *labels, float *w1, float *b1,
            float *w2, float *b2, float eta) {
     for (int first = 0; first + M <= n; first += M) {

@@ -1,20 +1,24 @@
-"""What the benchmarks' records say, as the documents show it."""
+"""The tables and sentences that README and documentation show of the benchmarks' records."""
 
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
-from benchmarks.time_to_accuracy import until
-from benchmarks.turns import RESULTS
+from benchmarks.epoch import PEERS
+from benchmarks.harness import RESULTS, Record
+from benchmarks.time_to_accuracy import time_to_target
 
-Record = dict[str, Any]
+# The rows of the README's table.
+README_PEERS = (
+    *("nnjax `fit`", "JAX, one jitted call per step", "NumPy, mini-batches", "PyTorch, eager"),
+    "the book's loop",
+)
 
 
 def of_benchmark(name: str, table: Callable[[Record], str]) -> str:
-    """The table of a benchmark's committed record, or which command makes one."""
+    """The table of a benchmark's committed record, or the command that makes the record."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return f"*not run yet: `python -m benchmarks.{name}`*"
@@ -22,203 +26,237 @@ def of_benchmark(name: str, table: Callable[[Record], str]) -> str:
 
 
 def machine(record: Record) -> str:
-    """What a record was made on, and with which jax."""
+    """The machine of a record, and the version of jax."""
     return f"{record['cores']} cores of {record['processor']}, jax {record['versions']['jax']}"
 
 
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown, and an empty one.
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown, with an empty line after it.
 
-    >>> grid(["a", "b"], [["1", "2"]])
+    >>> markdown_table(["a", "b"], [["1", "2"]])
     ['| a | b |', '|---|---|', '| 1 | 2 |', '']
     """
     first, *others = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
     return [first, "|" + "---|" * len(head), *others, ""]
 
 
-def speed_table(record: Record) -> str:
-    """Seconds an epoch, beside the peers of the same run."""
-    networks = np.asarray(list(record["right_after_three_epochs"].values()))
-    right = np.median(networks, axis=1)
-    libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
-    lines = grid(
-        ["one epoch, [784, 30, 10], m = 10", "seconds, median (least to most)", "`fit` takes, of its time"],
-        (
-            [p["name"], f"{p['median']:.2f} ({min(s):.2f} to {max(s):.2f})", f"{p['ratio']:.2f}"]
-            for p in record["peers"]
-            for s in [p["seconds"]]
-        ),
+def speed_table(record: Record, names: Sequence[str] = README_PEERS) -> str:
+    """Seconds per epoch of `fit` and of the named peers."""
+    peers = {peer["name"]: peer for peer in record["peers"]}
+    shown = [peers[name] for name in names if name in peers]
+    packages = [PEERS[peer["name"]].package for peer in shown]
+    libraries = [f"{name} {version}" for name, version in record["libraries"].items() if name in packages]
+    counts = np.asarray([record["test_correct_after_3_epochs"][peer["name"]] for peer in shown])
+    accuracies = np.median(counts, axis=1) / record["num_test"]
+    head = (
+        "one epoch of [784, 30, 10], m = 10",
+        "seconds, median (min to max)",
+        "time relative to nnjax",
     )
-    lines.append(
-        f"{record['rounds']} rounds, the peers in turn; the ratio is the median of each round's; 50,000 "
-        f"images; compiling apart; after three epochs the peers read {right.min():,.0f} to "
-        f"{right.max():,.0f} test images, each the median of {networks.shape[1]} networks; {libraries}; "
-        f"{machine(record)}."
+    rows = (
+        [
+            peer["name"],
+            f"{peer['median']:.2f} ({min(peer['seconds']):.2f} to {max(peer['seconds']):.2f})",
+            f"{1 / peer['ratio']:.1f}",
+        ]
+        for peer in shown
     )
-    return "\n".join(lines)
+    note = (
+        f"{record['rounds']} alternating rounds; the relative time is the median of the rounds' ratios. "
+        "50,000 images per epoch, without compilation. After three epochs every program reaches "
+        f"{100 * accuracies.min():.2f} to {_percent(accuracies.max())} test accuracy (median of "
+        f"{counts.shape[1]} networks). {'; '.join([*libraries, machine(record)])}; "
+        "`python -m benchmarks.epoch`."
+    )
+    return "\n".join([*markdown_table(head, rows), note])
+
+
+def epoch_table(record: Record) -> str:
+    """Seconds per epoch of `fit` and of all peers."""
+    return speed_table(record, [peer["name"] for peer in record["peers"]])
 
 
 def population_line(record: Record) -> str:
-    """What a network costs among many, beside NumPy."""
+    """The time of a network among many, relative to NumPy."""
     ours, *others = record["peers"]
-    ratio = {peer["name"]: peer["ratio"] for peer in others}
+    relative = {peer["name"]: 1 / peer["ratio"] for peer in others}
     return (
-        f"An epoch of [784, 30, 10] costs each of {ours['name']} {ours['median']:.3f} s: "
-        f"{ratio['NumPy by mini-batches']:.2f} of what NumPy by mini-batches takes in the same run, and "
-        f"{ratio['NumPy by mini-batches, float32']:.2f} of the same in float32 "
+        f"With {ours['name']}, an epoch of [784, 30, 10] takes {ours['median']:.3f} s per network. NumPy "
+        f"with mini-batches takes {relative['NumPy, mini-batches']:.1f} times as long in the same run, and "
+        f"{relative['NumPy, mini-batches, float32']:.1f} times as long in float32 "
         f"(medians of {record['rounds']} rounds; {machine(record)})."
     )
 
 
 def population_table(record: Record) -> str:
-    """Seconds an epoch and network among many, beside the peers of the same run."""
-    lines = grid(
-        ["each network's share of an epoch", "seconds, median", "the first takes, of its time"],
-        ([p["name"], f"{p['median']:.3f}", f"{p['ratio']:.2f}"] for p in record["peers"]),
-    )
-    lines.append(
-        f"Medians of {record['rounds']} rounds; {machine(record)}; `python -m benchmarks.population`."
-    )
-    return "\n".join(lines)
+    """Seconds per epoch and network of many networks and of their peers."""
+    ours, *_ = record["peers"]
+    head = "what is trained", "seconds per epoch and network, median", f"time relative to {ours['name']}"
+    rows = ([peer["name"], f"{peer['median']:.3f}", f"{1 / peer['ratio']:.2f}"] for peer in record["peers"])
+    note = f"Medians of {record['rounds']} rounds; {machine(record)}; `python -m benchmarks.population`."
+    return "\n".join([*markdown_table(head, rows), note])
 
 
 def devices_table(record: Record) -> str:
-    """Devices made of one processor's cores: sweeps, and `fit` beside what the model says."""
-    median = {(c["what"], c["devices"], c["threads"]): c["median"] for c in record["cases"]}
-    alone, shuffle = median["fit", 1, 1], median["shuffle", 1, 1]
+    """Sweeps and `fit` on virtual devices of one processor, and the times that the model predicts."""
+    medians = {(c["task"], c["devices"], c["threads"]): c["median"] for c in record["cases"]}
+    one_thread, shuffle = medians["fit", 1, 1], medians["shuffle", 1, 1]
+
+    def predicted(devices):
+        """The model of docs/scaling.md."""
+        compute = (one_thread - shuffle) + devices * shuffle
+        all_reduces = record["steps"] * medians["all-reduce", devices, 0]
+        return compute / min(devices, record["cores"]) + all_reduces
+
     sweeps = [
         (
-            f"{devices} device{'s' * (devices > 1)}" + ", a thread each" * (threads == 1),
+            _plural(devices, "device") + ", one thread each" * (threads == 1),
             f"{seconds:.3f}",
-            f"{seconds / median['sweep', 1, 0]:.2f}",
+            f"{seconds / medians['sweep', 1, 0]:.2f}",
         )
-        for (what, devices, threads), seconds in median.items()
-        if what == "sweep"
+        for (task, devices, threads), seconds in medians.items()
+        if task == "sweep"
     ]
-    fits = [("1 device, a thread", f"{alone:.3f}", "")]
-    for (what, devices, threads), seconds in median.items():
-        if what == "fit" and threads == 0:
-            at_once = min(devices, record["cores"])
-            sums = record["steps"] * median.get(("all-reduce", devices, 0), 0)
-            model = ((alone - shuffle) + devices * shuffle) / at_once + sums
-            told = f"{model:.3f}" if devices > 1 else ""
-            fits.append((f"{devices} device{'s' * (devices > 1)}", f"{seconds:.3f}", told))
-    sums = ", ".join(f"{s * 1e6:.0f} µs on {n}" for (what, n, _), s in median.items() if what == "all-reduce")
-    sweep = f"sweep of {record['networks']} networks"
-    lines = grid([sweep, "seconds an epoch and network", "of the first"], sweeps)
-    lines += grid([f"`fit`, m = {record['batch_size']:,}", "seconds an epoch", "the model"], fits)
-    lines.append(
-        f"Medians of {record['rounds']} rounds; shuffling takes {shuffle:.3f} s, an all-reduce of the "
-        f"gradients {sums}; {machine(record)}; `python -m benchmarks.devices`."
+    fits = [("1 device, one thread", f"{one_thread:.3f}", "")] + [
+        (_plural(devices, "device"), f"{seconds:.3f}", f"{predicted(devices):.3f}" if devices > 1 else "")
+        for (task, devices, threads), seconds in medians.items()
+        if task == "fit" and threads == 0
+    ]
+    all_reduces = ", ".join(
+        f"{seconds * 1e6:.0f} µs on {devices}"
+        for (task, devices, _), seconds in medians.items()
+        if task == "all-reduce"
     )
-    return "\n".join(lines)
+    sweep_head = (
+        f"sweep of {record['networks']} networks",
+        "seconds per epoch and network",
+        "time relative to 1 device",
+    )
+    fit_head = f"`fit`, m = {record['batch_size']:,}", "seconds per epoch", "predicted by the model"
+    note = (
+        f"Medians of {record['rounds']} rounds; shuffling takes {shuffle:.3f} s, and an all-reduce of the "
+        f"gradients {all_reduces} devices; {machine(record)}; `python -m benchmarks.devices`."
+    )
+    return "\n".join([*markdown_table(sweep_head, sweeps), *markdown_table(fit_head, fits), note])
 
 
-def start_table(record: Record) -> str:
-    """What the command costs as a whole, and where the seconds of one epoch go."""
+def startup_table(record: Record) -> str:
+    """The wall time of the command, and where the time of one epoch goes."""
     parts = record["parts"].items()
     lines = [
-        f"`nnjax train` takes {record['train_seconds']:.1f} s from shell to prompt for 30 epochs and as many "
-        f"evaluations once its caches are warm, and at most {record['peak_megabytes']:.0f} MB; with "
-        f"`--epochs 1` {record['one_epoch_seconds']:.1f} s. Where the latter go, in a script that does the "
-        f"same part by part and takes {sum(seconds for _, seconds in parts):.1f} s:",
+        f"`nnjax train` takes {record['train_seconds']:.1f} s for 30 epochs with an evaluation after each, "
+        f"from start to exit with warm caches, and at most {record['peak_megabytes']:.0f} MB of memory. With "
+        f"`--epochs 1` it takes {record['one_epoch_seconds']:.1f} s. A script that executes the same parts "
+        f"one after another takes {sum(seconds for _, seconds in parts):.1f} s:",
         "",
-        *grid(["part", "seconds"], ([part, f"{seconds:.2f}"] for part, seconds in parts)),
-        f"Medians of {record['rounds']}; {machine(record)}; `python -m benchmarks.start`.",
+        *markdown_table(["part", "seconds"], ([part, f"{seconds:.2f}"] for part, seconds in parts)),
+        f"Medians of {record['rounds']} runs; {machine(record)}; `python -m benchmarks.startup`.",
     ]
     return "\n".join(lines)
 
 
-def start_line(record: Record) -> str:
-    """What the command costs as a whole."""
+def startup_line(record: Record) -> str:
+    """The wall time of the command."""
     return (
-        f"`nnjax train` as a whole, 30 epochs and as many evaluations, takes {record['train_seconds']:.1f} s "
-        "from shell to prompt once its caches are warm, and with one epoch "
-        f"{record['one_epoch_seconds']:.1f} s (medians of {record['rounds']}; {machine(record)})."
+        f"The whole command `nnjax train` takes {record['train_seconds']:.1f} s for 30 epochs with an "
+        f"evaluation after each, from start to exit with warm caches, and {record['one_epoch_seconds']:.1f} "
+        f"s for one epoch (medians of {record['rounds']} runs; {machine(record)})."
     )
 
 
-def recipe_line(record: Record) -> str:
-    """What a recipe of the command comes to, and what it takes."""
-    seconds, right = (sorted(one[what] for one in record["trained"]) for what in ("seconds", "test_correct"))
+def config_line(record: Record) -> str:
+    """The test accuracy and the wall time of `nnjax train --config`."""
+    seconds = sorted(training["seconds"] for training in record["runs"])
+    accuracies = sorted(training["test_correct"] / record["num_test"] for training in record["runs"])
     return (
-        f"`nnjax train --recipe {record['recipe']}` reads {statistics.median(right):,.0f} of 10,000 test "
-        f"images ({right[0]:,} to {right[-1]:,}, {len(right)} seeds) and takes "
-        f"{statistics.median(seconds):.0f} s ({seconds[0]:.0f} to {seconds[-1]:.0f}) from shell to prompt "
-        f"({machine(record)})."
+        f"`nnjax train --config {record['config']}` reaches {_percent(statistics.median(accuracies))} test "
+        f"accuracy (median of {len(accuracies)} seeds; {100 * accuracies[0]:.2f} to "
+        f"{_percent(accuracies[-1])}) and takes {statistics.median(seconds):.0f} s ({seconds[0]:.0f} to "
+        f"{seconds[-1]:.0f}) from start to exit ({machine(record)})."
     )
 
 
-def growth_table(record: Record) -> str:
-    """Seconds an epoch as one thing grows, beside the floor of the arithmetic, and memory."""
-    lines = grid(
-        ["what grows", "to", "way", "seconds an epoch", "of the floor", "MB"],
-        (
-            [c["axis"], f"{c['x']:,}", c["way"], f"{c['median']:.4f}", f"{c['median'] / c['floor']:.1f}",
-             f"{c['bytes'] / 1e6:.1f}"]
-            for c in record["cases"]
-        ),
-    )  # fmt: skip
-    lines.append(
-        f"Medians of {record['rounds']} rounds; the floor at {record['peak'] / 1e9:.0f} GFLOP/s, measured in "
-        f"the same run; {machine(record)}; `python -m benchmarks.growth`."
+def scaling_table(record: Record) -> str:
+    """Seconds per epoch as one quantity grows, relative to the roofline, and memory."""
+    head = "what grows", "value", "method", "seconds per epoch", "time relative to roofline", "memory, MB"
+    rows = (
+        [
+            *(c["axis"], f"{c['x']:,}", c["method"], f"{c['median']:.4f}"),
+            *(f"{c['median'] / c['roofline']:.1f}", f"{c['memory_bytes'] / 1e6:.1f}"),
+        ]
+        for c in record["cases"]
     )
-    return "\n".join(lines)
-
-
-def time_table(record: Record) -> str:
-    """Seconds of training to each share, and the settings that were chosen for it."""
-    lines = grid(
-        ["validation images right", "seconds of training, mean ± standard deviation (least to most)",
-         "epochs", "test images right then", "compiling, s", "settings"],
-        (_time_row(**result) for result in record["results"]),
-    )  # fmt: skip
-    lines.append(
-        f"{len(record['results'][0]['runs'])} seeds each, that chose nothing; of {len(record['searched'])} "
-        f"settings, half at random and half near the soonest; {machine(record)}; "
-        "`python -m benchmarks.time_to_accuracy`."
+    note = (
+        f"Medians of {record['rounds']} rounds; the roofline assumes {record['peak_flops'] / 1e9:.0f} "
+        f"GFLOP/s, measured in the same run; {machine(record)}; `python -m benchmarks.scaling`."
     )
-    return "\n".join(lines)
+    return "\n".join([*markdown_table(head, rows), note])
 
 
-def _time_row(share: float, settings: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
-    seconds = np.array([until(share, run) for run in runs])
-    if late := np.isinf(seconds).sum():
-        told = f"{late} of {len(runs)} did not come to it; median {np.median(seconds):.2f}"
+def time_to_accuracy_table(record: Record) -> str:
+    """Seconds of training until each target accuracy, and the chosen settings."""
+    head = (
+        "target: validation accuracy",
+        "seconds of training, mean ± standard deviation (min to max)",
+        *("epochs", "test accuracy, mean", "seconds to compile, median", "settings"),
+    )
+    rows = [_time_row(**result, num_test=record["num_test"]) for result in record["results"]]
+    note = (
+        f"{len(record['results'][0]['runs'])} seeds each, which the search did not use; the search tried "
+        f"{len(record['searched'])} settings, half of them random and half near the fastest; "
+        f"{machine(record)}; `python -m benchmarks.time_to_accuracy`."
+    )
+    return "\n".join([*markdown_table(head, rows), note])
+
+
+def _time_row(target: float, settings: Record, runs: list[Record], num_test: int) -> list[str]:
+    seconds = np.array([time_to_target(target, run) for run in runs])
+    if num_missed := np.isinf(seconds).sum():
+        summary = f"{num_missed} of {len(runs)} did not reach it; median {np.median(seconds):.2f}"
     else:
-        told = f"{seconds.mean():.2f} ± {seconds.std(ddof=1):.2f}"
+        summary = f"{seconds.mean():.2f} ± {seconds.std(ddof=1):.2f}"
     epochs = sorted({len(run["seconds"]) for run in runs})
     s = settings
     return [
-        f"{share:.0%}",
-        f"{told} ({seconds.min():.2f} to {seconds.max():.2f})",
+        f"{100 * target:.0f} %",
+        f"{summary} ({seconds.min():.2f} to {seconds.max():.2f})",
         " to ".join(str(n) for n in dict.fromkeys((epochs[0], epochs[-1]))),
-        f"{np.mean([run['test_correct'] for run in runs]):,.0f}",
-        f"{np.median([run['compiling'] for run in runs]):.1f}",
-        f"{s['hidden']} {s['activation']}, {s['optimizer']}, η {s['learning_rate']:g} falling for "
-        f"{s['falls_for']} epoch{'s' * (s['falls_for'] > 1)}, m = {s['batch_size']}, "
-        f"{s['examples']:,} images",
+        _percent(statistics.mean(run["test_correct"] for run in runs) / num_test),
+        f"{np.median([run['compile_seconds'] for run in runs]):.1f}",
+        f"{s['hidden']} {s['activation']}, {s['optimizer']}, η {s['learning_rate']:g} decaying over "
+        f"{_plural(s['decay_epochs'], 'epoch')}, m = {s['batch_size']}, {s['examples']:,} images",
     ]
 
 
-def networks_table(record: Record) -> str:
-    """Networks × epochs a second, by the number of networks and the way that they are trained."""
+def throughput_table(record: Record) -> str:
+    """Networks × epochs per second, by the number of networks and the method."""
 
     def cells(row):
         yield f"{row['networks']:,}"
-        for taken in row["seconds"].values():
-            yield "–" if isinstance(taken, str) else f"{1 / np.median(taken):,.1f}"
-        for seconds in row["floors"].values():
+        for seconds in row["seconds"].values():
+            yield "–" if isinstance(seconds, str) else f"{1 / np.median(seconds):,.1f}"
+        for seconds in row["roofline"].values():
             yield f"{1 / seconds:,.0f}"
 
-    first = record["rows"][0]
-    floors = [f"memory alone, {name}" for name in first["floors"]]
-    lines = grid(["networks", *first["seconds"], *floors], (list(cells(row)) for row in record["rows"]))
-    whole = record["sweep_of_1000_networks_30_epochs"]
-    took = f"a sweep of 1,000 networks and 30 epochs took {whole:.0f} s; " if isinstance(whole, float) else ""
-    lines.append(
-        f"Networks × epochs a second, medians of {record['rounds']}; –: not to be had, the record says why; "
-        f"memory at {record['bandwidth'] / 1e9:.0f} GB/s; {took}{', '.join(record['devices'])}, "
-        f"{machine(record)}; `python -m benchmarks.networks`."
+    first, sweep = record["rows"][0], record["sweep"]
+    head = ["networks", *first["seconds"], *(f"memory roofline, {name}" for name in first["roofline"])]
+    duration = (
+        f"a sweep of {sweep['networks']:,} networks and {sweep['epochs']} epochs took "
+        f"{sweep['seconds']:.0f} s; "
+        if isinstance(sweep["seconds"], float)
+        else ""
     )
-    return "\n".join(lines)
+    note = (
+        f"Networks × epochs per second, medians of {record['rounds']} epochs; –: failed, the record has the "
+        f"error message; memory bandwidth {record['bandwidth'] / 1e9:.0f} GB/s; {duration}"
+        f"{', '.join(record['devices'])}, {machine(record)}; `python -m benchmarks.throughput`."
+    )
+    return "\n".join([*markdown_table(head, (list(cells(row)) for row in record["rows"])), note])
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

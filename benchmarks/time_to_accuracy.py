@@ -1,212 +1,231 @@
-"""Seconds of training until a network reads 95, 97 and 98 % of the validation images: a record to beat.
+"""Seconds of training until a network reaches 95, 97 and 98 % validation accuracy: a record to beat.
 
-    python -m benchmarks.time_to_accuracy           # about 20 minutes on 2 quiet cores
+    python -m benchmarks.time_to_accuracy           # about 20 minutes on 2 idle cores
     python -m benchmarks.time_to_accuracy --tries 5 --seeds 2 --output /tmp/time.json
 
-The rules. One network, from random parameters, trained by `nnjax.fit` on the first so many of MNIST's
-50,000 training images. After each epoch the validation images are read, and the first epoch after
-which the share is reached ends the training. What counts is the wall time of the epochs until then:
-shuffling, gradients, updates. What does not: starting Python, loading, compiling (told apart),
-reading validation and test images. Settings are searched on validation with seeds of their own; what
-is chosen is tried with 10 other seeds, all of which count. Test images choose nothing.
+The rules:
+
+- `nnjax.fit` trains one network from random parameters, on the first N of MNIST's 50,000 training images.
+- Validation accuracy is evaluated after each epoch. Training ends when it has reached the target.
+- The result is the wall time of the epochs until then: shuffling, gradients and updates. It excludes starting
+  Python, loading data, compiling (reported separately) and evaluating.
+- The search selects on validation accuracy and has its own seeds. The selected configuration is then trained
+  with 10 other seeds, and all of them count. The test split selects nothing.
 """
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 
 import nnjax
-from benchmarks import turns
-from nnjax.network import ACTIVATIONS
-from nnjax.optimizers import count_steps
+from benchmarks import harness
+from benchmarks.harness import Record
+from nnjax.nn import ACTIVATIONS
+from nnjax.optim import OPTIMIZERS
+from nnjax.runtime import registered_name
 
-SHARES = (0.95, 0.97, 0.98)
-LONGEST = 8.0  # seconds of training, until any settings have reached the last share
-LEAST = 0.05  # of the learning rate, at the end of its fall
+TARGETS = (0.95, 0.97, 0.98)
+MAX_TRAINING_S = 8.0  # until a candidate has reached the last target
+MIN_RATE_FACTOR = 0.05  # of the learning rate, after its decay
+NUM_BEST = 3  # candidates to mutate
+MUTATION_PROBABILITY = 0.3
+FINAL_SEED = 100  # the first seed of the final trainings; the search uses 0 to 9
+SEARCH_SEEDS = 10
+
+# The center of the search for mini-batches of 10, and the power of the batch size by which it grows.
+LEARNING_RATES = {"sgd": (0.15, 1.0), "nesterov": (0.015, 1.0), "adam": (0.0015, 0.5)}
+SEARCHED = ("hidden", "activation", "optimizer", "learning_rate", "batch_size", "epochs")
 
 
 @dataclass(frozen=True)
-class Flags(turns.Place):
+class Flags(harness.OutputFlags):
     """The flags of this benchmark."""
 
     tries: int = 240
-    """Settings, half of them at random and half near the soonest, each tried with one seed."""
+    """Candidates, half of them random and half near the fastest ones, each trained with one seed."""
     finalists: int = 8
-    """The soonest of them for each share, tried with nine seeds more."""
+    """The fastest candidates for each target, trained with nine more seeds."""
     seeds: int = 10
-    """For the settings that are chosen."""
+    """Seeds of the final trainings."""
 
 
-class Settings(NamedTuple):
-    """What is searched. Weights are scaled at first; the cost is cross-entropy of a softmax."""
+def linear_then_constant(fraction: jax.Array) -> jax.Array:
+    """A schedule that decays linearly for the first half of training, and then stays at its minimum."""
+    return jnp.maximum(1 - 2 * fraction, MIN_RATE_FACTOR)
 
-    hidden: int
-    activation: str
-    optimizer: str
-    learning_rate: float
-    batch_size: int
+
+BASE = nnjax.TrainConfig(
+    initial_weights=nnjax.lecun, cost=nnjax.softmax_cross_entropy, schedule=linear_then_constant
+)
+
+
+class Candidate(NamedTuple):
+    """A configuration, and how many training images it uses."""
+
+    config: nnjax.TrainConfig
     examples: int
-    falls_for: int  # epochs, until the learning rate has come to its least
+
+    @property
+    def decay_epochs(self) -> int:
+        """The epochs in which the learning rate decays."""
+        return self.config.epochs // 2
+
+    def settings(self) -> Record:
+        """What the search varies, as JSON values."""
+        factories = {name: default.factory for name, default in OPTIMIZERS.items()}
+        return {
+            "hidden": self.config.hidden[0],
+            "activation": registered_name("activation", self.config.activation, ACTIVATIONS),
+            "optimizer": registered_name("optimizer", self.config.optimizer, factories),
+            "learning_rate": self.config.learning_rate,
+            "batch_size": self.config.batch_size,
+            "examples": self.examples,
+            "decay_epochs": self.decay_epochs,
+        }
 
 
-def _falling(learning_rate: Any, steps: Any) -> Callable:
-    """A straight fall of the learning rate; of traced numbers, so that another compiles nothing."""
-    return lambda step: learning_rate * jnp.maximum(1 - step / steps, LEAST)
+class Trial(NamedTuple):
+    """A candidate and the record of its training."""
+
+    candidate: Candidate
+    run: Record
 
 
-def sgd(learning_rate: float, steps: float) -> optax.GradientTransformation:
-    return optax.sgd(_falling(learning_rate, steps))
-
-
-def nesterov(learning_rate: float, steps: float) -> optax.GradientTransformation:
-    return optax.sgd(_falling(learning_rate, steps), 0.9, nesterov=True)
-
-
-def adam(learning_rate: float, steps: float) -> optax.GradientTransformation:
-    return optax.adam(_falling(learning_rate, steps))
-
-
-# With a learning rate that suits mini-batches of 10, and the power by which it grows with them.
-OPTIMIZERS = {"sgd": (sgd, 0.15, 1.0), "nesterov": (nesterov, 0.015, 1.0), "adam": (adam, 0.0015, 0.5)}
-
-
-def drawn(rng: np.random.Generator) -> Settings:
-    """Settings at random, learning rates from a third to three times of what suits."""
-    optimizer, batch_size = str(rng.choice(list(OPTIMIZERS))), int(rng.choice((10, 20, 50, 100)))
-    _, usual, power = OPTIMIZERS[optimizer]
-    rate = usual * (batch_size / 10) ** power * 3 ** rng.uniform(-1, 1)
-    return Settings(
-        hidden=int(rng.choice((30, 50, 80, 120, 200, 300, 500))),
+def sample_settings(rng: np.random.Generator) -> Candidate:
+    """A random candidate, with a learning rate from a third to three times the center of the search."""
+    optimizer, batch_size = str(rng.choice(list(LEARNING_RATES))), int(rng.choice((10, 20, 50, 100)))
+    center, power = LEARNING_RATES[optimizer]
+    learning_rate = center * (batch_size / 10) ** power * 3 ** rng.uniform(-1, 1)
+    config = replace(
+        BASE,
+        hidden=(int(rng.choice((30, 50, 80, 120, 200, 300, 500))),),
         activation=str(rng.choice(("relu", "tanh"))),
         optimizer=optimizer,
-        learning_rate=float(f"{rate:.2g}"),
+        learning_rate=float(f"{learning_rate:.2g}"),
         batch_size=batch_size,
-        examples=int(rng.choice((10_000, 25_000, 50_000))),
-        falls_for=int(rng.choice((1, 2, 3, 4, 6, 8))),
     )
+    examples = int(rng.choice((10_000, 25_000, 50_000)))
+    return Candidate(replace(config, epochs=2 * int(rng.choice((1, 2, 3, 4, 6, 8)))), examples)
 
 
-def near(settings: Settings, rng: np.random.Generator) -> Settings:
-    """The same, but each part with a chance of three in ten another."""
-    return Settings._make(b if rng.random() < 0.3 else a for a, b in zip(settings, drawn(rng), strict=True))
+def mutate(candidate: Candidate, rng: np.random.Generator) -> Candidate:
+    """The candidate with each setting replaced by a random one with a probability of 0.3."""
+    other = sample_settings(rng)
+    config_changes = {
+        name: getattr(other.config, name) for name in SEARCHED if rng.random() < MUTATION_PROBABILITY
+    }
+    examples = other.examples if rng.random() < MUTATION_PROBABILITY else candidate.examples
+    return Candidate(replace(candidate.config, **config_changes), examples)
 
 
-def train(settings: Settings, data: nnjax.Dataset, seed: int, share: float, longest: float) -> dict[str, Any]:
-    """Train until the share is reached, or for so many seconds, or twice as long as the rate falls."""
-    some = nnjax.Dataset.from_arrays(
-        tuple(part[: settings.examples] for part in data.train), data.validation, data.test
-    )
-    of = len(data.validation.labels)
+def train(candidate: Candidate, data: nnjax.Dataset, seed: int, target: float, max_seconds: float) -> Record:
+    """Trains until validation accuracy reaches the target, the time is over, or all epochs are done."""
+    train_split = tuple(part[: candidate.examples] for part in data.train)
+    subset = nnjax.Dataset.from_arrays(train_split, data.validation, data.test)
     init_key, fit_key = jax.random.split(jax.random.key(seed))
-    params = nnjax.init(init_key, (data.train.images.shape[1], settings.hidden, 10), nnjax.scaled)
-    forward = nnjax.Dense(ACTIVATIONS[settings.activation], nnjax.identity)
-    steps = count_steps(settings.falls_for, settings.examples, settings.batch_size)
-    began, ended = time.perf_counter(), []
+    params = candidate.config.init_fn(subset)(init_key)
+    start, ends = time.perf_counter(), []
 
-    def ends(run: nnjax.Run) -> bool:
-        ended.append(time.perf_counter())
-        return bool(run.history.validation_correct[-1] / of >= share or run.history.seconds.sum() > longest)
+    def is_finished(run: nnjax.Run) -> bool:
+        ends.append(time.perf_counter())
+        history = run.history
+        return bool(history.validation_accuracy[-1] >= target or history.seconds.sum() > max_seconds)
 
-    history = nnjax.fit(
-        fit_key,
-        params,
-        some,
-        objective=nnjax.Objective(forward, nnjax.softmax_cross_entropy),
-        optimizer=OPTIMIZERS[settings.optimizer][0],
-        learning_rate=settings.learning_rate,
-        steps=float(steps),
-        batch_size=settings.batch_size,
-        epochs=2 * settings.falls_for,
-        callback=ends,
-        stop_on_nan=True,
-    ).history
+    arguments = candidate.config.fit_kwargs(subset)
+    history = nnjax.fit(fit_key, params, subset, **arguments, callback=is_finished, stop_on_nan=True).history
     return {
         "seed": seed,
         "seconds": history.seconds.cumsum().tolist(),
-        "validation": (history.validation_correct / of).tolist(),
+        "validation_accuracy": history.validation_accuracy.tolist(),
         "test_correct": int(history.test_correct[-1]),
-        "compiling": float(ended[0] - began - history.seconds[0]),  # and evaluating once
+        "compile_seconds": float(ends[0] - start - history.seconds[0]),  # with one evaluation
     }
 
 
-def until(share: float, run: dict[str, Any]) -> float:
-    """The seconds after which a run had reached the share; infinity where it had not."""
-    return next((s for s, v in zip(run["seconds"], run["validation"], strict=True) if v >= share), np.inf)
+def time_to_target(target: float, run: Record) -> float:
+    """The seconds after which a run reached a validation accuracy; infinity if it did not."""
+    epochs = zip(run["seconds"], run["validation_accuracy"], strict=True)
+    return next((seconds for seconds, accuracy in epochs if accuracy >= target), np.inf)
 
 
-def soonest(share: float, tried: list[tuple[Settings, dict[str, Any]]]) -> list:
-    """What came to a share, the soonest first."""
-    came = [one for one in tried if until(share, one[1]) < np.inf]
-    return sorted(came, key=lambda one: until(share, one[1]))
+def fastest(target: float, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that reached a target, the fastest first."""
+    reached = [trial for trial in trials if time_to_target(target, trial.run) < np.inf]
+    return sorted(reached, key=lambda trial: time_to_target(target, trial.run))
 
 
-def search(flags: Flags, data: nnjax.Dataset) -> list[tuple[Settings, dict[str, Any]]]:
-    """Settings and a run of each, which ends when it takes half as long again as the soonest."""
-    rng, tried, longest = np.random.default_rng(0), [], LONGEST
+def search(flags: Flags, data: nnjax.Dataset) -> list[Trial]:
+    """Trains candidates with one seed each, for at most 1.5 times as long as the fastest so far."""
+    rng, trials, max_seconds = np.random.default_rng(0), [], MAX_TRAINING_S
     for i in range(flags.tries):
-        known = soonest(SHARES[i % len(SHARES)], tried)[:3]
-        by_chance = i < flags.tries / 2 or not known
-        settings = drawn(rng) if by_chance else near(known[rng.integers(len(known))][0], rng)
-        run = train(settings, data, 0, SHARES[-1], longest)
-        tried.append((settings, run))
-        longest = min(longest, 1.5 * until(SHARES[-1], run))
-        reached = ", ".join(f"{until(share, run):.2f}" for share in SHARES)
-        print(f"{i + 1:4} of {flags.tries}: {reached} s  {tuple(settings)}", flush=True)
-    return tried
+        best = fastest(TARGETS[i % len(TARGETS)], trials)[:NUM_BEST]
+        if i < flags.tries / 2 or not best:
+            candidate = sample_settings(rng)
+        else:
+            candidate = mutate(best[rng.integers(len(best))].candidate, rng)
+        run = train(candidate, data, 0, TARGETS[-1], max_seconds)
+        trials.append(Trial(candidate, run))
+        max_seconds = min(max_seconds, 1.5 * time_to_target(TARGETS[-1], run))
+        times = ", ".join(f"{time_to_target(target, run):.2f}" for target in TARGETS)
+        print(f"{i + 1:4} of {flags.tries}: {times} s  {candidate.settings()}", flush=True)
+    return trials
 
 
-def chosen(share: float, tried: list, finalists: int, data: nnjax.Dataset) -> Settings:
-    """Of the settings that came to a share soonest, those with the least mean over ten seeds."""
-    known = soonest(share, tried)[:finalists]
+def choose(target: float, trials: Sequence[Trial], finalists: int, data: nnjax.Dataset) -> Candidate:
+    """Of the candidates that reached a target fastest, the one with the smallest mean over ten seeds.
 
-    def mean(one):
-        settings, run = one
-        longest = 3 * until(share, run)
-        more = [train(settings, data, seed, share, longest) for seed in range(1, 10)]
-        taken = statistics.mean(until(share, r) for r in (run, *more))
-        print(f"{share:.0%}: {taken:.2f} s, the mean of ten seeds  {tuple(settings)}", flush=True)
-        return taken
-
-    means = {settings: mean((settings, run)) for settings, run in known}
-    best = min(means, key=lambda settings: means[settings], default=None)
-    if best is None or means[best] == np.inf:
-        raise RuntimeError(f"of {len(tried)} settings none came to {share:.0%} with every seed: try more")
+    Raises:
+      RuntimeError: no candidate reached the target with every seed.
+    """
+    best, best_mean = None, np.inf
+    for candidate, run in fastest(target, trials)[:finalists]:
+        max_seconds = 3 * time_to_target(target, run)
+        more = [train(candidate, data, seed, target, max_seconds) for seed in range(1, SEARCH_SEEDS)]
+        mean = statistics.mean(time_to_target(target, run) for run in (run, *more))
+        print(f"{target:.0%}: mean of {SEARCH_SEEDS} seeds {mean:.2f} s  {candidate.settings()}", flush=True)
+        if mean < best_mean:
+            best, best_mean = candidate, mean
+    if best is None:
+        raise RuntimeError(
+            f"at least one candidate must reach {target:.0%} with every seed, got none of {len(trials)}: "
+            "increase --tries"
+        )
     return best
 
 
-def run(flags: Flags) -> dict[str, Any]:
-    """Search, choose, and train with seeds that nothing was chosen on."""
+def run(flags: Flags) -> Record:
+    """Searches, chooses a candidate for each target, and trains it with seeds that the search did not use."""
     data = nnjax.load(flags.dataset)
-    tried, results = search(flags, data), []
-    for share in SHARES:
-        settings = chosen(share, tried, flags.finalists, data)
+    trials, results = search(flags, data), []
+    for target in TARGETS:
+        candidate = choose(target, trials, flags.finalists, data)
         runs = []
-        for seed in range(100, 100 + flags.seeds):
-            jax.clear_caches()  # so that each tells what compiling takes
-            runs.append(train(settings, data, seed, share, LONGEST))
-        results.append({"share": share, "settings": settings._asdict(), "runs": runs})
-        print(share, settings, [round(until(share, one), 2) for one in runs], flush=True)
-    found = [{"settings": settings._asdict(), "run": one} for settings, one in tried]
+        for seed in range(FINAL_SEED, FINAL_SEED + flags.seeds):
+            jax.clear_caches()  # so that every training reports its compilation
+            runs.append(train(candidate, data, seed, target, MAX_TRAINING_S))
+        results.append({"target": target, "settings": candidate.settings(), "runs": runs})
+        print(target, results[-1]["settings"], [round(time_to_target(target, run), 2) for run in runs])
+    searched: list[Any] = [{"settings": trial.candidate.settings(), "run": trial.run} for trial in trials]
     return {
         "dataset": data.name,
-        **turns.circumstances(),
+        "num_test": len(data.test.targets),
+        **harness.provenance(),
         "results": results,
-        "searched": found,
+        "searched": searched,
     }
 
 
 def main() -> None:
-    """Run, and write the record."""
+    """Runs the benchmark and writes the record."""
     flags = tyro.cli(Flags, description=__doc__)
-    turns.write(run(flags), "time_to_accuracy", flags.output)
+    harness.write_result(run(flags), "time_to_accuracy", flags.output)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Experiments: one file a question, each a command, a record and a figure."""
+"""The book's chapter as experiments: one module for each question, and their records in `results`."""

@@ -1,7 +1,7 @@
-"""Run the chapter's experiments, one after another, and write the report.
+"""Run the experiments of the chapter one after another, and write the report.
 
-What is done with the same settings is not done again. An experiment that fails does not stop the
-others.
+By default all but the ladder, which takes hours and runs if it is named, or with --quick. An experiment that
+was run with the same settings is not run again. An experiment that fails does not stop the others.
 """
 
 import sys
@@ -10,64 +10,63 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import tyro
-from rich.console import Console
 from tyro.conf import Positional
 
 import nnjax
 from experiments import catalog, report
-from experiments.devices import take_cores_as_devices
-from experiments.evidence import Experiment, Flags, Record, check_can_draw
-from experiments.progress import Clock, bar, duration
-from nnjax.data.sources import NAMES as DATA_SETS
-from nnjax.files import make_folder
-from nnjax.names import choose
-from nnjax.numbers import whole_number
-from nnjax.terminal import INTERRUPTED, console
+from experiments.console import INTERRUPTED, Clock, console, duration, errors, progress_bar
+from experiments.devices import use_cores_as_devices
+from experiments.experiment import Experiment, Flags, Record, check_matplotlib, figure_formats
+from nnjax.data import DATASET_NAMES
+from nnjax.runtime import check_positive_int, lookup, make_dir
 
 QUICK_MINUTES = 0.1
 
 
 @dataclass(frozen=True)
 class Command(Flags):
-    """The flags of an experiment, for all of them, and which."""
+    """The flags of all experiments, and the experiments to run."""
 
     names: Positional[tuple[str, ...]] = ()
-    """The experiments to run; by default all."""
+    """The experiments to run; by default all but the ladder, and with --quick all."""
     again: bool = False
-    """Run also those that are done with the same settings."""
+    """Run also the experiments that were run with the same settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when all is done, 1 when some failed, 2 for what the user can mend."""
+    """Runs the command; returns 0, 1 if experiments failed, or 2 for wrong arguments."""
     about = f"{__doc__}\nThe experiments: {', '.join(catalog.NAMES)}."
     try:
         command = tyro.cli(Command, args=arguments, prog="python -m experiments", description=about)
-        take_cores_as_devices()
-        return Run(_checked(command)).all()
+        checked = _check(command)
+        if not command.quick:
+            use_cores_as_devices()
+        return Run(checked).run_all()
     except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"experiments: error: {error}", markup=False, soft_wrap=True)
+        errors.print(f"experiments: error: {error}", markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def _checked(command: Command) -> Command:
-    """The command with its names in the chapter's order; a ValueError where it asks what cannot be."""
-    check_can_draw()
+def _check(command: Command) -> Command:
+    """The command with its names in the order of the chapter; raises ValueError for wrong arguments."""
+    check_matplotlib()
     for name in command.names:
-        choose("experiment", name, dict.fromkeys(catalog.NAMES))
+        lookup("experiment", name, dict.fromkeys(catalog.NAMES))
     if command.dataset:
-        choose("data set", command.dataset, dict.fromkeys(DATA_SETS))
+        lookup("dataset", command.dataset, dict.fromkeys(DATASET_NAMES))
     for name in ("seeds", "epochs"):
         if getattr(command, name) is not None:
-            whole_number(name, getattr(command, name))
+            check_positive_int(name, getattr(command, name))
     if command.dataset == "auto":
         command = replace(command, dataset=nnjax.load("auto").name)
-    return replace(command, names=[n for n in catalog.NAMES if n in command.names or not command.names])
+    names = command.names or catalog.default_names(command.quick)
+    return replace(command, names=tuple(name for name in catalog.NAMES if name in names))
 
 
 class Run:
-    """One run: the experiments of a command, and what became of them."""
+    """One run of the command: its experiments and their failures."""
 
     def __init__(self, command: Command):
         self.command = command
@@ -77,69 +76,70 @@ class Run:
             try:
                 self.experiments[name] = catalog.find(name)
             except Exception as error:
-                self._fails(name, error)
+                self._fail(name, error)
         for folder in {e.folder(command) for e in self.experiments.values()}:
-            make_folder(folder)
-        make_folder(report.place(self.experiments.values(), command))
+            make_dir(folder)
+        make_dir(report.report_dir(self.experiments.values(), command))
 
-    def all(self) -> int:
-        """Run what is not done, write the report, and return the exit code."""
-        records = {name: self._done(name) for name in self.command.names if name in self.experiments}
-        clock = Clock([0 if record else self._expected(name) for name, record in records.items()])
+    def run_all(self) -> int:
+        """Runs what was not run before, writes the report, and returns the exit code."""
+        records = {name: self._earlier(name) for name in self.command.names if name in self.experiments}
+        clock = Clock([0 if record else self._expected_s(name) for name, record in records.items()])
         finished: list[str] = []
-        with bar(clock) as shown:
-            task = shown.add_task("", total=len(records))
+        with progress_bar(clock) as bar:
+            task = bar.add_task("", total=len(records))
             for name, record in records.items():
-                shown.update(task, description=name)
+                bar.update(task, description=name)
                 try:
-                    self._complete(name, record, lambda told: shown.update(task, description=told))
+                    self._complete(name, record, lambda message: bar.update(task, description=message))
                     finished.append(name)
-                    console.print(f"{name}: {'done before' if record else duration(clock.running())}")
+                    console.print(f"{name}: {'run before' if record else duration(clock.running())}")
                 except KeyboardInterrupt:
-                    shown.stop()
-                    console.print(f"interrupted in {name}; done are: {', '.join(finished) or 'none'}")
+                    bar.stop()
+                    console.print(f"interrupted in {name}; finished: {', '.join(finished) or 'none'}")
                     return INTERRUPTED
                 except Exception as error:
-                    self._fails(name, error)
+                    self._fail(name, error)
                 clock.next()
-                shown.advance(task)
+                bar.advance(task)
         path = report.write(self.experiments, self.failures, self.command)
         console.print(f"report in {path}", markup=False)
-        return self._verdict()
+        return self._exit_code()
 
-    def _done(self, name: str) -> Record | None:
+    def _earlier(self, name: str) -> Record | None:
+        """The record of an earlier run, if it can be used."""
         if self.command.again:
             return None
         try:
-            return catalog.done(self.experiments[name], self.command)
+            return catalog.find_record(self.experiments[name], self.command)
         except ValueError as error:
-            console.print(f"{error}: run again", markup=False)
+            console.print(f"{error}: running {name} again", markup=False)
             return None
 
-    def _complete(self, name: str, record: Record | None, tell: Callable[[str], None]) -> None:
-        """An experiment with its record and its figure, or the exception that hinders it."""
-        experiment = self.experiments[name]
-        record = record or experiment.make(self.command, lambda told: tell(f"{name}: {told}"))
-        folder = experiment.folder(self.command)
-        figures = [folder / f"{experiment.name}.{kind}" for kind in ("png", "svg")]
+    def _complete(self, name: str, record: Record | None, on_progress: Callable[[str], None]) -> None:
+        """Runs an experiment that has no record, and draws a figure that is missing."""
+        experiment, folder = self.experiments[name], self.experiments[name].folder(self.command)
+        if record is None:
+            experiment.run_and_record(self.command, lambda message: on_progress(f"{name}: {message}"))
+            return
+        figures = [folder / f"{name}.{kind}" for kind in figure_formats(record["settings"]["quick"])]
         if not all(path.exists() and path.stat().st_size for path in figures):
             experiment.draw(record, folder)
 
-    def _expected(self, name: str) -> float:
-        """About the seconds that an experiment takes, before any has run."""
-        experiment, settings = self.experiments[name], self.experiments[name].settle(self.command)
-        if settings.quick:
+    def _expected_s(self, name: str) -> float:
+        """The approximate seconds of an experiment."""
+        experiment, context = self.experiments[name], self.experiments[name].resolve(self.command)
+        if context.quick:
             return 60 * QUICK_MINUTES
-        share = settings.seeds / experiment.seeds * settings.epochs / experiment.epochs
-        return 60 * experiment.minutes * share
+        return 60 * experiment.minutes * context.seeds / experiment.seeds * context.epochs / experiment.epochs
 
-    def _fails(self, name: str, error: Exception) -> None:
+    def _fail(self, name: str, error: Exception) -> None:
         self.failures[name] = f"{type(error).__name__}: {error}"
         if name in self.command.names:
-            told = "".join(traceback.format_exception(error, limit=-2, chain=False))
-            console.print(f"{name}: failed\n{told}", markup=False)
+            trace = "".join(traceback.format_exception(error, limit=-2, chain=False))
+            console.print(f"{name}: failed\n{trace}", markup=False)
 
-    def _verdict(self) -> int:
+    def _exit_code(self) -> int:
         failed = [name for name in self.command.names if name in self.failures]
         if not failed:
             return 0

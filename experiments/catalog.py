@@ -1,8 +1,9 @@
-"""The experiments in the chapter's order, found by name; and which of them are done."""
+"""The experiments in the order of the chapter, and whether they were run."""
 
 from importlib import import_module
 
-from experiments.evidence import Experiment, Flags, Record, made_with, read
+from experiments.experiment import Experiment, Flags
+from experiments.records import Record, is_current, provenance, read_record
 
 NAMES = (
     "perceptron_decision",
@@ -10,9 +11,7 @@ NAMES = (
     "valley",
     "first_network",
     "several_digits",
-    "hidden_size",
-    "learning_rate",
-    "hidden_size_by_learning_rate",
+    "hyperparameters",
     "batch_size",
     "initial_weights",
     "output_code",
@@ -20,30 +19,39 @@ NAMES = (
     "gradient_descent_variants",
     "depth",
     "baselines",
+    "ladder",
 )
+
+# Hours long, so that a full run of all experiments leaves them out.
+ONLY_BY_NAME = ("ladder",)
+
+
+def default_names(quick: bool) -> list[str]:
+    """The experiments of a run that names none."""
+    return [name for name in NAMES if quick or name not in ONLY_BY_NAME]
 
 
 def find(name: str) -> Experiment:
-    """The experiment of the module called `name`, imported only now."""
+    """The experiment of a module, which is imported only now."""
     return import_module(f"experiments.{name}").EXPERIMENT
 
 
-def done(experiment: Experiment, flags: Flags) -> Record | None:
-    """The record of an earlier run with the same settings; None where there is none.
+def find_record(experiment: Experiment, flags: Flags) -> Record | None:
+    """The record of an earlier run with the same settings; None if there is none.
 
     Raises:
-      ValueError: a damaged record, of which its claims cannot be told.
+      ValueError: the record is damaged, or has another format.
     """
     try:
-        record = read(experiment.name, experiment.folder(flags))
+        record = read_record(experiment.name, experiment.folder(flags))
     except FileNotFoundError:
         return None
-    if record["settings"] != experiment.made_of(experiment.settle(flags)):
+    if not is_current(record, experiment.fingerprint(experiment.resolve(flags))):
         return None
     try:
         experiment.claims(record)
-        made_with(record)
-    except Exception as error:  # whatever the missing or strange part makes of it
-        told = f"{type(error).__name__}: {error}"
-        raise ValueError(f"the record of {experiment.name} is damaged: {told}") from error
+        provenance(record)
+    except Exception as error:  # whatever a missing or damaged part raises
+        message = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the record of {experiment.name} is damaged: {message}") from error
     return record

@@ -1,251 +1,187 @@
-"""Why are deep networks hard to train, and what mends it?
+"""Why are deep networks hard to train, and what helps?
 
-Networks of 1 to 10 hidden layers of 30 neurons, five ways: as the chapter has them (sigmoid
-neurons, weights from N(0, 1), quadratic cost, SGD); the same with weights from N(0, 1/n_in); mended
-(rectified linear neurons, He's weights, softmax and cross-entropy, Adam); the same with the weighted
-inputs of each hidden layer normalised; and with links past each hidden layer too. Each has a few η, of
-which validation chooses one for each depth. Before training, the gradient of the cost by the biases
-of each layer says how fast that layer would learn.
+Networks of 1 to 10 hidden layers of 30 neurons, in five configurations: as in the chapter (sigmoid neurons,
+weights from N(0, 1), quadratic cost, SGD); with weights from N(0, 1/n_in); modern (ReLU, He's weights,
+softmax and cross-entropy, Adam); modern with layer normalization; and with residual connections as well.
+Validation selects the learning rate of every configuration for every depth. Before training, the gradient
+of the cost with respect to the biases of each layer shows how fast that layer would learn.
 
-Expected: with sigmoid neurons the gradient shrinks from layer to layer towards the input, most with
-small weights, as σ′ is at most 1/4, and depth costs accuracy. Mended, by all four changes at once,
-it keeps its size and ten layers train almost as one; with normalisation and links, as well as one. No
-more is expected of layers of 30 neurons.
-
-    python -m experiments.depth             # about 15 minutes on 2 cores
-    python -m experiments.depth --quick     # seconds, on the embedded digits
+Expected: with sigmoid neurons the gradient shrinks from layer to layer towards the input, because σ′ is at
+most 1/4, and depth costs accuracy. In the modern configurations the gradient keeps its size, and ten layers
+train almost as well as one. Layers of 30 neurons are not expected to profit from depth.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings, at_edge, percent, spread
-from experiments.figures import STYLES, band, plain_ticks
-from nnjax.objective import mean_cost
+from experiments.depth_configs import BOOK, CHAPTER, CONFIGS, MODERN, QUICK
+from experiments.experiment import Claim, Experiment, Record, RunContext, edge_note
+from nnjax.compare.plots import STYLES, learning_curves, readable_log_ticks
+from nnjax.compare.statistics import format_median_range, percent, select_best
+from nnjax.nn import mean_cost
 
-DEPTHS = (1, 2, 3, 5, 7, 10)
-QUICK_DEPTHS = (1, 3)
+DEPTHS, QUICK_DEPTHS = (1, 2, 3, 5, 7, 10), (1, 2)
 WIDTH = 30
-BATCH_SIZE = 10
-LOOKED_AT = 1000  # training images
+PROBE_IMAGES = 1000  # training images
 KEY = 10
-NEAR = 0.2  # points, that depth may cost
+MARGIN = 0.2  # points of accuracy that depth may cost
 
 
-@dataclass(frozen=True)
-class Normalised(nnjax.Dense):
-    """`Dense` whose hidden layers' weighted inputs have mean 0 and variance 1, example by example.
+def run(context: RunContext) -> Record:
+    """Measures gradients before training, then trains every configuration at every depth.
 
-    Ba, Kiros, Hinton: Layer normalization (2016), without its gains.
-
-    Attributes:
-      links: whether each hidden layer but the first adds to what it was given, rather than replaces it
-        (He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2015).
+    Each of `runs` has counts for the selected η, (seed, epoch), and `gradients`, (seed, layer), the output
+    layer last.
     """
-
-    links: bool = False
-
-    def __call__(self, params, x, key=None):
-        (w, b), *hidden, last = params
-        a = self.activation(jax.nn.standardize(w @ x + b))
-        for w, b in hidden:
-            told = self.activation(jax.nn.standardize(w @ a + b))
-            a = a + told if self.links else told
-        return self.output(last.w @ a + last.b)
-
-
-SIGMOID_RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
-
-NORMALISED_RATES = (0.0003, 0.001, 0.003, 0.01)
-
-CHAPTERS = "sigmoid, N(0, 1)"
-
-
-def _mended(forward: nnjax.Dense, *rates: float) -> dict[str, Any]:
-    return {
-        "initial_weights": nnjax.he,
-        "objective": nnjax.Objective(forward, nnjax.softmax_cross_entropy),
-        "optimizer": optax.adam,
-        "learning_rate": rates,
-    }
-
-
-# What `sweep` is given for each: of its η, validation chooses one for each depth.
-WAYS = {
-    CHAPTERS: {"initial_weights": nnjax.gaussian, "learning_rate": SIGMOID_RATES},
-    "sigmoid, N(0, 1/n_in)": {"initial_weights": nnjax.scaled, "learning_rate": SIGMOID_RATES},
-    "mended": _mended(nnjax.Dense(nnjax.relu, nnjax.identity), 0.0001, 0.0003, 0.001, 0.003, 0.01),
-    "normalised": _mended(Normalised(nnjax.relu, nnjax.identity), *NORMALISED_RATES),
-    "normalised, with links": _mended(Normalised(nnjax.relu, nnjax.identity, links=True), *NORMALISED_RATES),
-}
-MENDED = tuple(WAYS)[2:]
-
-
-def run(settings: Settings) -> Record:
-    """Measure gradients before training, then train every way at every depth.
-
-    Each of `runs` holds counts at its chosen η, (seed, epoch), and `gradients`, (seed, layer), the
-    output layer last.
-    """
-    data = settings.load()
-    layers = [(WIDTH,) * depth for depth in (QUICK_DEPTHS if settings.quick else DEPTHS)]
-    looked_at = jax.tree.map(lambda a: jnp.asarray(a[:LOOKED_AT]), data.train)
+    data = context.load()
+    layers = [(WIDTH,) * depth for depth in (QUICK_DEPTHS if context.quick else DEPTHS)]
+    probe = jax.tree.map(lambda a: jnp.asarray(a[:PROBE_IMAGES]), data.train)
     runs = []
-    for name, way in WAYS.items():
-        grid = settings.sweep(KEY, data, hidden=layers, batch_size=BATCH_SIZE, **way)
+    for name in QUICK if context.quick else CONFIGS:
+        setup = CONFIGS[name]
+        objective = setup.objective(data)
+        grid = context.sweep(KEY, setup.config, data, hidden=layers, learning_rate=setup.rates,
+                             objective=objective)  # fmt: skip
         for i, hidden in enumerate(layers):
-            validation, test = (c.isel(hidden=i) for c in (grid.validation_correct, grid.test_correct))
-            chosen = validation.isel(epoch=-1).mean("seed").idxmax("learning_rate").item()
-            sizes = (data.train.images.shape[1], *hidden, data.num_classes)
-            keys = [grid.keys(seed)[0] for seed in range(settings.seeds)]
-            fresh = [nnjax.init(key, sizes, way["initial_weights"]) for key in keys]
-            objective = way.get("objective", nnjax.Objective())
+            results = grid.data.isel(hidden=i).transpose("learning_rate", "seed", "epoch")
+            selected = select_best(results.validation_correct.values[..., -1])
+            draw = replace(setup.config, hidden=hidden).init_fn(data)
+            initial = [draw(grid.rng_keys(seed)[0]) for seed in range(context.seeds)]
             runs.append(
                 {
-                    "way": name,
+                    "config": name,
                     "depth": len(hidden),
-                    "learning_rate": chosen,
-                    "test_correct": test.sel(learning_rate=chosen).values,
-                    "validation_correct": validation.sel(learning_rate=chosen).values,
-                    "gradients": [gradient_sizes(params, objective, *looked_at) for params in fresh],
+                    "learning_rate": setup.rates[selected],
+                    "test_correct": results.test_correct.values[selected],
+                    "validation_correct": results.validation_correct.values[selected],
+                    "gradients": [gradient_norms(params, objective, *probe) for params in initial],
                 }
             )
-    return {"test_examples": len(data.test.labels), "runs": runs}
+    return {"num_test": len(data.test.targets), "runs": runs}
 
 
 @jax.jit
-def gradient_sizes(
-    params: nnjax.Params, objective: nnjax.Objective, images: jax.Array, labels: jax.Array
-) -> jax.Array:
+def gradient_norms(params: Any, objective: nnjax.Objective, images: Any, labels: Any) -> jax.Array:
     """‖∂C/∂b‖ of each layer, the first hidden one first."""
     grads = jax.grad(mean_cost)(params, objective, images, labels, jax.random.key(0))
     return jnp.stack([jnp.linalg.norm(layer.b) for layer in grads])
 
 
-def _median(record: Record, way: str, depth: int) -> np.ndarray:
-    """The size of each layer's gradient before training: the median of the seeds."""
-    (r,) = (r for r in record["runs"] if (r["way"], r["depth"]) == (way, depth))
-    return np.median(r["gradients"], axis=0)
+def names_of(record: Record) -> list[str]:
+    """The configurations that were trained."""
+    return list(dict.fromkeys(r["config"] for r in record["runs"]))
 
 
-def _chosen(record: Record, way: str, depth: int) -> str:
-    """The η that validation chose, and whether it lies at the edge of what was tried."""
-    (r,) = (r for r in record["runs"] if (r["way"], r["depth"]) == (way, depth))
-    rate = r["learning_rate"]
-    return f"η = {rate:g}{at_edge(rate, WAYS[way]['learning_rate'])}"
+def find_run(record: Record, name: str, depth: int) -> Record:
+    """The run of a configuration at a depth."""
+    return next(r for r in record["runs"] if (r["config"], r["depth"]) == (name, depth))
 
 
-def _final(record: Record, way: str) -> dict[int, np.ndarray]:
-    """By depth, each seed's test images right in the end, in percent."""
-    return {
-        r["depth"]: percent(r["test_correct"], record["test_examples"])[:, -1]
-        for r in record["runs"]
-        if r["way"] == way
-    }
+def final_accuracy(record: Record, name: str) -> dict[int, np.ndarray]:
+    """By depth, the test accuracy of each seed at the end, in percent."""
+    runs = (r for r in record["runs"] if r["config"] == name)
+    return {r["depth"]: percent(r["test_correct"], record["num_test"])[:, -1] for r in runs}
 
 
 def plot(record: Record) -> Any:
-    """Left, the gradient's size by layer before training; right, what is misread at each depth."""
+    """Left, the gradient by layer before training; right, the test error by depth."""
     from matplotlib import pyplot
 
-    figure, (sizes, learnt) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for way, style in zip(WAYS, STYLES, strict=False):
-        final = _final(record, way)
-        depths = list(final)
+    figure, (norms, error) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    depths = list(final_accuracy(record, CHAPTER))
+    for name, style in zip(names_of(record), STYLES, strict=False):
         for depth in sorted({depths[len(depths) // 2], depths[-1]}):
-            norms = _median(record, way, depth)
-            sizes.plot(np.arange(1, len(norms) + 1), norms, markersize=4, **style)
-        band(learnt, depths, 100 - np.transpose(list(final.values())), label=way, **style)
-    for axis in (sizes, learnt):
+            values = np.median(find_run(record, name, depth)["gradients"], axis=0)
+            norms.plot(np.arange(1, len(values) + 1), values, markersize=4, **style)
+        errors = 100 - np.transpose(list(final_accuracy(record, name).values()))
+        learning_curves(error, {name: errors}, x=depths, styles=[{**style, "markevery": 1}])
+    norms.set(xlabel="layer, from the input (the last is the output)", ylabel="‖∂C/∂b‖ before training")
+    error.set(xlabel="hidden layers", ylabel="test error (%)", xticks=depths)
+    norms.set_xticks(range(1, depths[-1] + 2))
+    for axis in (norms, error):
         axis.set_yscale("log")
-    plain_ticks(learnt.yaxis)
-    sizes.set_xticks(range(1, depths[-1] + 2))
-    learnt.set_xticks(depths)
-    sizes.set(xlabel="layer, from the input (the last is the output)", ylabel="‖∂C/∂b‖ before training")
-    learnt.set(xlabel="hidden layers", ylabel="test images wrong (%), log scale")
-    epochs = record["settings"]["epochs"]
-    sizes.set_title("each way at two depths; median of the seeds", fontsize=10)
-    learnt.set_title(f"after {epochs} epochs: median and spread of the seeds", fontsize=10)
-    figure.legend(*learnt.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(f"{record['settings']['dataset']}, {record['settings']['seeds']} seeds each", fontsize=11)
+    readable_log_ticks(error.yaxis)
+    s = record["settings"]
+    norms.set_title("each configuration at two depths, median of the seeds", fontsize=10)
+    error.set_title(f"after {s['epochs']} epochs: median, minimum to maximum", fontsize=10)
+    handles = error.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(f"{s['dataset']}, {s['seeds']} seeds each", fontsize=11)
     return figure
 
 
 def claims(record: Record) -> list[Claim]:
-    """What depth does to the gradient and to what is learnt, and whether the mending mends it."""
-    final = {way: _final(record, way) for way in WAYS}
-    shallow, deep = min(final["mended"]), max(final["mended"])
-    many = [depth for depth in final["mended"] if depth >= 5] or [deep]
+    """What depth does to the gradient and to accuracy in each configuration."""
+    accuracy = {name: final_accuracy(record, name) for name in names_of(record)}
+    deep, modern = max(accuracy[CHAPTER]), [name for name in accuracy if name in MODERN]
     return [
-        *(_gradients(record, way, deep) for way in WAYS),
-        *(_trained(record, way, {depth: final[way][depth] for depth in many}) for way in WAYS),
-        *(
-            Claim(
-                f"{deep} hidden layers train as well as one, to {NEAR} points ({way})",
-                "",
-                f"{spread(final[way][deep])} beside {spread(final[way][shallow])}",
-                bool(np.median(final[way][deep]) >= np.median(final[way][shallow]) - NEAR),
-                of_the_chapter=False,
-            )
-            for way in MENDED
-        ),
-        *(_gain(record, way, final[way]) for way in MENDED),
+        *(gradient_claim(record, name, deep) for name in accuracy),
+        *(training_claim(record, name, accuracy[name]) for name in accuracy),
+        *(equal_claim(name, accuracy[name]) for name in modern),
+        *(gain_claim(record, name, accuracy[name]) for name in modern),
     ]
 
 
-def _gradients(record: Record, way: str, deep: int) -> Claim:
+def gradient_claim(record: Record, name: str, deep: int) -> Claim:
     """Whether early layers learn slower than late ones, before training."""
-    norms = _median(record, way, deep)
-    ratio = norms[0] / norms[-2]
-    says = "do not learn slower" if way in MENDED else "learn slower"
+    norms = np.median(find_run(record, name, deep)["gradients"], axis=0)
+    ratio, modern = norms[0] / norms[-2], name in MODERN
     return Claim(
-        f"{way}: before training, early layers {says} than late ones",
-        "",
+        f"{name}: before training, early layers {'do not ' if modern else ''}learn slower than late ones", "",
         f"with {deep} hidden layers the gradient of the first is {ratio:.2g} times that of the last",
-        bool(ratio > 0.5) if way in MENDED else bool(ratio < 0.1),
-        way == CHAPTERS,
-    )
+        bool(ratio > 0.5 if modern else ratio < 0.1), from_book=name == CHAPTER,
+    )  # fmt: skip
 
 
-def _trained(record: Record, way: str, final: dict[int, np.ndarray]) -> Claim:
+def training_claim(record: Record, name: str, accuracy: dict[int, np.ndarray]) -> Claim:
     """Whether many layers can be trained."""
-    told = (f"{depth} layers, {_chosen(record, way, depth)}: {spread(r)}" for depth, r in final.items())
+    many = [depth for depth in accuracy if depth >= 5] or [max(accuracy)]
+    rates = {depth: find_run(record, name, depth)["learning_rate"] for depth in many}
+    notes = {depth: edge_note(rate, CONFIGS[name].rates) for depth, rate in rates.items()}
+    parts = (
+        f"{depth} layers, η = {rates[depth]:g}{notes[depth]}: {format_median_range(accuracy[depth])}"
+        for depth in many
+    )
+    trained = bool(min(np.median(accuracy[depth]) for depth in many) > 90)
+    return Claim(f"{name}: networks of 5 to 10 hidden layers can be trained", "", "; ".join(parts), trained)
+
+
+def equal_claim(name: str, accuracy: dict[int, np.ndarray]) -> Claim:
+    """Whether the deepest network is as accurate as the shallowest."""
+    one, deep = accuracy[min(accuracy)], accuracy[max(accuracy)]
     return Claim(
-        f"Networks of 5 to 10 hidden layers can be trained ({way})",
-        "",
-        "; ".join(told),
-        bool(min(map(np.median, final.values())) > 90),
-    )
+        f"{name}: {max(accuracy)} hidden layers are as accurate as one, within {MARGIN} points", "",
+        f"{format_median_range(deep)} and {format_median_range(one)}",
+        bool(np.median(deep) >= np.median(one) - MARGIN), from_book=False,
+    )  # fmt: skip
 
 
-def _gain(record: Record, way: str, final: dict[int, np.ndarray]) -> Claim:
-    """What more layers are worth, one way: by as many as validation chooses, and by all."""
-    shallow, deep = min(final), max(final)
-    gain = {depth: f - final[shallow] for depth, f in final.items()}
-    deeper = (r for r in record["runs"] if r["way"] == way and r["depth"] > shallow)
-    best = max(deeper, key=lambda r: np.mean(r["validation_correct"], axis=0)[-1])["depth"]
-    ours = (
-        f"against one layer: {best}, best on validation, by {spread(gain[best], '{:+.2f}')} points; "
-        f"{deep} by {spread(gain[deep], '{:+.2f}')}"
+def gain_claim(record: Record, name: str, accuracy: dict[int, np.ndarray]) -> Claim:
+    """The gain in accuracy with the depth that validation selects, and with the largest depth."""
+    depths = [depth for depth in accuracy if depth > min(accuracy)]
+    validation = [np.asarray(find_run(record, name, depth)["validation_correct"])[:, -1] for depth in depths]
+    best, deep = depths[select_best(validation)], max(depths)
+    gain = {depth: accuracy[depth] - accuracy[min(accuracy)] for depth in (best, deep)}
+    by_depth = {depth: format_median_range(values, "{:+.2f}") for depth, values in gain.items()}
+    measured = f"{best} layers (best on validation) minus one layer: {by_depth[best]} points; "
+    measured += f"{deep} layers: {by_depth[deep]}"
+    return Claim(
+        f"{name}: deep networks are better than shallow ones", "", measured, bool(gain[best].min() > 0)
     )
-    says = f"Deep networks do better than shallow ones ({way})"
-    return Claim(says, "", ours, bool(gain[best].min() > 0))
 
 
 EXPERIMENT = Experiment(
-    "depth", __doc__, run, plot, claims, seeds=5, epochs=10, minutes=15,
+    "depth", __doc__, run, plot, claims, seeds=5, epochs=BOOK.epochs, minutes=15,
     constants={
-        "depths": DEPTHS, "quick_depths": QUICK_DEPTHS, "width": WIDTH, "batch_size": BATCH_SIZE,
-        "learning_rates": {name: way["learning_rate"] for name, way in WAYS.items()},
-        "looked_at": LOOKED_AT, "key": KEY,
+        "configs": {
+            name: {"config": setup.config.to_json(), "learning_rates": setup.rates}
+            for name, setup in CONFIGS.items()
+        },
+        "depths": DEPTHS, "width": WIDTH, "probe_images": PROBE_IMAGES, "key": KEY,
     },
 )  # fmt: skip
-
-if __name__ == "__main__":
-    EXPERIMENT.main()

@@ -1,22 +1,26 @@
-"""The devices among which experiments share their sweeps out."""
+"""The devices that share the networks of a sweep."""
 
 import contextlib
+import os
 
 import jax
 from jax.sharding import Mesh
 
-from nnjax.runs.records import cores
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def take_cores_as_devices() -> None:
-    """Have jax make a device of each core: a sweep shared out among them takes less time."""
-    with contextlib.suppress(RuntimeError):  # jax has begun to compute already
-        jax.config.update("jax_num_cpu_devices", cores())
+def use_cores_as_devices() -> None:
+    """Makes every core a device of jax, so that a sweep takes less time on a CPU."""
+    with contextlib.suppress(RuntimeError):  # jax has already started
+        jax.config.update("jax_num_cpu_devices", num_cores())
 
 
-def all_devices() -> Mesh | None:
-    """The devices among which sweeps are shared out; of virtual ones no more than there are cores."""
+def device_mesh() -> Mesh | None:
+    """All devices, of virtual ones no more than there are cores; None if there is only one."""
     devices = jax.devices()
     if jax.default_backend() == "cpu":
-        devices = devices[: cores()]
+        devices = devices[: num_cores()]
     return jax.make_mesh((len(devices),), ("networks",), devices=devices) if len(devices) > 1 else None

@@ -1,18 +1,13 @@
-"""Which variant of gradient descent learns best, at equal budget and equal tuning?
+"""Which variant of gradient descent is best, with equal budget and equal tuning?
 
-Thirteen variants train the same networks (30 hidden neurons, scaled initial weights) for the same
-epochs. Each has seven settings on a log grid, tried with two seeds; the one with the most
-validation images right is then trained with twenty fresh seeds, and only those are reported.
-Methods that want large mini-batches get them: the size belongs to the variant. L-BFGS has a line
-search instead of a rate, so that its mini-batch is what is tuned; Gauss-Newton's is the damping. Fresh
-networks of one seed share initial weights and the order of the images with those of other variants,
-so that variants are compared in pairs; those of different seeds share neither. Seconds are those of
-one network trained alone.
+The variants train the same networks (30 hidden neurons, weights from N(0, 1/n_in)) for the same epochs.
+Each tries seven settings on a logarithmic grid with two seeds. The one with the best mean on validation is
+trained with twenty fresh seeds, and only those are reported. Methods that need large mini-batches get them.
+L-BFGS has a line search instead of a learning rate, so its batch size is tuned; for Gauss-Newton it is the
+damping. The fresh networks of one seed share initial weights and order of the images among all variants, so
+that variants are compared in pairs. Seconds are those of one network trained alone.
 
-Expected: small differences among the first-order methods once tuned, batch descent far behind.
-
-    python -m experiments.gradient_descent_variants             # about 22 minutes on 2 cores
-    python -m experiments.gradient_descent_variants --quick     # seconds, three variants, digits
+Expected: small differences among the tuned first-order methods, and batch descent far behind.
 """
 
 from typing import Any
@@ -20,87 +15,88 @@ from typing import Any
 import numpy as np
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings, percent
-from experiments.figures import STYLES, plain_ticks
-from experiments.statistics import holm, interval, paired
-from experiments.timing import EPOCHS, seconds_alone
-from experiments.variants import BASE, QUICK, VARIANTS, Variant, arguments, grid_of
+from experiments.experiment import Claim, Experiment, Record, RunContext
+from experiments.timers import TIMED_EPOCHS, seconds_per_epoch_alone
+from experiments.variants import BASE, CONFIG, QUICK, VARIANTS, Variant
+from nnjax.compare.plots import STYLES, forest, learning_curves, readable_log_ticks, sensitivity
+from nnjax.compare.statistics import (
+    format_mean_interval,
+    holm_correction,
+    paired_permutation_test,
+    percent,
+    select_best,
+    t_interval,
+)
 
-HIDDEN = 30
 TARGETS = (95, 96, 97)  # percent of the validation images
 TUNING_SEEDS = 2
 TUNING_KEY, KEY = 6, 7
-MARGIN = 0.2  # percentage points that nobody would change their optimizer for
+MARGIN = 0.2  # percentage points, too small to matter
+PLOT_MAX_ERROR = 25  # percent
 
 
-def run(settings: Settings) -> Record:
-    """Tune every variant on validation, train it anew with fresh seeds, and time one network alone."""
-    data = settings.load()
-    names = QUICK if settings.quick else VARIANTS
-    return {
-        "validation_examples": len(data.validation.labels),
-        "test_examples": len(data.test.labels),
-        "runs": [{"name": name, **measure(settings, data, VARIANTS[name])} for name in names],
-    }
+def run(context: RunContext) -> Record:
+    """Tunes every variant on validation, trains it with fresh seeds, and times one network alone."""
+    data = context.load()
+    names = QUICK if context.quick else VARIANTS
+    counts = {"num_validation": len(data.validation.targets), "num_test": len(data.test.targets)}
+    return counts | {"runs": [{"name": name, **measure(context, data, VARIANTS[name])} for name in names]}
 
 
-def measure(settings: Settings, data: nnjax.Dataset, variant: Variant) -> Record:
-    """The validation images right by setting, and the curves of the best one with fresh seeds."""
-    n = len(data.train.labels)
-
-    def train(key: int, tuned: Any, seeds: int, **how: Any) -> nnjax.Grid:
-        given = arguments(variant, tuned, n, settings.epochs) | how
-        return settings.sweep(key, data, seeds, hidden=HIDDEN, initial_weights=nnjax.scaled, **given)
-
-    tried, seeds = grid_of(variant, n), min(TUNING_SEEDS, settings.seeds)
-    # A rate or a damping is an axis of one program; each size of mini-batch is a program.
-    asked = tried if variant.tuned == "batch_size" else [tried]
-    grids = [train(TUNING_KEY, tuned, seeds) for tuned in asked]
-    validation = np.concatenate(
-        [g.validation_correct.isel(epoch=-1).mean("seed").values.ravel() for g in grids]
-    )
-    best = int(np.argmax(validation))
-    grid = train(KEY, tried[best], settings.seeds, shared_batches=False)
-    given = arguments(variant, tried[best], n, settings.epochs)
+def measure(context: RunContext, data: nnjax.Dataset, variant: Variant) -> Record:
+    """The validation counts of each setting, and the curves of the selected one with fresh seeds."""
+    n, seeds = len(data.train.targets), min(TUNING_SEEDS, context.seeds)
+    settings = variant.settings(n)
+    if variant.tuned == "batch_size":  # every batch size is a program
+        grids = [context.sweep(TUNING_KEY, variant.with_setting(m, n), data, seeds) for m in settings]
+        validation = np.stack([grid.validation_correct.isel(epoch=-1).values for grid in grids])
+    else:
+        grid = context.sweep(TUNING_KEY, variant.resolved(n), data, seeds, **{variant.tuned: settings})
+        validation = grid.validation_correct.isel(epoch=-1).transpose(variant.tuned, "seed").values
+    best = select_best(validation)
+    config = variant.with_setting(settings[best], n)
+    grid = context.sweep(KEY, config, data, shared_batches=False)
     return {
         "tuned": variant.tuned,
-        "grid": tried,
-        "validation_by_setting": validation,
-        "chosen": tried[best],
-        "at_the_edge": best in (0, len(tried) - 1),
-        "batch_size": given["batch_size"],
+        "grid": settings,
+        "mean_validation_correct": validation.mean(axis=1),
+        "selected": settings[best],
+        "at_edge": best in (0, len(settings) - 1),
+        "batch_size": config.batch_size,
         "validation_correct": grid.validation_correct.values,
         "test_correct": grid.test_correct.values,
-        "seconds_per_epoch_alone": seconds_alone(grid.keys(0), data, HIDDEN, nnjax.scaled, **given),
+        "seconds_per_epoch_alone": seconds_per_epoch_alone(grid.rng_keys(0), config, data),
     }
 
 
-def summary(record: Record) -> list[dict[str, Any]]:
-    """A row a variant, best first: accuracy, what it gains on SGD, epochs and seconds to each target."""
-    final = {r["name"]: percent(r["test_correct"], record["test_examples"])[:, -1] for r in record["runs"]}
-    p_values = holm({name: paired(values, final[BASE]) for name, values in final.items() if name != BASE})
+def summarize(record: Record) -> list[dict[str, Any]]:
+    """For each variant, best first: accuracy, difference from SGD, epochs and seconds to each target."""
+    final = {r["name"]: percent(r["test_correct"], record["num_test"])[:, -1] for r in record["runs"]}
+    p_values = holm_correction(
+        {name: paired_permutation_test(values, final[BASE]) for name, values in final.items() if name != BASE}
+    )
     rows = []
     for r in record["runs"]:
-        validation = percent(r["validation_correct"], record["validation_examples"])
-        epochs = {target: _epochs_to(validation, target) for target in TARGETS}
+        validation = percent(r["validation_correct"], record["num_validation"])
+        epochs = {target: epochs_to(validation, target) for target in TARGETS}
+        gain = final[r["name"]] - final[BASE]
         rows.append(
             {
                 "name": r["name"],
-                "setting": f"{r['tuned']} = {r['chosen']:g}{' (edge of its grid)' * r['at_the_edge']}",
-                "mean": float(final[r["name"]].mean()),
-                "interval": interval(final[r["name"]]),
-                "gain": interval(final[r["name"]] - final[BASE]),
-                "wide_gain": interval(final[r["name"]] - final[BASE], 1 - 0.05 / max(1, len(p_values))),
+                "setting": f"{r['tuned']} = {r['selected']:g}{' (edge of its grid)' if r['at_edge'] else ''}",
+                "accuracy": final[r["name"]],
+                "gain": t_interval(gain),
+                "simultaneous_gain": t_interval(gain, 1 - 0.05 / max(1, len(p_values))),  # Bonferroni
                 "p": p_values.get(r["name"]),
                 "epochs": epochs,
                 "seconds": {t: e and e * r["seconds_per_epoch_alone"] for t, e in epochs.items()},
             }
         )
-    return sorted(rows, key=lambda row: -row["mean"])
+    return sorted(rows, key=lambda row: -row["accuracy"].mean())
 
 
-def _epochs_to(validation: np.ndarray, target: float) -> float | None:
-    """The median over seeds of the first epoch that reaches `target`; None where most never do."""
+def epochs_to(validation: np.ndarray, target: float) -> float | None:
+    """The median over seeds of the first epoch that reaches the target; None if most seeds never do."""
     reached = validation >= target
     first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, np.inf)
     median = float(np.median(first))
@@ -108,93 +104,82 @@ def _epochs_to(validation: np.ndarray, target: float) -> float | None:
 
 
 def plot(record: Record) -> Any:
-    """Learning curves with bands, errors with intervals, sensitivity to the tuned setting."""
+    """Learning curves, final errors with intervals, and sensitivity to the tuned setting."""
     from matplotlib import pyplot
 
     figure, (curves, final, tuning) = pyplot.subplots(
         1, 3, figsize=(15, 5.6), layout="constrained", width_ratios=(1.2, 1, 1.2)
     )
-    rows = summary(record)
-    styles = dict(zip((row["name"] for row in rows), STYLES, strict=False))
-    for r in record["runs"]:
-        wrong = 100 - percent(r["test_correct"], record["test_examples"])
-        epochs, style = np.arange(1, wrong.shape[1] + 1), styles[r["name"]]
-        (line,) = curves.plot(
-            epochs, np.median(wrong, axis=0), markevery=4, markersize=4, label=r["name"], **style
-        )
-        curves.fill_between(
-            epochs, *np.percentile(wrong, [25, 75], axis=0), color=line.get_color(), alpha=0.15, linewidth=0
-        )
-        missed = 100 - percent(r["validation_by_setting"], record["validation_examples"])
-        tuning.plot(np.linspace(-3, 3, len(missed)), missed, markersize=4, **style)
-    most = 1.5 * (100 - np.median([row["mean"] for row in rows]))
-    for i, row in enumerate(rows):
-        (low, high), style = row["interval"], styles[row["name"]]
-        if (wrong := 100 - row["mean"]) > most:  # what is far off would squeeze the others together
-            edge = final.get_yaxis_transform()
-            final.text(1, -i, f"{wrong:.1f} →", ha="right", va="center", transform=edge)
-            continue
-        final.errorbar(wrong, -i, xerr=[[high - row["mean"]], [row["mean"] - low]],
-                       color=style["color"], marker=style["marker"], capsize=3)  # fmt: skip
-    final.set_yticks([-i for i in range(len(rows))], [row["name"] for row in rows])
-    final.set(xlabel="test images wrong (%): mean, 95 % interval", ylim=(0.5 - len(rows), 0.5))
+    rows, runs = summarize(record), {r["name"]: r for r in record["runs"]}
+    errors = {
+        row["name"]: 100 - percent(runs[row["name"]]["test_correct"], record["num_test"]) for row in rows
+    }
+    learning_curves(curves, errors, band="quartiles", styles=STYLES)
+    median = np.median([100 - row["accuracy"].mean() for row in rows])
+    forest(final, {name: error[:, -1] for name, error in errors.items()}, styles=STYLES, maximum=1.5 * median)
+    validation = {
+        name: 100 - percent(runs[name]["mean_validation_correct"], record["num_validation"])[:, None]
+        for name in errors
+    }
+    steps = {name: np.linspace(-3, 3, len(values)) for name, values in validation.items()}
+    sensitivity(tuning, validation, settings=steps, styles=STYLES)
+    final.set(xlabel="test error (%): mean and 95 % interval")
     final.grid(axis="x", alpha=0.3)
-    curves.set(xlabel="epoch", yscale="log", ylabel="test images wrong (%): median, middle half of the seeds")
-    tuning.set(
-        xlabel="steps of the log grid, least to most", yscale="log", ylabel="validation images wrong (%)"
-    )
-    curves.set_ylim(top=25)  # who stays above it all along would squeeze the others together
-    if off := [row["name"] for row in rows if 100 - row["mean"] > 25]:
-        curves.set_title(f"above: {_listed(off)}", fontsize=9)
+    curves.set(yscale="log", ylabel="test error (%): median and quartiles")
+    curves.set_ylim(top=PLOT_MAX_ERROR)
+    if higher := [name for name, error in errors.items() if error[:, -1].mean() > PLOT_MAX_ERROR]:
+        curves.set_title(f"higher than {PLOT_MAX_ERROR} %: {', '.join(higher)}", fontsize=9)
+    tuning.set(xlabel="setting, from the smallest (-3) to the largest (3)", yscale="log")
+    tuning.set_ylabel("validation error (%): mean of the tuning seeds")
     for axis in (curves.yaxis, tuning.yaxis):
-        plain_ticks(axis)
-    figure.legend(loc="outside lower center", ncols=7, frameon=False, fontsize=9)
+        readable_log_ticks(axis)
+    handles = curves.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=7, frameon=False, fontsize=9)
     return figure
 
 
 def claims(record: Record) -> list[Claim]:
-    """A row a variant, then what matters and what does not: all ours, as the chapter only names SGD."""
-    rows = summary(record)
+    """A row for each variant, then what matters and what does not; the chapter only names SGD."""
+    rows = summarize(record)
     others = [row for row in rows if row["p"] is not None]
-    # Both at once over all variants: intervals after Bonferroni, p-values after Holm.
-    alike = [row for row in others if max(map(abs, row["wide_gain"])) < MARGIN]
-    differ = [row for row in others if row["p"] < 0.05 and row not in alike]
-    unsure = [row for row in others if row not in differ and row not in alike]
-    lists = (
-        ("What matters: better than SGD", [row for row in differ if row["gain"][0] > 0]),
-        ("What matters: worse than SGD", [row for row in differ if row["gain"][0] <= 0]),
-        (f"What does not matter: surely within {MARGIN} points of SGD", alike),
-        ("What these seeds do not decide", unsure),
+    # Both lists hold for all variants at once: simultaneous intervals and corrected p-values.
+    equal = [row for row in others if max(map(abs, row["simultaneous_gain"])) < MARGIN]
+    different = [row for row in others if row["p"] < 0.05 and row not in equal]
+    groups = (
+        ("Better than SGD", [row for row in different if row["gain"][0] > 0]),
+        ("Worse than SGD", [row for row in different if row["gain"][0] <= 0]),
+        (f"Equal to SGD within {MARGIN} points", equal),
+        ("Undecided with these seeds", [row for row in others if row not in different and row not in equal]),
     )
-    told = [(row["name"], _told(row)) for row in rows]
-    told += [(says, _listed([row["name"] for row in some])) for says, some in lists]
-    return [Claim(says, "", ours, of_the_chapter=False) for says, ours in told]
+    result = [(row["name"], describe(row)) for row in rows]
+    result += [(group, ", ".join(row["name"] for row in members) or "none") for group, members in groups]
+    return [Claim(statement, "", measured, from_book=False) for statement, measured in result]
 
 
-def _told(row: dict[str, Any]) -> str:
-    parts = ["{}: {:.2f} % ({:.2f} to {:.2f})".format(row["setting"], row["mean"], *row["interval"])]
+def describe(row: dict[str, Any]) -> str:
+    """A row of the summary in words."""
+    parts = [f"{row['setting']}: {format_mean_interval(row['accuracy'])}"]
     if row["p"] is not None:
-        parts.append("{:+.2f} to {:+.2f} points against SGD, p = {:.2g}".format(*row["gain"], row["p"]))
+        low, high = row["gain"]
+        parts.append(f"{low:+.2f} to {high:+.2f} points compared with SGD, p = {row['p']:.2g}")
     for target in TARGETS:
         epochs, seconds = row["epochs"][target], row["seconds"][target]
         reached = f"{epochs:g} epochs, {seconds:.1f} s alone" if epochs else "not reached"
-        parts.append(f"to {target} %: {reached}")
+        parts.append(f"to {target} % on validation: {reached}")
     return "; ".join(parts)
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) or "none"
-
-
 EXPERIMENT = Experiment(
-    "gradient_descent_variants", __doc__, run, plot, claims, seeds=20, epochs=15, minutes=22,
+    "gradient_descent_variants", __doc__, run, plot, claims, seeds=20, epochs=CONFIG.epochs, minutes=22,
     constants={
-        "hidden": HIDDEN, "initial_weights": "scaled",
-        "tuning_seeds": TUNING_SEEDS, "keys": (TUNING_KEY, KEY),
-        "timed_epochs": EPOCHS, "shared_batches": False,
-        "grids": {name: (v.tuned, v.batch_size, v.grid) for name, v in VARIANTS.items()},
+        "config": CONFIG.to_json(), "tuning_seeds": TUNING_SEEDS, "keys": (TUNING_KEY, KEY),
+        "timed_epochs": TIMED_EPOCHS, "shared_batches": False,
+        "variants": {
+            name: {
+                "tuned": variant.tuned, "grid": variant.grid,
+                "batch_size": None if variant.full_batch else variant.config.batch_size,
+            }
+            for name, variant in VARIANTS.items()
+        },
     },
 )  # fmt: skip
-
-if __name__ == "__main__":
-    EXPERIMENT.main()

@@ -1,171 +1,165 @@
-"""What do the hidden neurons of the chapter's network look for?
+"""What do the hidden neurons of the chapter's network respond to?
 
-The weights of each hidden neuron as a picture, the test images that excite it most (largest z: many
-saturate at a = 1), and its weights to the ten outputs; trained from N(0, 1) and from N(0, 1/n_in).
-The chapter guesses that a neuron may find a part of a digit, such as a quarter of a 0. So it is
-counted: how much of what moves a neuron lies in one quarter of the picture, how many digits excite
-it, and how much of its initial weights it still bears; before training and after.
+The weights of hidden neurons as pictures, the test images with the largest z, and the weights to the ten
+outputs; trained from N(0, 1) and from N(0, 1/n_in). The chapter supposes that a neuron may detect a part of
+a digit, such as a quarter of a 0. So three numbers are measured for every neuron, before and after
+training: the share of one quarter of the picture in the variance of z, how many digits activate the neuron,
+and the correlation of its weights with the initial ones.
 
-Expected: from N(0, 1) the pictures stay noise; from N(0, 1/n_in) smooth strokes appear, spread over
-the whole picture rather than in one quarter, and several digits excite each neuron.
-
-    python -m experiments.hidden_features             # about a minute on 2 cores
-    python -m experiments.hidden_features --quick     # seconds, on the embedded digits
+Expected: from N(0, 1) the pictures stay noise. From N(0, 1/n_in) smooth strokes appear, over the whole
+picture rather than in one quarter, and several digits activate each neuron.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings, spread
-from nnjax.data import Split
-from nnjax.network import sizes_of
+from experiments.experiment import Claim, Experiment, Record, RunContext
+from nnjax.compare.statistics import format_median_range
+from nnjax.nn import sizes_of
 
-INITIAL_WEIGHTS = {"N(0, 1)": nnjax.gaussian, "N(0, 1/n_in)": nnjax.scaled}
-HIDDEN = 30
-LEARNING_RATE = 3.0
-BATCH_SIZE = 10
-SHOWN = 12  # neurons, the first of the first seed: none was picked
-EXCITING = 3  # test images of each
+CONFIG = replace(nnjax.configs["book"], learning_rate=3.0)
+INITIAL_WEIGHTS = {"standard_normal": nnjax.standard_normal, "lecun": nnjax.lecun}
+LABELS = {"standard_normal": "N(0, 1)", "lecun": "N(0, 1/n_in)"}
+NUM_NEURONS, QUICK_NEURONS = 12, 3  # in the figure: the first neurons of the first seed, not selected
+NUM_IMAGES = 3  # for each of them
 KEY = 11
 
 
-def run(settings: Settings) -> Record:
-    """Train with either kind of weights; measure every neuron of every seed, picture the first few.
+def run(context: RunContext) -> Record:
+    """Trains with both kinds of weights, measures every neuron of every seed, and pictures the first ones.
 
-    `before` and `after` hold a network's measures by neuron, (seed, neuron), as does `kept`: the
-    correlation of a neuron's weights with its initial ones. Pictures are bytes in hexadecimal.
+    `before`, `after` and `weight_correlation` have one number for each neuron, (seed, neuron). Pictures are
+    bytes in hexadecimal.
     """
-    data = settings.load()
-    grid = settings.sweep(
-        KEY, data, hidden=HIDDEN, initial_weights=INITIAL_WEIGHTS, learning_rate=LEARNING_RATE,
-        batch_size=BATCH_SIZE,
-    )  # fmt: skip
+    data, num_neurons = context.load(), QUICK_NEURONS if context.quick else NUM_NEURONS
+    grid = context.sweep(KEY, CONFIG, data, initial_weights=INITIAL_WEIGHTS)
     networks = {}
     for name, draw in INITIAL_WEIGHTS.items():
-        trained = [grid.params(initial_weights=name, seed=s) for s in range(settings.seeds)]
-        fresh = [nnjax.init(grid.keys(s)[0], sizes_of(params), draw) for s, params in enumerate(trained)]
+        trained = [grid.params(initial_weights=name, seed=s) for s in range(context.seeds)]
+        initial = [
+            nnjax.init(grid.rng_keys(s)[0], sizes_of(params), draw) for s, params in enumerate(trained)
+        ]
         networks[name] = {
             "test_correct": grid.test_correct.sel(initial_weights=name).isel(epoch=-1).values,
-            "before": [measures(params[0], data.test, data.image_shape) for params in fresh],
-            "after": [measures(params[0], data.test, data.image_shape) for params in trained],
-            "kept": [
+            "before": [measure(params[0], data.test, data.input_shape) for params in initial],
+            "after": [measure(params[0], data.test, data.input_shape) for params in trained],
+            "weight_correlation": [
                 [np.corrcoef(*rows)[0, 1] for rows in zip(old[0].w, new[0].w, strict=True)]
-                for old, new in zip(fresh, trained, strict=True)
+                for old, new in zip(initial, trained, strict=True)
             ],
-            "pictures": pictures(trained[0], data.test.images),
+            "neurons": pictures(trained[0], data.test.inputs, num_neurons),
         }
-    return {"test_examples": len(data.test.labels), "image_shape": data.image_shape, "networks": networks}
+    return {"num_test": len(data.test.targets), "image_shape": data.input_shape, "networks": networks}
 
 
-def sums(layer: nnjax.Layer, images: Any) -> np.ndarray:
+def preactivations(layer: nnjax.Layer, images: Any) -> np.ndarray:
     """z = w·x + b of every neuron for every image, (n, neurons)."""
     return np.asarray(images) / 255 @ np.asarray(layer.w).T + np.asarray(layer.b)
 
 
-def measures(layer: nnjax.Layer, split: Split, shape: tuple[int, ...]) -> Record:
-    """By neuron: how much of what moves it lies in its best quarter, and how many digits excite it.
+def measure(layer: nnjax.Layer, split: nnjax.Split, shape: tuple[int, ...]) -> Record:
+    """By neuron, the largest share of one quarter in the variance of z, and the number of active digits.
 
-    What moves z is w² times the variance of the pixel; a quarter is one of four equal rectangles.
-    A digit excites a neuron where its images have a mean activation above 0.5.
+    A quarter is one of four equal rectangles. The variance of z is the sum of w² times the variance of each
+    pixel. A digit activates a neuron if the mean activation over its images exceeds 0.5.
     """
     rows, columns = shape
-    moves = (np.asarray(layer.w) ** 2 * np.var(split.images, axis=0)).reshape(
-        -1, 2, rows // 2, 2, columns // 2
-    )
-    quarters = moves.sum(axis=(2, 4)).reshape(-1, 4)
-    a = 1 / (1 + np.exp(-sums(layer, split.images)))
-    means = np.stack([a[split.labels == digit].mean(axis=0) for digit in np.unique(split.labels)])
+    variance = np.asarray(layer.w) ** 2 * np.var(split.inputs, axis=0)
+    quarters = variance.reshape(-1, 2, rows // 2, 2, columns // 2).sum(axis=(2, 4)).reshape(-1, 4)
+    a = 1 / (1 + np.exp(-preactivations(layer, split.inputs)))
+    means = np.stack([a[split.targets == digit].mean(axis=0) for digit in np.unique(split.targets)])
     return {"quarter": quarters.max(axis=1) / quarters.sum(axis=1), "digits": np.sum(means > 0.5, axis=0)}
 
 
-def pictures(params: nnjax.Params, images: Any) -> list[Record]:
-    """Of the first neurons: weights, signed bytes of their largest, exciting images, weights to outputs."""
-    w, z = np.asarray(params[0].w), sums(params[0], images)
+def pictures(params: nnjax.Params, images: Any, num_neurons: int) -> list[Record]:
+    """Of the first neurons: weights as signed bytes, images with the largest z, weights to outputs."""
+    w, z = np.asarray(params[0].w), preactivations(params[0], images)
     return [
         {
             "weights": np.rint(127 * w[j] / np.abs(w[j]).max()).astype(np.int8).tobytes().hex(),
-            "exciting": [np.asarray(images[i]).tobytes().hex() for i in np.argsort(-z[:, j])[:EXCITING]],
+            "images": [np.asarray(images[i]).tobytes().hex() for i in np.argsort(-z[:, j])[:NUM_IMAGES]],
             "to_outputs": np.round(np.asarray(params[1].w)[:, j], 2).tolist(),
         }
-        for j in range(SHOWN)
+        for j in range(num_neurons)
     ]
 
 
-def _picture(told: str, shape: list[int], dtype: Any) -> np.ndarray:
-    return np.frombuffer(bytes.fromhex(told), dtype).reshape(shape)
-
-
 def plot(record: Record) -> Any:
-    """A column for each neuron: its weights, the images that excite it, its weights to the outputs."""
+    """A column for each neuron: its weights, the images with the largest z, its weights to the outputs."""
     from matplotlib import pyplot
+
+    def show(axis, content, dtype, **style):
+        pixels = np.frombuffer(bytes.fromhex(content), dtype).reshape(record["image_shape"])
+        axis.imshow(pixels, **style)
+        axis.set(xticks=[], yticks=[])
 
     figure = pyplot.figure(figsize=(12, 11), layout="constrained")
     parts: Any = figure.subfigures(2)
     for part, (name, network) in zip(parts, record["networks"].items(), strict=True):
-        axes = part.subplots(2 + EXCITING, SHOWN, sharey="row")
-        for j, (column, neuron) in enumerate(zip(axes.T, network["pictures"], strict=True)):
-            weights = _picture(neuron["weights"], record["image_shape"], np.int8)
-            column[0].imshow(weights, cmap="gray", vmin=-127, vmax=127)
+        axes = part.subplots(2 + NUM_IMAGES, len(network["neurons"]), sharey="row")
+        for j, (column, neuron) in enumerate(zip(axes.T, network["neurons"], strict=True)):
+            show(column[0], neuron["weights"], np.int8, cmap="gray", vmin=-127, vmax=127)
             column[0].set_title(f"neuron {j}", fontsize=9)
-            for axis, told in zip(column[1:-1], neuron["exciting"], strict=True):
-                axis.imshow(_picture(told, record["image_shape"], np.uint8), cmap="gray_r")
-            for axis in column[:-1]:
-                axis.set(xticks=[], yticks=[])
+            for axis, image in zip(column[1:-1], neuron["images"], strict=True):
+                show(axis, image, np.uint8, cmap="gray_r")
             column[-1].bar(range(len(neuron["to_outputs"])), neuron["to_outputs"], color="0.3")
             column[-1].axhline(0, color="black", linewidth=0.6)
             column[-1].set_xticks(range(0, len(neuron["to_outputs"]), 3))
             column[-1].tick_params(labelsize=7)
             column[-1].set_xlabel("digit", fontsize=8)
-        axes[0, 0].set_ylabel("weights", fontsize=9)
-        axes[1, 0].set_ylabel("excites it\nmost", fontsize=9)
-        axes[-1, 0].set_ylabel("weight to\neach digit", fontsize=9)
-        kept, quarter = np.median(network["kept"]), _all(network, "after", "quarter")
+        for row, label in ((0, "weights"), (1, "images with\nthe largest z"), (-1, "weight to\neach output")):
+            axes[row, 0].set_ylabel(label, fontsize=9)
+        correlation, quarter = (
+            np.median(network["weight_correlation"]),
+            values_of(network, "after", "quarter"),
+        )
         part.suptitle(
-            f"{record['settings']['dataset']}, weights at first from {name}: correlation with them now "
-            f"{kept:.2f}; {np.median(quarter):.0f} % of what moves a neuron is in one quarter (medians)\n"
-            "weights: black negative, grey none, white positive, each neuron to its own largest",
+            f"{record['settings']['dataset']}, initial weights from {LABELS[name]}. Medians over neurons: "
+            f"correlation of final and initial weights {correlation:.2f}, share of one quarter "
+            f"{np.median(quarter):.0f} %\nweights: black negative, gray zero, white positive, scaled by the "
+            "largest of each neuron",
             fontsize=10,
         )
     return figure
 
 
-def _all(network: Record, when: str, measure: str) -> np.ndarray:
-    """A measure of all neurons of all seeds; shares in percent."""
-    values = np.concatenate([one[measure] for one in network[when]])
-    return 100 * values if measure == "quarter" else values
+def values_of(network: Record, when: str, name: str) -> np.ndarray:
+    """A measurement of all neurons of all seeds; shares in percent."""
+    values = np.concatenate([measured[name] for measured in network[when]])
+    return 100 * values if name == "quarter" else values
 
 
 def claims(record: Record) -> list[Claim]:
-    """What the chapter guesses of hidden neurons, and what the pictures of weights are worth."""
-    told = []
+    """What the chapter supposes about hidden neurons, and what the pictures of weights show."""
+    result, show = [], format_median_range
     for name, network in record["networks"].items():
-        before, after = (_all(network, when, "quarter") for when in ("before", "after"))
-        digits, kept = _all(network, "after", "digits"), np.concatenate(network["kept"])
+        before, after = (values_of(network, when, "quarter") for when in ("before", "after"))
+        digits = values_of(network, "after", "digits")
+        correlation = np.concatenate(network["weight_correlation"])
         local, few = np.mean(after > 50), np.mean((digits >= 1) & (digits <= 5))
-        for says, ours, holds, of_the_chapter in (
-            ("a hidden neuron looks at a part of the picture, such as one quarter",
-             f"of what moves a neuron {spread(after, '{:.0f} %')} lies in its best quarter (before training "
-             f"{spread(before, '{:.0f} %')}); for {100 * local:.0f} % of the neurons over half",
-             local > 0.5, True),
-            ("some digits excite a hidden neuron and others do not",
-             f"{spread(digits, '{:.0f}')} digits of ten; 1 to 5 for {100 * few:.0f} % of neurons",
-             few > 0.5, True),
-            ("pictures of weights show what was learnt, not what was drawn at first",
-             f"correlation with the initial weights {spread(kept, '{:.2f}')}", np.median(kept) < 0.5, False),
-        ):  # fmt: skip
-            told.append(Claim(f"Weights at first from {name}: {says}", "", ours, bool(holds), of_the_chapter))
-    return told
+        start = f"Initial weights from {LABELS[name]}: "
+        result += [
+            Claim(start + "a hidden neuron responds to a part of the picture, such as one quarter", "",
+                  f"share of one quarter: {show(after, '{:.0f} %')}; before training "
+                  f"{show(before, '{:.0f} %')}; over half in {100 * local:.0f} % of the neurons",
+                  bool(local > 0.5)),
+            Claim(start + "some digits activate a hidden neuron and others do not", "",
+                  f"{show(digits, '{:.0f}')} of ten digits; 1 to 5 in {100 * few:.0f} % of the neurons",
+                  bool(few > 0.5)),
+            Claim(start + "pictures of weights show what was learned, not the initial weights", "",
+                  f"correlation with the initial weights {show(correlation, '{:.2f}')}",
+                  bool(np.median(correlation) < 0.5), from_book=False),
+        ]  # fmt: skip
+    return result
 
 
 EXPERIMENT = Experiment(
-    "hidden_features", __doc__, run, plot, claims, seeds=5, epochs=30, minutes=1,
+    "hidden_features", __doc__, run, plot, claims, seeds=5, epochs=CONFIG.epochs, minutes=1,
     constants={
-        "initial_weights": list(INITIAL_WEIGHTS), "hidden": HIDDEN, "learning_rate": LEARNING_RATE,
-        "batch_size": BATCH_SIZE, "shown": SHOWN, "exciting": EXCITING, "key": KEY,
+        "config": CONFIG.to_json(), "initial_weights": list(INITIAL_WEIGHTS), "num_neurons": NUM_NEURONS,
+        "num_images": NUM_IMAGES, "key": KEY,
     },
 )  # fmt: skip
-
-if __name__ == "__main__":
-    EXPERIMENT.main()

@@ -1,19 +1,17 @@
-"""Can it read a picture of several digits, such as the chapter's 504192?
+"""How accurately are pictures of several digits recognized, such as the chapter's 504192?
 
-The chapter splits this in two: cut the picture into digits, then read each; "try cuts, and let the
-classifier's confidence say whether a cut is good". Here 2,000 pictures are drawn of one to eight
-digits of the test images, each with one kind of trouble, and read by a plain network with a hundred
-hidden neurons that never saw but single digits. What counts is digits right, the edit distance from
-the truth taken off, and whole strings right.
+The chapter splits the problem in two: cut the picture into digits, then classify each. It suggests to try
+cuts, and to let the classifier's confidence say whether a cut is good. Here 2,000 pictures of one to eight
+test digits are drawn, each with one kind of corruption. A plain network with 100 hidden neurons, trained on
+single digits only, reads them. The digit accuracy subtracts the edit distance from the number of digits;
+the string accuracy counts pictures without any error.
 
-Expected: separate digits read nearly as well as single test images; touching ones up to ten points
-worse; nothing below a half.
-
-    python -m experiments.several_digits             # about 4 minutes on 2 cores
-    python -m experiments.several_digits --quick     # seconds, on the embedded digits
+Expected: separate digits are recognized nearly as well as single test images, touching ones up to ten
+points worse, and no corruption goes below 50 %.
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,96 +20,92 @@ import numpy as np
 from PIL import Image
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings, percent
-from experiments.pictures import TROUBLES, draw
-from nnjax.images.reading import DOUBTED, classify
+from experiments.corruptions import CORRUPTIONS, draw
+from experiments.experiment import Claim, Experiment, Record, RunContext
+from nnjax.recognition import classify
 
-PICTURES, QUICK_PICTURES = 2000, 45
-MOST_DIGITS = 8
-HIDDEN = 100
-LEARNING_RATE, BATCH_SIZE = 1.0, 10
+CONFIG = nnjax.TrainConfig(hidden=(100,), initial_weights=nnjax.lecun, learning_rate=1.0)
+PICTURES, QUICK_PICTURES = 2000, 15
+MAX_DIGITS, QUICK_MAX_DIGITS = 8, 2
+QUICK_HIDDEN = (30,)
+MIN_CONFIDENCE = 0.8  # below it `Reading.uncertain` marks a digit
 KEY, PICTURES_SEED = 11, 12
-SEPARATE, TOUCHING = list(TROUBLES)[:2]
+SEPARATE, TOUCHING = list(CORRUPTIONS)[:2]
 
 
-def run(settings: Settings) -> Record:
-    """Train the network, then read all pictures; counts by kind of trouble."""
-    data = settings.load()
-    model = train(data, settings.epochs)
-    single = int(nnjax.count_correct(model.params, *data.test, model.objective))
-    pictures = QUICK_PICTURES if settings.quick else PICTURES
-    found = read_all(model, data.test, pictures, settings.tell)
+def run(context: RunContext) -> Record:
+    """Trains the network, then reads all pictures; counts by corruption."""
+    data = context.load()
+    config = replace(CONFIG, epochs=context.epochs)
+    model = train(data, replace(config, hidden=QUICK_HIDDEN) if context.quick else config)
+    pictures, max_digits = (QUICK_PICTURES, QUICK_MAX_DIGITS) if context.quick else (PICTURES, MAX_DIGITS)
+    corruptions = []
+    for i, name in enumerate(CORRUPTIONS):
+        corruptions.append(
+            read_pictures(model, data.test, name, range(i, pictures, len(CORRUPTIONS)), max_digits)
+        )
+        context.report(f"{i + 1} of {len(CORRUPTIONS)} corruptions")
     return {
-        "test_examples": len(data.test.labels),
-        "single_correct": single,
+        "num_test": len(data.test.targets),
+        "single_correct": int(nnjax.count_correct(model.params, *data.test, model.objective)),
         "temperature": model.temperature,
-        "doubt": doubts(model, data.test),
-        "troubles": found,
+        "uncertain": count_uncertain(model, data.test),
+        "corruptions": corruptions,
     }
 
 
-def train(data: nnjax.Dataset, epochs: int) -> nnjax.Model:
-    """The plain network with a hundred hidden neurons, as a model file gives it."""
+def train(data: nnjax.Dataset, config: nnjax.TrainConfig) -> nnjax.Model:
+    """The network as it is loaded from a model file."""
     init_key, fit_key = jax.random.split(jax.random.key(KEY))
-    sizes = (data.train.images.shape[1], HIDDEN, data.num_classes)
-    params = nnjax.init(init_key, sizes, nnjax.scaled)
-    run = nnjax.fit(fit_key, params, data, learning_rate=LEARNING_RATE, epochs=epochs, batch_size=BATCH_SIZE)
+    params, objective = config.init_fn(data)(init_key), config.objective(data)
+    run = nnjax.fit(fit_key, params, data, **config.fit_kwargs(data))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        nnjax.save(path, run.params, nnjax.Objective(), data)
-        return nnjax.read_model(path)
+        calibration = nnjax.calibrate(run.params, objective, data)
+        nnjax.save_model(path, run.params, objective, data, calibration=calibration)
+        return nnjax.load_model(path)
 
 
-def doubts(model: nnjax.Model, split: nnjax.Split) -> Record:
-    """Of single images: how many are doubted, and how many of those and of the others are read rightly."""
-    p, _ = classify(model, np.asarray(split.images))
-    right, doubted = p[:, :-1].argmax(axis=1) == split.labels, p[:, :-1].max(axis=1) < DOUBTED
+def count_uncertain(model: nnjax.Model, split: nnjax.Split) -> Record:
+    """Of single images: how many are uncertain, and how many of those and of the others are correct."""
+    p, _ = classify(model, np.asarray(split.inputs))
+    correct, uncertain = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < MIN_CONFIDENCE
     return {
-        "doubted": int(doubted.sum()),
-        "right_doubted": int(right[doubted].sum()),
-        "right_sure": int(right[~doubted].sum()),
+        "images": int(uncertain.sum()),
+        "correct": int(correct[uncertain].sum()),
+        "correct_of_others": int(correct[~uncertain].sum()),
     }
 
 
-def read_all(model: nnjax.Model, split: nnjax.Split, pictures: int, tell: Any = None) -> list[Record]:
-    """What is read of `pictures` pictures of a split's digits, shared out among the troubles."""
-    images = np.asarray(split.images).reshape(-1, *model.image_shape)
-    found = []
-    for i, (trouble, manner) in enumerate(TROUBLES.items()):
-        counts: Record = {
-            "pictures": 0,
-            "digits": 0,
-            "digits_right": 0,
-            "strings_right": 0,
-        }
-        for j in range(i, pictures, len(TROUBLES)):
-            rng = np.random.default_rng((PICTURES_SEED, j))
-            chosen = rng.integers(0, len(images), rng.integers(1, MOST_DIGITS + 1))
-            picture, truth = draw(rng, images[chosen], split.labels[chosen], manner)
-            if j == i:
-                counts["example"] = small(picture)
-            text = nnjax.read_picture(picture, model).text
-            counts["pictures"] += 1
-            counts["digits"] += len(chosen)
-            counts["digits_right"] += max(0, len(chosen) - distance(text, truth))
-            counts["strings_right"] += text == truth
-        found.append({"trouble": trouble, **counts})
-        if tell:
-            tell(f"{i + 1} of {len(TROUBLES)} kinds of trouble")
-    return found
+def read_pictures(
+    model: nnjax.Model, split: nnjax.Split, name: str, numbers: range, max_digits: int
+) -> Record:
+    """Draws and reads the pictures with these numbers, which seed their random generators."""
+    images = np.asarray(split.inputs).reshape(-1, *model.input_shape)
+    counts: Record = {"pictures": len(numbers), "digits": 0, "correct_digits": 0, "correct_strings": 0}
+    for number in numbers:
+        rng = np.random.default_rng((PICTURES_SEED, number))
+        chosen = rng.integers(0, len(images), rng.integers(1, max_digits + 1))
+        picture, truth = draw(rng, images[chosen], split.targets[chosen], CORRUPTIONS[name])
+        counts.setdefault("example", thumbnail(picture))
+        text = nnjax.read_picture(picture, model).text
+        counts["digits"] += len(chosen)
+        counts["correct_digits"] += max(0, len(chosen) - edit_distance(text, truth))
+        counts["correct_strings"] += text == truth
+    return {"name": name, **counts}
 
 
-def small(picture: np.ndarray) -> np.ndarray:
-    """A picture in grey, 40 pixels high or 300 wide at most: what a record shows of it."""
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+    """A picture in gray, at most 40 pixels high and 300 wide, for the record."""
     image = Image.fromarray(picture).convert("L")
     image.thumbnail((300, 40))
     return np.asarray(image)
 
 
-def distance(a: str, b: str) -> int:
-    """How many digits have to be put in, taken out or changed to make b of a (Levenshtein).
+def edit_distance(a: str, b: str) -> int:
+    """The number of digits to insert, delete or replace so that a becomes b (Levenshtein).
 
-    >>> distance("504192", "50492"), distance("17", "71")
+    >>> edit_distance("504192", "50492"), edit_distance("17", "71")
     (1, 2)
     """
     row = list(range(len(b) + 1))
@@ -122,74 +116,70 @@ def distance(a: str, b: str) -> int:
     return row[-1]
 
 
-def _share(found: Record, what: str = "digits") -> float:
-    """Digits or strings read rightly, in percent."""
-    of = found["digits" if what == "digits" else "pictures"]
-    return 100 * found[f"{what}_right"] / of
+def accuracy(counts: Record, what: str = "digits") -> float:
+    """The accuracy of digits or strings, in percent."""
+    return 100 * counts[f"correct_{what}"] / counts["digits" if what == "digits" else "pictures"]
 
 
 def plot(record: Record) -> Any:
-    """Digits and strings read rightly by kind of trouble, and an example of each kind."""
+    """The accuracy of digits and strings by corruption, and an example of each."""
     from matplotlib import pyplot
 
-    troubles, n = record["troubles"], len(record["troubles"])
+    corruptions, n = record["corruptions"], len(record["corruptions"])
     figure = pyplot.figure(figsize=(11, 8), layout="constrained")
     grid = figure.add_gridspec(n, 2, width_ratios=(0.4, 1.6), hspace=0)
     bars, rows = figure.add_subplot(grid[:, 1]), np.arange(n)
     for shift, what, colour, ink in ((-0.2, "digits", "0.35", "white"), (0.2, "strings", "0.8", "black")):
-        shares = [_share(found, what) for found in troubles]
-        bars.barh(rows + shift, shares, 0.4, color=colour, edgecolor="black", label=f"{what} right")
-        for row, share in zip(rows, shares, strict=True):
-            at = {"ha": "right", "va": "center", "fontsize": 8}
-            bars.text(share - 1, row + shift, f"{share:.1f}", color=ink, **at)
-    single = percent([record["single_correct"]], record["test_examples"])[0]
+        values = [accuracy(counts, what) for counts in corruptions]
+        bars.barh(rows + shift, values, 0.4, color=colour, edgecolor="black", label=f"accuracy of {what}")
+        for row, value in zip(rows, values, strict=True):
+            text = {"ha": "right", "va": "center", "fontsize": 8}
+            bars.text(max(value - 1, 4), row + shift, f"{value:.1f}", color=ink, **text)
+    single = 100 * record["single_correct"] / record["num_test"]
     bars.axvline(single, color="black", linestyle="--", label=f"single test digits: {single:.1f} %")
-    bars.set_yticks(rows, [found["trouble"] for found in troubles])
-    bars.set(xlim=(0, 100), ylim=(n - 0.5, -0.5), xlabel="read rightly (%)")
+    bars.set_yticks(rows, [counts["name"] for counts in corruptions])
+    bars.set(xlim=(0, 100), ylim=(n - 0.5, -0.5), xlabel="accuracy (%)")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    for i, found in enumerate(troubles):
+    for i, counts in enumerate(corruptions):
         axis = figure.add_subplot(grid[i, 0])
-        axis.imshow(np.asarray(found["example"], np.uint8), cmap="gray", vmin=0, vmax=255)
+        axis.imshow(np.asarray(counts["example"], np.uint8), cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[], anchor="E")
         axis.set_frame_on(False)
     return figure
 
 
 def claims(record: Record) -> list[Claim]:
-    """The chapter's two sub-problems solved; and what each kind of trouble costs."""
-    single = percent([record["single_correct"]], record["test_examples"])[0]
-    by_name = {found["trouble"]: found for found in record["troubles"]}
-    separate, touching = (_share(by_name[name]) for name in (SEPARATE, TOUCHING))
-    doubt, n = record["doubt"], record["test_examples"]
-    sure = n - doubt["doubted"]
-    told = [
-        Claim("A picture of several digits can be cut into single ones and read", "",
-              f"{separate:.1f} % of separate digits right, {_share(by_name[SEPARATE], 'strings'):.1f} % of "
-              f"strings; single test digits {single:.1f} %", bool(separate > single - 2)),
-        Claim("Where they touch, cuts are tried and the confidence of the classifier decides", "",
-              f"{touching:.1f} % of touching digits right, {_share(by_name[TOUCHING], 'strings'):.1f} % of "
-              "strings", bool(touching > separate - 10)),
+    """The chapter's two sub-problems, and what each corruption costs."""
+    n, by_name = record["num_test"], {counts["name"]: counts for counts in record["corruptions"]}
+    single = 100 * record["single_correct"] / n
+    separate, touching = (accuracy(by_name[name]) for name in (SEPARATE, TOUCHING))
+
+    def describe(name):
+        counts = by_name[name]
+        return (f"{accuracy(counts):.1f} % of {counts['digits']:,} digits, "
+                f"{accuracy(counts, 'strings'):.1f} % of {counts['pictures']} strings")  # fmt: skip
+
+    uncertain = record["uncertain"]
+    of_uncertain = 100 * uncertain["correct"] / max(1, uncertain["images"])
+    of_others = 100 * uncertain["correct_of_others"] / max(1, n - uncertain["images"])
+    return [
+        Claim("A picture of several digits can be cut into digits and recognized", "",
+              f"{describe(SEPARATE)}; single test digits {single:.1f} %", bool(separate > single - 2)),
+        Claim("Touching digits: try cuts, and let the classifier's confidence decide", "", describe(TOUCHING),
+              bool(touching > separate - 10)),
+        *(Claim(f"Corruption: {name}", "", describe(name), accuracy(by_name[name]) > 50, from_book=False)
+          for name in by_name if name not in (SEPARATE, TOUCHING)),
+        Claim("Digits marked as uncertain (?) are wrong more often", "",
+              f"{100 * uncertain['images'] / n:.1f} % of the single test digits are uncertain; "
+              f"{of_uncertain:.1f} % of these are correct, and {of_others:.1f} % of the others",
+              bool(of_uncertain < of_others), from_book=False),
     ]  # fmt: skip
-    told += [
-        Claim(f"Trouble: {name}", "", f"{_share(found):.1f} % of {found['digits']:,} digits, "
-              f"{_share(found, 'strings'):.1f} % of {found['pictures']} strings right",
-              bool(_share(found) > 50), of_the_chapter=False)
-        for name, found in by_name.items()
-        if name not in (SEPARATE, TOUCHING)
-    ]  # fmt: skip
-    ours = f"{doubt['doubted']:,} of {n:,} single test digits are doubted: right are "
-    ours += f"{100 * doubt['right_doubted'] / max(1, doubt['doubted']):.0f} % of these, "
-    ours += f"{100 * doubt['right_sure'] / max(1, sure):.1f} % of the others"
-    return [*told, Claim("What is doubted (?) is oftener wrong", "", ours, of_the_chapter=False)]
 
 
 EXPERIMENT = Experiment(
-    "several_digits", __doc__, run, plot, claims, epochs=30, minutes=4, uses=("dataset", "epochs"),
+    "several_digits", __doc__, run, plot, claims, epochs=CONFIG.epochs, minutes=4, uses=("dataset", "epochs"),
     constants={
-        "pictures": PICTURES, "most_digits": MOST_DIGITS, "pictures_seed": PICTURES_SEED, "hidden": HIDDEN,
-        "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "key": KEY, "troubles": list(TROUBLES),
+        "config": CONFIG.to_json(), "pictures": PICTURES, "max_digits": MAX_DIGITS,
+        "pictures_seed": PICTURES_SEED, "key": KEY, "corruptions": list(CORRUPTIONS),
     },
 )  # fmt: skip
-
-if __name__ == "__main__":
-    EXPERIMENT.main()

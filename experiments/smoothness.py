@@ -1,13 +1,12 @@
-"""Why smooth neurons: how far does a small change of the weights move the output?
+"""Why sigmoid neurons: how much does a small change of the weights change the output?
 
-One weight of one neuron is swept, with the perceptron's step and with σ(c z) at several
-sharpnesses c. Then all weights and biases of a small network are moved a little at once, and the
-change of its output is set beside the one that `jax.grad` predicts, Σ ∂output/∂w Δw.
+One weight of one neuron is swept, with the step function of a perceptron and with σ(c z) for several c.
+Then all weights and biases of a small network change a little at once, and the change of its output is
+compared with the linear prediction of `jax.grad`, Σ ∂output/∂w Δw.
 
-Expected: the perceptron does not move at all, then flips; the sigmoid neuron moves by at most
-c/4 |x Δw|, and tends to the step as c grows; the prediction's error shrinks with the square of Δw.
-
-    python -m experiments.smoothness        # seconds
+Expected: the output of a perceptron does not change, or flips. The output of a sigmoid neuron changes by at
+most c/4 |x Δw|, and approaches the step as c grows. The error of the prediction shrinks with the square of
+Δw.
 """
 
 from collections.abc import Callable
@@ -19,48 +18,45 @@ import numpy as np
 import optax
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings
+from experiments.experiment import Claim, Experiment, Record, RunContext
 
 X = (1.0, 0.5)
-# One neuron, z = x₁ w₁ + x₂ w₂ + b, that turns where w₁ = 1.
+# One neuron, z = x₁ w₁ + x₂ w₂ + b, with z = 0 at w₁ = 1; w₁ is swept.
 W2, BIAS = 1.0, -1.5
-FROM, TO, CHANGE = -1.0, 3.0, 0.01
-DRAWN = (1.0, 3.0, 10.0, 100.0)
-SHARPNESS = tuple(np.logspace(0, 4, 17).tolist())
-# The network, and how far its weights and biases are moved: so many times a draw from N(0, 1).
+SWEEP_START, SWEEP_STOP, CHANGE = -1.0, 3.0, 0.01
+PLOTTED_SHARPNESS = (1.0, 3.0, 10.0, 100.0)
+SHARPNESS = (1.0, 1.8, 3.2, 5.6, 10.0, 18.0, 32.0, 56.0, 100.0, 180.0, 320.0, 560.0, 1000.0, 1800.0, 3200.0,
+             5600.0, 10_000.0)  # fmt: skip
+# The network, and the factors of its change; the direction is drawn from N(0, 1).
 SIZES = (2, 3, 1)
-SMALL = tuple(np.logspace(-4, 0, 9).tolist())
+FACTORS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 KEY = 1
 
 
-def sharp(c: Any) -> Callable:
-    """σ(c z): the sigmoid neuron whose weights and bias are all c times as large."""
-    return lambda z: nnjax.sigmoid(c * z)
+def run(context: RunContext) -> Record:
+    """The neuron's curves, the largest change of each, and the network's measured and predicted changes.
 
-
-def run(settings: Settings) -> Record:
-    """The neuron's curves, the largest change of each, and the network's changes as predicted.
-
-    In double precision, for these are differences of numbers that are nearly equal.
+    In double precision, because these are differences of nearly equal numbers.
     """
     with jax.enable_x64(True):
-        return {"sharpness": SHARPNESS, "small": SMALL, **measure()}
+        return {"sharpness": SHARPNESS, "factors": FACTORS, **measure()}
 
 
 @jax.jit
 def measure() -> Record:
     """All numbers of the record that are computed."""
-    # Weights on both sides of z = 0, and none on it.
-    w = jnp.arange(FROM + CHANGE / 2, TO, CHANGE)
-    step = neuron(w, nnjax.step)
-    sigmoid = jax.vmap(lambda c: neuron(w, sharp(c)))
+    w = jnp.arange(SWEEP_START + CHANGE / 2, SWEEP_STOP, CHANGE)  # z is never 0
+    step = neuron(w, nnjax.heaviside)
+    sigmoid = jax.vmap(lambda c: neuron(w, lambda z: nnjax.sigmoid(c * z)))
+    measured, predicted = change_network(jnp.array(FACTORS))
     return {
         "w": w,
         "step": step,
-        "sigmoid": sigmoid(jnp.array(DRAWN)),
-        "step_moves": _largest_change(step),
-        "sigmoid_moves": _largest_change(sigmoid(jnp.array(SHARPNESS))),
-        **move_network(jnp.array(SMALL)),
+        "sigmoid": sigmoid(jnp.array(PLOTTED_SHARPNESS)),
+        "step_max_change": max_change(step),
+        "sigmoid_max_change": max_change(sigmoid(jnp.array(SHARPNESS))),
+        "measured": measured,
+        "predicted": predicted,
     }
 
 
@@ -74,23 +70,23 @@ def neuron(w: jax.Array, activation: Callable) -> jax.Array:
     return jax.vmap(output)(w)
 
 
-def _largest_change(outputs: jax.Array) -> jax.Array:
-    """The most that an output differs from its neighbour's, whose weight differs by CHANGE."""
+def max_change(outputs: jax.Array) -> jax.Array:
+    """The largest difference of neighbouring outputs, whose weights differ by `CHANGE`."""
     return jnp.max(jnp.abs(jnp.diff(outputs)), axis=-1)
 
 
-def move_network(small: jax.Array) -> Record:
-    """How far a network's output moves with all its parameters: measured, and by its gradient."""
+def change_network(factors: jax.Array) -> tuple[jax.Array, Any]:
+    """The measured and the predicted change of a network's output, if all its parameters change."""
     params, direction = (nnjax.init(key, SIZES) for key in jax.random.split(jax.random.key(KEY)))
 
     def output(params):
         return nnjax.feedforward(params, jnp.array(X))[0]
 
-    def moved(delta):
-        return output(optax.tree.add_scale(params, delta, direction)) - output(params)
+    def measured(factor):
+        return output(optax.tree.add_scale(params, factor, direction)) - output(params)
 
     slope = optax.tree.vdot(jax.grad(output)(params), direction)
-    return {"moved": jax.vmap(moved)(small), "predicted": slope * small}
+    return jax.vmap(measured)(factors), slope * factors
 
 
 def plot(record: Record) -> Any:
@@ -98,79 +94,64 @@ def plot(record: Record) -> Any:
     from matplotlib import pyplot
 
     figure, (curves, largest, errors) = pyplot.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-    curves.plot(record["w"], record["step"], color="0.75", linewidth=5, label="step")
-    for c, outputs, line in zip(DRAWN, record["sigmoid"], ("-", "--", "-.", ":"), strict=True):
+    curves.plot(record["w"], record["step"], color="0.75", linewidth=5, label="step function")
+    for c, outputs, line in zip(PLOTTED_SHARPNESS, record["sigmoid"], ("-", "--", "-.", ":"), strict=True):
         curves.plot(record["w"], outputs, line, color="black", label=f"σ({c:g} z)")
     curves.set(xlabel="weight $w_1$", ylabel="output", title="one neuron")
 
     c = np.array(record["sharpness"])
-    largest.axhline(record["step_moves"], color="0.75", linewidth=5, label="step")
-    largest.loglog(c, record["sigmoid_moves"], "ko", mfc="none", label="σ(c z)")
-    largest.loglog(c, bound(c), "k--", label="c/4 · |x Δw|")
+    largest.axhline(record["step_max_change"], color="0.75", linewidth=5, label="step function")
+    largest.loglog(c, record["sigmoid_max_change"], "ko", mfc="none", label="σ(c z)")
+    largest.loglog(c, bound(c), "k--", label="bound: c/4 · |x Δw|")
     largest.set(xlabel="sharpness c", ylabel="largest change of the output", ylim=(1e-3, 5))
-    largest.set_title(f"... whose $w_1$ changes by {CHANGE}")
+    largest.set_title(f"the neuron, if $w_1$ changes by {CHANGE}")
 
-    errors.loglog(record["small"], np.abs(record["moved"]), "ko-", mfc="none", label="measured")
-    errors.loglog(record["small"], error(record), "ks--", mfc="none", label="measured - predicted")
-    errors.set(xlabel="how far all weights and biases move", ylabel="change of the output")
-    errors.set_title("a network, beside its gradient")
+    errors.loglog(record["factors"], np.abs(record["measured"]), "ko-", mfc="none", label="measured change")
+    errors.loglog(record["factors"], error(record), "ks--", mfc="none", label="measured − predicted")
+    errors.set(xlabel="factor of the change of all weights and biases", ylabel="change of the output")
+    errors.set_title("a network and its linear prediction")
     for axis in (curves, largest, errors):
         axis.legend(loc="best", frameon=False, fontsize=8)
     return figure
 
 
 def bound(c: Any) -> Any:
-    """What a change of w₁ moves σ(c z) by at most, for σ' is nowhere above ¼."""
+    """The largest possible change of σ(c z) if w₁ changes by `CHANGE`, because σ′ is at most ¼."""
     return c / 4 * X[0] * CHANGE
 
 
 def error(record: Record) -> np.ndarray:
-    """How far the prediction lies from what was measured."""
-    return np.abs(np.subtract(record["moved"], record["predicted"]))
+    """The error of the prediction."""
+    return np.abs(np.subtract(record["measured"], record["predicted"]))
 
 
 def claims(record: Record) -> list[Claim]:
-    """What the chapter says of smoothness; it has no numbers for it."""
-    moves, within = np.array(record["sigmoid_moves"]), bound(np.array(record["sharpness"]))
-    apart = np.mean(np.abs(np.subtract(record["sigmoid"], record["step"])), axis=1)
-    least = error(record)[0] / abs(record["moved"][0])
-    order = np.polyfit(np.log(record["small"]), np.log(error(record)), 1)[0]
+    """What the chapter states about smoothness; it has no numbers for it."""
+    changes, bounds = np.array(record["sigmoid_max_change"]), bound(np.array(record["sharpness"]))
+    distances = np.mean(np.abs(np.subtract(record["sigmoid"], record["step"])), axis=1)
+    relative = error(record)[0] / abs(record["measured"][0])
+    order = np.polyfit(np.log(record["factors"]), np.log(error(record)), 1)[0]
+    by_c = (f"{d:.2g} for c = {c:g}" for d, c in zip(distances, PLOTTED_SHARPNESS, strict=True))
     return [
-        Claim(
-            "However small a change of a weight, it can flip a perceptron, and else does nothing",
-            "",
-            f"a change by {CHANGE} moves its output by {record['step_moves']:g}, or by 0",
-            set(np.abs(np.diff(record["step"]))) == {0, 1},
-        ),
-        Claim(
-            "A sigmoid neuron it moves a little",
-            "",
-            f"by {moves[0]:.5f} at most, and never by more than c/4 |x Δw|",
-            bool(np.all(moves <= within)),
-        ),
-        Claim(
-            "With large weights σ is nearly the step",
-            "",
-            "in the mean over the weights "
-            + ", ".join(f"{a:.2g} from it (c = {c:g})" for a, c in zip(apart, DRAWN, strict=True)),
-            bool(np.all(np.diff(apart) < 0) and apart[-1] < 0.01),
-        ),
-        Claim(
-            "The change of the output is nearly linear in the changes of weights and biases",
-            "",
-            f"linear but for {least:.1g} at Δ = {record['small'][0]:g}; the error is of order {order:.2f}",
-            bool(abs(order - 2) < 0.1),
-        ),
-    ]
+        Claim("A small change of a weight does not change a perceptron's output, or flips it", "",
+              f"a change of the weight by {CHANGE} changes the output by {record['step_max_change']:g} or 0",
+              set(np.abs(np.diff(record["step"]))) == {0, 1}),
+        Claim("The same change changes a sigmoid neuron's output a little", "",
+              f"by at most {changes[0]:.5f}; never by more than c/4 |x Δw|", bool(np.all(changes <= bounds))),
+        Claim("With large weights σ is nearly the step function", "",
+              "mean distance from the step function: " + ", ".join(by_c),
+              bool(np.all(np.diff(distances) < 0) and distances[-1] < 0.01)),
+        Claim("The change of the output is nearly linear in the changes of weights and biases", "",
+              f"relative error {relative:.1g} for the factor {record['factors'][0]:g}; "
+              f"the error is of order {order:.2f}", bool(abs(order - 2) < 0.1)),
+    ]  # fmt: skip
 
 
 EXPERIMENT = Experiment(
     "smoothness", __doc__, run, plot, claims, uses=(), minutes=0.1,
     constants={
-        "x": X, "neuron": (W2, BIAS), "sweep": (FROM, TO, CHANGE), "drawn": DRAWN, "sharpness": SHARPNESS,
-        "sizes": SIZES, "small": SMALL, "key": KEY,
+        "x": X, "neuron": (W2, BIAS), "sweep": (SWEEP_START, SWEEP_STOP, CHANGE),
+        "plotted_sharpness": PLOTTED_SHARPNESS, "sharpness": SHARPNESS, "sizes": SIZES, "factors": FACTORS,
+        "key": KEY,
     },
 )  # fmt: skip
-
-if __name__ == "__main__":
-    EXPERIMENT.main()

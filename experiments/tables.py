@@ -1,235 +1,154 @@
-"""Write the tables of README and guide from the committed records, so that no number is typed by hand.
+"""The tables that README and documentation show of the experiments' records."""
 
-python -m experiments.tables
-"""
-
-import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import (
-    devices_table,
-    grid,
-    growth_table,
-    machine,
-    networks_table,
-    of_benchmark,
-    population_line,
-    population_table,
-    recipe_line,
-    speed_table,
-    start_line,
-    start_table,
-    time_table,
-)
 from experiments import catalog
-from experiments.evidence import ROOT, Flags, Record, percent
-from experiments.ladder_figure import MARKS
-from experiments.progress import duration, where_the_time_went
-from experiments.statistics import stuck, student
+from experiments.console import duration, format_total_time, title
+from experiments.experiment import Flags
+from experiments.first_network import BOOK
+from experiments.ladder_figure import PUBLISHED
+from experiments.records import Record, provenance
+from nnjax.compare.report import claims_table, markdown_table
+from nnjax.compare.statistics import percent, t_interval
 
-NOT_YET = "*not run yet*"
-
-
-def learning_table(record: Record) -> str:
-    """The chapter's runs beside the book's numbers."""
-    rows = []
-    for r in record["runs"]:
-        right = np.asarray(r["test_correct"])
-        last = right[:, -1]
-        rows.append(
-            (
-                f"[784, {r['hidden']}, 10], η = {r['learning_rate']:g}",
-                _book(*r["book"]),
-                f"{np.median(right[:, 0]):,.0f}",
-                f"{np.median(last):,.0f} ({last.min():,} to {last.max():,})",
-            )
-        )
-    s = record["settings"]
-    wide, recall = (np.asarray(record["runs"][1][what]) for what in ("test_correct", "recall"))
-    reach = wide[:, -1] >= 9600
-    lines = grid(
-        [
-            *("network, η", "the book"),
-            *("ours after one epoch, median", "ours at the end: median (least to most)"),
-        ],
-        rows,
-    )
-    lines.append(
-        f"Test images right of {record['test_examples']:,}; {s['seeds']} seeds each, {s['epochs']} epochs, "
-        f"mini-batches of {s['batch_size']}; mean of the first row "
-        f"{np.mean(np.asarray(record['runs'][0]['test_correct'])[:, -1]):,.0f}; "
-        f"of the networks with 100 hidden neurons {np.sum(reach)} reach 9,600, and {np.sum(stuck(recall))} "
-        "read at least one digit less than half the time: its output neuron is stuck; a network of the first "
-        f"row takes {record['runs'][0]['seconds_per_epoch']:.2f} s an epoch on {machine(record)}."
-    )
-    return "\n".join(lines)
-
-
-def _book(first: int | None, last: Any) -> str:
-    end = "{:,} to {:,}".format(*last) if isinstance(last, list) else f"{last:,}"
-    return end if first is None else f"{first:,} → {end}"
-
-
-def claims_table(record: Record) -> str:
-    """What the chapter says beside what an experiment found, and what the run took."""
-    experiment, s = catalog.find(record["experiment"]), record["settings"]
-    rows = []
-    for claim in experiment.verdicts(record):
-        says = claim.says if claim.of_the_chapter else f"*ours:* {claim.says}"
-        cells = says, claim.book, claim.ours, {True: "yes", False: "no", None: "–"}[claim.holds]
-        rows.append([cell.replace("|", r"\|") for cell in cells])
-    counts = [f"{s[what]} {what}" for what in ("seeds", "epochs") if s[what] > 1]
-    took = f"{duration(record['seconds'])} on {machine(record)}"
-    made = "; ".join([f"`python -m experiments.{experiment.name}`", *counts, took])
-    return "\n".join([*grid(["claim", "the book", "here", "holds"], rows), f"{made}."])
-
-
-def ladder_table(record: Record) -> str:
-    """What each rung reads, what it adds to the one below, and what it takes."""
-    rows, below, before = [], None, {}
-    for i, r in enumerate(record["rungs"], 1):
-        right = percent(r["test_correct"], record["test_examples"])
-        mean, (low, high) = float(np.mean(right)), student(right)
-        rows.append(
-            (
-                f"{i}. {r['name']}",
-                f"{mean:.2f} ({low:.2f} to {high:.2f}, n = {len(right)})",
-                "" if below is None else _gained(below, mean),
-                f"{r['parameters']:,}",
-                f"{r['recipe']['epochs']}",
-                duration(r["seconds"]),
-                _changed(before, r["recipe"]),
-            )
-        )
-        below, before = mean, r["recipe"]
-    head = "rung", "test images right, %: mean (95 % interval)", "gains", "parameters", "epochs", "in", "with"
-    note = (
-        f"`python -m experiments.ladder`, {duration(record['seconds'])} on {machine(record)}. The "
-        "time is that of one network, or of all in an ensemble: its share while as many train side by side "
-        "as there are cores."
-    )
-    return "\n".join([*grid(head, rows), note])
-
-
-def _gained(below: float, mean: float) -> str:
-    """What a rung adds to the one below, in points and as a share of what that one reads wrong."""
-    return f"{mean - below:+.2f}: {100 * (mean - below) / (100 - below):.0f} % of the errors"
-
-
-WORDS = {"None": "none", "{}": "by default"}
-
-
-def _changed(before: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """What a recipe has that the one before it had not."""
-    parts, old = ({**r, **r.get("hyperparameters", {})} for r in (recipe, before))
-    told = (
-        f"{name.replace('_', ' ')} {WORDS.get(str(value), value)}"
-        for name, value in parts.items()
-        if before and name not in ("hyperparameters", "epochs") and old.get(name) != value
-    )
-    return re.sub("factory=|<function (.*?)>", r"\1", ", ".join(told))
-
-
-def choices_table(record: Record) -> str:
-    """What was tried on each rung, what validation images said of it, and which was taken."""
-    rows = []
-    for r in record["rungs"]:
-        means = [np.mean(tried["validation_correct"]) for tried in r["tried"]]
-        for tried, mean in zip(r["tried"], means, strict=True):
-            changes = {name: value for name, value in tried.items() if name != "validation_correct"}
-            told = ", ".join(f"{name} {value}" for name, value in changes.items())
-            taken = tried is r["tried"][int(np.argmax(means))]
-            rows.append((r["name"], f"**{told}**" if taken else told, f"{mean:,.0f}"))
-    return "\n".join(grid(["rung", "tried (taken: bold)", "validation images right"], rows))
-
-
-def marks_table(record: Record) -> str:
-    """What others reached."""
-    return "\n".join(
-        grid(["test images right, %", "by", "told in"], [(f"{m.right:.2f}", m.by, m.source) for m in MARKS])
-    )
+NOT_RUN = "*not run yet*"
 
 
 def of_experiment(name: str, table: Callable[[Record], str]) -> str:
-    """The table of an experiment's committed record, or that none was made with its present settings."""
-    record = _record(name)
-    return table(record) if record else NOT_YET
+    """The table of an experiment's committed record, or a note that there is none with these settings."""
+    record = _committed(name)
+    return table(record) if record else NOT_RUN
 
 
-def _record(name: str) -> Record | None:
-    """The committed record of an experiment; None where none was made with its present settings."""
+def _committed(name: str) -> Record | None:
     try:
-        return catalog.done(catalog.find(name), Flags())
+        return catalog.find_record(catalog.find(name), Flags())
     except ValueError:
         return None
 
 
-def of_all() -> str:
-    """How long the committed runs took, or that some are missing."""
-    records = [record for name in catalog.NAMES if (record := _record(name))]
-    if len(records) < len(catalog.NAMES):
-        return NOT_YET
-    seconds = {record["experiment"]: record["seconds"] for record in records}
-    return f"The runs behind this guide {where_the_time_went(seconds)} ({machine(records[0])})."
+def machine(record: Record) -> str:
+    """The machine of a record, and the version of jax."""
+    return f"{record['cores']} cores of {record['processor']}, jax {record['versions']['jax']}"
 
 
-README, DOCS = ROOT / "README.md", ROOT / "docs"
-GUIDE, SCALING, SPEED, LADDER = (DOCS / f"{name}.md" for name in ("chapter", "scaling", "speed", "ladder"))
-# The tables of each document, by the name that marks their place.
-DOCUMENTS = {
-    README: {
-        "learning": partial(of_experiment, "first_network", learning_table),
-        "speed": partial(of_benchmark, "epoch", speed_table),
-        "start": partial(of_benchmark, "start", start_line),
-        "population": partial(of_benchmark, "population", population_line),
-        "recipe": partial(of_benchmark, "recipe", recipe_line),
-    },
-    GUIDE: {f"claims {name}": partial(of_experiment, name, claims_table) for name in catalog.NAMES}
-    | {"time": of_all},
-    LADDER: {
-        "ladder": partial(of_experiment, "ladder", ladder_table),
-        "choices": partial(of_experiment, "ladder", choices_table),
-        "claims ladder": partial(of_experiment, "ladder", claims_table),
-        "marks": partial(of_experiment, "ladder", marks_table),
-        "recipe": partial(of_benchmark, "recipe", recipe_line),
-    },
-    SCALING: {"devices": partial(of_benchmark, "devices", devices_table)},
-    SPEED: {
-        "population": partial(of_benchmark, "population", population_table),
-        "growth": partial(of_benchmark, "growth", growth_table),
-        "time": partial(of_benchmark, "time_to_accuracy", time_table),
-        "start": partial(of_benchmark, "start", start_table),
-        "networks": partial(of_benchmark, "networks", networks_table),
-    },
-}
-
-
-def written(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
-    """A document with its tables made anew, each between `<!-- name -->` and `<!-- /name -->`.
-
-    Raises:
-      ValueError: a table that has no place, or several.
-    """
-    for name, table in tables.items():
-        text, found = re.subn(
-            rf"(?s)(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda m, made=table(): f"{m[1]}{made}\n{m[2]}",
-            text,
+def learning_table(record: Record) -> str:
+    """The chapter's four runs, compared with the book."""
+    head = ["network", "η", "the book", "ours after epoch 1 (median)"]
+    head += ["ours at the end: median (min to max)", "n"]
+    rows = []
+    for r, book in zip(record["runs"], BOOK, strict=True):
+        accuracy = percent(r["test_correct"], record["num_test"])
+        last = accuracy[:, -1]
+        rows.append(
+            [
+                f"[784, {r['hidden']}, 10]",
+                f"{r['learning_rate']:g}",
+                _book(*book),
+                f"{np.median(accuracy[:, 0]):.1f} %",
+                f"{np.median(last):.1f} % ({last.min():.1f} % to {last.max():.1f} %)",
+                str(len(last)),
+            ]
         )
-        if found != 1:
-            raise ValueError(f"there are {found} places for the table {name!r}, not one")
-    return text
+    s = record["settings"]
+    note = (
+        f"Test accuracy on MNIST; {s['epochs']} epochs, mini-batches of {s['config']['batch_size']}. "
+        f"`python -m experiments first_network`, {machine(record)}."
+    )
+    return f"{markdown_table(head, rows)}\n\n{note}"
 
 
-def main() -> None:
-    """Rewrite the documents in place."""
-    for path, tables in DOCUMENTS.items():
-        path.write_text(written(path.read_text(), tables))
+def _book(first: float | None, last: Any) -> str:
+    """The book's accuracy after the first and the last epoch; a range is a tuple."""
+    if isinstance(last, tuple):
+        return "{:g} % to {:g} %".format(*last)
+    return f"{first:.2f} % → {last:.2f} %"
 
 
-if __name__ == "__main__":
-    main()
+def claims_section(name: str) -> str:
+    """The section of one experiment in the results: question, claims and provenance."""
+    experiment = catalog.find(name)
+    question = (experiment.about or "").partition("\n")[0]
+
+    def table(record: Record) -> str:
+        claims = claims_table(experiment.judged_claims(record))
+        return f"{claims}\n\n`python -m experiments {name}`: {provenance(record)}"
+
+    return f"## {title(name)}\n\n{question}\n\n{of_experiment(name, table)}\n"
+
+
+def total_time() -> str:
+    """How long all committed runs took, or a note that some are missing."""
+    records = [record for name in catalog.NAMES if (record := _committed(name))]
+    if len(records) < len(catalog.NAMES):
+        return NOT_RUN
+    seconds = {record["experiment"]: record["seconds"] for record in records}
+    return f"Running all experiments {format_total_time(seconds)} ({machine(records[0])})."
+
+
+def ladder_table(record: Record) -> str:
+    """The accuracy of each step, its gain, and what it costs."""
+    rows, before, accuracy_before = [], {}, None
+    for i, r in enumerate(record["steps"], 1):
+        accuracy = percent(r["test_correct"], record["num_test"])
+        mean, (low, high) = float(np.mean(accuracy)), t_interval(accuracy)
+        rows.append(
+            [
+                f"{i}. {r['name']}",
+                f"{mean:.2f} ({low:.2f} to {high:.2f}, n = {len(accuracy)})",
+                "" if accuracy_before is None else _gain(accuracy_before, mean),
+                f"{r['num_parameters']:,}",
+                str(r["config"]["epochs"]),
+                duration(r["seconds"]),
+                _changes(before, r["config"]),
+            ]
+        )
+        accuracy_before, before = mean, r["config"]
+    head = (
+        "step",
+        "test accuracy, %: mean (95 % interval)",
+        "gain",
+        "parameters",
+        "epochs",
+        "time",
+        "changes",
+    )
+    note = f"`python -m experiments ladder`, {duration(record['seconds'])} on {machine(record)}."
+    return f"{markdown_table(head, rows)}\n\n{note}"
+
+
+def _gain(before: float, mean: float) -> str:
+    """The gain in points, and as a share of the errors of the step before."""
+    return f"{mean - before:+.2f}: {100 * (mean - before) / (100 - before):.0f} % of the errors"
+
+
+def _changes(before: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The fields of a configuration that differ from the one before; epochs have a separate column."""
+    changed = {n: v for n, v in config.items() if before and n != "epochs" and before[n] != v}
+    return ", ".join(f"{name} {_value(value)}" for name, value in changed.items())
+
+
+def _value(value: Any) -> str:
+    return {"None": "none", "{}": "with its defaults"}.get(str(value), str(value))
+
+
+def candidates_table(record: Record) -> str:
+    """The candidates of each step, their validation accuracy, and the selected one."""
+    rows = []
+    for r in record["steps"]:
+        means = [np.mean(candidate["validation_correct"]) for candidate in r["candidates"]]
+        for candidate, mean in zip(r["candidates"], means, strict=True):
+            changes = ", ".join(f"{name} {_value(value)}" for name, value in candidate["changes"].items())
+            selected = candidate is r["candidates"][int(np.argmax(means))]
+            accuracy = f"{100 * mean / record['num_validation']:.2f}"
+            rows.append([r["name"], f"**{changes}**" if selected else changes, accuracy])
+    return markdown_table(("step", "candidate (selected: bold)", "validation accuracy, %"), rows)
+
+
+def published_table(record: Record) -> str:
+    """The accuracies that others reached."""
+    rows = [[f"{result.accuracy:.2f}", result.method, result.source] for result in PUBLISHED]
+    return markdown_table(("test accuracy, %", "method", "source"), rows)

@@ -1,14 +1,11 @@
-"""The ball in a valley: where does gradient descent go on a function of two variables?
+"""The ball in a valley: how does gradient descent move on a function of two variables?
 
-Through an elongated bowl with η too small, right and too large; and down a curved valley with the
-variants of gradient descent. Each variant tries the same learning rates, and shows the one that
-ends lowest without ever lying above the start: a lucky leap over the hills is no way down.
+In an elongated bowl, with η too small, suitable and too large; and in a curved valley, with the variants of
+gradient descent. Every variant tries the same learning rates. The figure shows the one with the lowest
+final cost, among those whose cost never exceeds the cost at the start.
 
-Expected: in the bowl C = ½(a v₁² + b v₂²) a step multiplies v by (1 - ηa, 1 - ηb), which climbs
-where η > 2/b; ΔC tends to -η‖∇C‖² as η tends to 0; variants that keep a velocity come down the
-curved valley first.
-
-    python -m experiments.valley        # seconds
+Expected: in the bowl C = ½(a v₁² + b v₂²) a step multiplies v by (1 − ηa, 1 − ηb), which diverges for η >
+2/b. ΔC approaches −η‖∇C‖² as η approaches 0. Variants with a velocity arrive first in the curved valley.
 """
 
 from functools import partial
@@ -20,22 +17,21 @@ import numpy as np
 import optax
 
 import nnjax
-from experiments.evidence import Claim, Experiment, Record, Settings
-from nnjax.optimizers import Optimizer, make_optimizer
-from nnjax.population import stack
+from experiments.experiment import Claim, Experiment, Record, RunContext
+from nnjax.optim import Optimizer, make_optimizer
 
-# The bowl: gradient descent climbs where η > 2/b = 0.2.
+# The bowl: gradient descent diverges for η > 2/b = 0.2.
 A, B = 1.0, 10.0
 BOWL_START, BOWL_STEPS = (-4.0, 1.0), 25
-RATES = {"too small": 0.01, "right": 0.15, "too large": 0.205}
-SMALL = tuple(np.logspace(-4, -1, 13).tolist())
-# The curved valley: as Rosenbrock's, with walls a tenth as steep.
+RATES = {"too small": 0.01, "suitable": 0.15, "too large": 0.205}
+SMALL_RATES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+# The curved valley: Rosenbrock's function with a tenth of its steepness.
 START, STEPS = (-1.2, 1.0), 60
 VARIANTS = {
     "sgd": optax.sgd, "momentum": nnjax.momentum, "nesterov": nnjax.nesterov, "adagrad": optax.adagrad,
     "rmsprop": optax.rmsprop, "adam": optax.adam, "lion": optax.lion,
 }  # fmt: skip
-TRIED = tuple(np.logspace(-4, 1, 26).tolist())
+CANDIDATES = (*(float(f"{m}e{k}") for k in range(-4, 1) for m in (1, 1.6, 2.5, 4, 6.3)), 10.0)
 LINES = ("-", "--", "-.", ":", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = "os^DvPX"
 
@@ -45,26 +41,26 @@ def bowl(v: Any) -> Any:
     return (A * v[0] ** 2 + B * v[1] ** 2) / 2
 
 
-def curved(v: Any) -> Any:
-    """A valley along the parabola v₂ = v₁², lowest at (1, 1)."""
+def curved_valley(v: Any) -> Any:
+    """A valley along the parabola v₂ = v₁², with its minimum at (1, 1)."""
     return (1 - v[0]) ** 2 + 10 * (v[1] - v[0] ** 2) ** 2
 
 
-def run(settings: Settings) -> Record:
-    """The paths, their costs, and how near ΔC comes to -η‖∇C‖²; in double precision."""
+def run(context: RunContext) -> Record:
+    """The paths, their costs, and −ΔC / (η‖∇C‖²) for small η; in double precision."""
     with jax.enable_x64(True):
-        rates = zip(RATES, _descend_all(optax.sgd, RATES.values(), bowl, BOWL_START, BOWL_STEPS), strict=True)
+        in_bowl = descend_all(optax.sgd, RATES.values(), bowl, BOWL_START, BOWL_STEPS)
         return {
-            "bowl": [{"name": name, **descent} for name, descent in rates],
-            "small": SMALL,
-            "ratio": jax.vmap(decrease)(jnp.array(SMALL)),
-            "variants": [{"name": name, **_best(factory)} for name, factory in VARIANTS.items()],
+            "bowl": [{"name": name, **path} for name, path in zip(RATES, in_bowl, strict=True)],
+            "small_rates": SMALL_RATES,
+            "ratio": jax.jit(jax.vmap(decrease))(np.array(SMALL_RATES)),
+            "variants": [{"name": name, **best_descent(factory)} for name, factory in VARIANTS.items()],
         }
 
 
 @partial(jax.jit, static_argnames=("cost", "steps"))
 def descend(optimizer: Optimizer, cost: Any, start: jax.Array, steps: int) -> dict[str, jax.Array]:
-    """The ball's path, (steps + 1, 2) with its start, and the cost along it."""
+    """The path of the ball from its start, (steps + 1, 2), and the cost along it."""
 
     def step(state, _):
         v, opt_state = state
@@ -76,105 +72,91 @@ def descend(optimizer: Optimizer, cost: Any, start: jax.Array, steps: int) -> di
     return {"path": path, "cost": jax.vmap(cost)(path)}
 
 
-def _descend_all(factory, rates, cost, start, steps) -> list[Record]:
-    """A descent for each learning rate, in one program."""
+def descend_all(factory, rates, cost, start, steps) -> list[Record]:
+    """The descent for each learning rate, in one program."""
     optimizers = [make_optimizer(factory, {"learning_rate": rate}) for rate in rates]
-    found = jax.vmap(lambda optimizer: descend(optimizer, cost, jnp.array(start), steps))(stack(optimizers))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *optimizers)
+    descend_one = partial(descend, cost=cost, start=np.array(start), steps=steps)
+    results = jax.device_get(jax.vmap(descend_one)(stacked))
     return [
-        {"learning_rate": o.numbers["learning_rate"], **{name: x[i] for name, x in found.items()}}
-        for i, o in enumerate(optimizers)
+        {"learning_rate": rate, **{name: x[i] for name, x in results.items()}} for i, rate in enumerate(rates)
     ]
 
 
-def _best(factory: Any) -> Record:
-    """The descent that ends lowest of those that never lie above the start."""
-    found = _descend_all(factory, TRIED, curved, START, STEPS)
-    tame = [descent for descent in found if jnp.all(descent["cost"] <= descent["cost"][0])]
-    return min(tame, key=lambda descent: descent["cost"][-1])
+def best_descent(factory: Any) -> Record:
+    """The descent with the lowest final cost, of those that are never above the start."""
+    descents = descend_all(factory, CANDIDATES, curved_valley, START, STEPS)
+    below_start = [descent for descent in descents if np.all(descent["cost"] <= descent["cost"][0])]
+    return min(below_start, key=lambda descent: descent["cost"][-1])
 
 
 def decrease(learning_rate: jax.Array) -> jax.Array:
-    """-ΔC / (η‖∇C‖²) for one step from the bowl's start."""
+    """−ΔC / (η‖∇C‖²) for one step from the start in the bowl."""
     v = jnp.array(BOWL_START)
     grads = jax.grad(bowl)(v)
     return (bowl(v) - bowl(v - learning_rate * grads)) / (learning_rate * jnp.sum(grads**2))
 
 
 def plot(record: Record) -> Any:
-    """The bowl at three learning rates and the size of a step; then each variant, and their costs."""
+    """The bowl for three learning rates and the decrease in one step; then each variant, and their costs."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(3, 4, figsize=(12, 8.4), layout="constrained")
     *bowls, ratio = axes[0]
     *valleys, costs = axes[1:].flat
     for axis, r in zip(bowls, record["bowl"], strict=True):
-        _contours(axis, bowl, (-4.6, 1.6), (-3.8, 3.8))
-        axis.plot(*np.transpose(r["path"]), "ko-", markersize=3, linewidth=1)
-        axis.set_title(f"{r['name']}: η = {r['learning_rate']:g}", fontsize=10)
-    ratio.semilogx(record["small"], record["ratio"], "ko-", markersize=3, linewidth=1)
-    ratio.set(xlabel="η", ylabel="-ΔC / (η‖∇C‖²)", ylim=(0, 1.1))
-    ratio.set_title("one step, beside -η‖∇C‖²", fontsize=10)
+        draw_path(axis, r["path"], bowl, (-4.6, 1.6), (-3.8, 3.8))
+        axis.set_title(f"η {r['name']}: {r['learning_rate']:g}", fontsize=10)
+    ratio.semilogx(record["small_rates"], record["ratio"], "ko-", markersize=3, linewidth=1)
+    ratio.set(xlabel="η", ylabel="−ΔC / (η‖∇C‖²)", ylim=(0, 1.1))
+    ratio.set_title("decrease in one step", fontsize=10)
     for axis, r, line, marker in zip(valleys, record["variants"], LINES, MARKERS, strict=True):
-        _contours(axis, curved, (-1.5, 1.5), (-0.5, 1.6))
-        axis.plot(*np.transpose(r["path"]), "ko-", markersize=3, linewidth=1)
+        draw_path(axis, r["path"], curved_valley, (-1.5, 1.5), (-0.5, 1.6))
         axis.plot(1, 1, "*", color="white", markeredgecolor="black", markersize=12)
-        axis.set_title(f"{r['name']}, η = {r['learning_rate']:.2g}", fontsize=10)
+        axis.set_title(f"{r['name']}, η = {r['learning_rate']:g}", fontsize=10)
         costs.semilogy(r["cost"], linestyle=line, marker=marker, markevery=12, color="black",
                        markersize=4, linewidth=1, label=r["name"])  # fmt: skip
-    costs.set(xlabel="step", ylabel="C", ylim=(5e-5, 20))
-    costs.set_title("down the curved valley", fontsize=10)
+    costs.set(xlabel="step", ylabel="cost C", ylim=(5e-5, 20))
+    costs.set_title("in the curved valley", fontsize=10)
     costs.legend(fontsize=7, frameon=False, loc="lower left", handlelength=3)
     return figure
 
 
-def _contours(axis: Any, cost: Any, across: tuple[float, float], up: tuple[float, float]) -> None:
-    """Lines of equal cost, closer together where it is low."""
-    v = np.meshgrid(np.linspace(*across, 90), np.linspace(*up, 90))
+def draw_path(axis: Any, path: Any, cost: Any, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """A path, and lines of equal cost."""
+    v = np.meshgrid(np.linspace(*x, 90), np.linspace(*y, 90))
     axis.contour(*v, cost(v), levels=np.logspace(-1.5, 2.5, 13), colors="0.75", linewidths=0.8)
-    axis.set(xlabel="$v_1$", ylabel="$v_2$", xlim=across, ylim=up)
+    axis.plot(*np.transpose(path), "ko-", markersize=3, linewidth=1)
+    axis.set(xlabel="$v_1$", ylabel="$v_2$", xlim=x, ylim=y)
 
 
 def claims(record: Record) -> list[Claim]:
-    """What the chapter says of the ball."""
-    slow, right, fast = (np.array(r["cost"]) / r["cost"][0] for r in record["bowl"])
+    """What the chapter states about the ball."""
+    slow, suitable, fast = (np.array(r["cost"]) / r["cost"][0] for r in record["bowl"])
     ends = {r["name"]: r["cost"][-1] for r in record["variants"]}
-    near, far = record["ratio"][0], record["ratio"][-1]
-    rolling = max(ends["momentum"], ends["nesterov"])
+    smallest, largest = record["ratio"][0], record["ratio"][-1]
     return [
-        Claim(
-            "A small step changes the cost by -η‖∇C‖²",
-            "",
-            f"by {near:.4f} of it where η = {SMALL[0]:g}, by {far:.2f} where η = {SMALL[-1]:g}",
-            abs(near - 1) < 1e-3,
-        ),
-        Claim(
-            "Where η is too small the ball goes down, but slowly",
-            "",
-            f"{slow[-1]:.0%} of the cost is left after {BOWL_STEPS} steps, {right[-1]:.2%} where η is right",
-            bool(np.all(np.diff(slow) < 0) and slow[-1] > 10 * right[-1]),
-        ),
-        Claim(
-            "Where η is too large the cost can rise",
-            "",
-            f"to {fast[-1]:.1f} times the first",
-            bool(fast[-1] > 1),
-        ),
-        Claim(
-            "Variants that mimic a rolling ball have advantages",
-            "",
-            f"after {STEPS} steps: " + ", ".join(f"{name} {end:.1g}" for name, end in ends.items()),
-            rolling < ends["sgd"],
-        ),
-    ]
+        Claim("A small step changes the cost by −η‖∇C‖²", "",
+              f"the ratio is {smallest:.4f} for η = {SMALL_RATES[0]:g}, and {largest:.2f} for η = "
+              f"{SMALL_RATES[-1]:g}",
+              abs(smallest - 1) < 1e-3),
+        Claim("If η is too small, the ball moves down slowly", "",
+              f"{100 * slow[-1]:.0f} % of the cost is left after {BOWL_STEPS} steps, "
+              f"{100 * suitable[-1]:.2f} % for the suitable η",
+              bool(np.all(np.diff(slow) < 0) and slow[-1] > 10 * suitable[-1])),
+        Claim("If η is too large, the cost can rise", "", f"to {fast[-1]:.1f} times the cost at the start",
+              bool(fast[-1] > 1)),
+        Claim("Variants that imitate a rolling ball have advantages", "",
+              f"cost after {STEPS} steps: " + ", ".join(f"{name} {end:.1g}" for name, end in ends.items()),
+              max(ends["momentum"], ends["nesterov"]) < ends["sgd"]),
+    ]  # fmt: skip
 
 
 EXPERIMENT = Experiment(
     "valley", __doc__, run, plot, claims, uses=(), minutes=0.1,
     constants={
-        "bowl": {"a": A, "b": B, "start": BOWL_START, "steps": BOWL_STEPS, "rates": RATES, "small": SMALL},
-        "curved": {"start": START, "steps": STEPS, "tried": TRIED, "variants": list(VARIANTS)},
+        "bowl": {"a": A, "b": B, "start": BOWL_START, "steps": BOWL_STEPS, "rates": RATES},
+        "small_rates": SMALL_RATES,
+        "curved": {"start": START, "steps": STEPS, "candidates": CANDIDATES, "variants": list(VARIANTS)},
     },
 )  # fmt: skip
-
-if __name__ == "__main__":
-    EXPERIMENT.main()

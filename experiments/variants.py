@@ -1,61 +1,73 @@
-"""The variants of gradient descent that are compared, and what is tried of each."""
+"""The variants of gradient descent that are compared, and the settings that each tries."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
 import optax
 
 import nnjax
-from nnjax.optimizers import count_steps
 
 BASE = "SGD"
-QUICK = (BASE, "SGD, cosine schedule", "Gauss-Newton")
+QUICK = (BASE, "SGD, cosine schedule")
+CONFIG = nnjax.TrainConfig(initial_weights=nnjax.lecun, epochs=15)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, the mini-batch it gets, and the log grid of the one hyper-parameter that is tuned."""
+    """A method, and seven settings of the one hyper-parameter that is tuned.
 
-    factory: Callable
-    batch_size: int | None  # None: all training images
+    Attributes:
+      config: without the tuned hyper-parameter.
+      grid: its values, about evenly spaced on a logarithmic scale.
+      tuned: its name.
+      full_batch: whether the batch size is the number of training images.
+    """
+
+    config: nnjax.TrainConfig
     grid: tuple[float, ...]
     tuned: str = "learning_rate"
+    full_batch: bool = False
+
+    def resolved(self, num_examples: int) -> nnjax.TrainConfig:
+        """The configuration for so many training images."""
+        return replace(self.config, batch_size=num_examples) if self.full_batch else self.config
+
+    def with_setting(self, setting: float, num_examples: int) -> nnjax.TrainConfig:
+        """The configuration with a value of the tuned hyper-parameter."""
+        config = self.resolved(num_examples)
+        if self.tuned in ("learning_rate", "batch_size"):
+            return replace(config, **{self.tuned: setting})
+        return replace(config, hyperparameters={**config.hyperparameters, self.tuned: setting})
+
+    def settings(self, num_examples: int) -> list[float]:
+        """The settings to try; batch sizes are at most the number of training images."""
+        if self.tuned != "batch_size":
+            return list(self.grid)
+        return sorted({int(min(size, num_examples)) for size in self.grid})
 
 
-def _grid(least: float, most: float) -> tuple[float, ...]:
-    """Seven values, evenly spaced on a log scale."""
-    return tuple(float(f"{value:.2g}") for value in np.geomspace(least, most, 7))
+def _config(optimizer, **changes) -> nnjax.TrainConfig:
+    return replace(CONFIG, optimizer=optimizer, **changes)
 
 
 VARIANTS = {
-    BASE: Variant(optax.sgd, 10, _grid(0.03, 30)),
-    "batch descent": Variant(optax.sgd, None, _grid(0.3, 300)),
-    "SGD, cosine schedule": Variant(nnjax.Falling(optax.sgd), 10, _grid(0.03, 30)),
-    "momentum": Variant(nnjax.momentum, 10, _grid(0.003, 3)),
-    "Nesterov": Variant(nnjax.nesterov, 10, _grid(0.003, 3)),
-    "AdaGrad": Variant(optax.adagrad, 10, _grid(0.01, 10)),
-    "RMSProp": Variant(optax.rmsprop, 10, _grid(0.0001, 0.1)),
-    "Adam": Variant(optax.adam, 10, _grid(0.0001, 0.1)),
-    "AdamW": Variant(optax.adamw, 10, _grid(0.0001, 0.1)),
-    "Lion": Variant(optax.lion, 10, _grid(0.00001, 0.01)),
-    "Muon": Variant(optax.contrib.muon, 100, _grid(0.001, 1)),
-    "L-BFGS": Variant(optax.lbfgs, None, (200, 500, 1000, 2000, 5000, 10_000, 25_000), "batch_size"),
-    "Gauss-Newton": Variant(nnjax.gauss_newton, 1000, _grid(0.0001, 0.1), "damping"),
-}
-
-
-def grid_of(variant: Variant, n: int) -> list[float]:
-    """What is tried for a variant, with n training images."""
-    if variant.tuned != "batch_size":
-        return list(variant.grid)
-    return sorted({int(min(size, n)) for size in variant.grid})
-
-
-def arguments(variant: Variant, tuned: Any, n: int, epochs: int) -> dict[str, Any]:
-    """What `fit` and `sweep` are given for a variant beside the data: optimizer, mini-batch, numbers."""
-    given = {"optimizer": variant.factory, "batch_size": variant.batch_size or n, variant.tuned: tuned}
-    if isinstance(variant.factory, nnjax.Falling):
-        given["steps"] = count_steps(epochs, n, given["batch_size"])
-    return given
+    BASE: Variant(CONFIG, (0.03, 0.095, 0.3, 0.95, 3.0, 9.5, 30.0)),
+    "batch descent": Variant(CONFIG, (0.3, 0.95, 3.0, 9.5, 30.0, 95.0, 300.0), full_batch=True),
+    "SGD, cosine schedule": Variant(
+        replace(CONFIG, schedule="cosine"), (0.03, 0.095, 0.3, 0.95, 3.0, 9.5, 30.0)
+    ),
+    "momentum": Variant(_config(nnjax.momentum), (0.003, 0.0095, 0.03, 0.095, 0.3, 0.95, 3.0)),
+    "Nesterov": Variant(_config(nnjax.nesterov), (0.003, 0.0095, 0.03, 0.095, 0.3, 0.95, 3.0)),
+    "AdaGrad": Variant(_config(optax.adagrad), (0.01, 0.032, 0.1, 0.32, 1.0, 3.2, 10.0)),
+    "RMSProp": Variant(_config(optax.rmsprop), (0.0001, 0.00032, 0.001, 0.0032, 0.01, 0.032, 0.1)),
+    "Adam": Variant(_config(optax.adam), (0.0001, 0.00032, 0.001, 0.0032, 0.01, 0.032, 0.1)),
+    "AdamW": Variant(_config(optax.adamw), (0.0001, 0.00032, 0.001, 0.0032, 0.01, 0.032, 0.1)),
+    "Lion": Variant(_config(optax.lion), (0.00001, 0.000032, 0.0001, 0.00032, 0.001, 0.0032, 0.01)),
+    "Muon": Variant(
+        _config(optax.contrib.muon, batch_size=100), (0.001, 0.0032, 0.01, 0.032, 0.1, 0.32, 1.0)
+    ),
+    "L-BFGS": Variant(_config(optax.lbfgs), (200, 500, 1000, 2000, 5000, 10_000, 25_000), "batch_size"),
+    "Gauss-Newton": Variant(
+        _config(nnjax.gauss_newton, batch_size=1000), (0.0001, 0.00032, 0.001, 0.0032, 0.01, 0.032, 0.1),
+        "damping",
+    ),
+}  # fmt: skip

@@ -1,1 +1,1 @@
-"""Files made of chance: `python -m fuzz models` or `pictures`, with the options of libFuzzer."""
+"""Fuzzing of what opens files from untrusted sources: `python -m fuzz models` or `pictures`."""

@@ -1,60 +1,72 @@
-"""Fuzzing with Atheris, guided by what of the readers has run: `python -m fuzz models -max_total_time=60`.
+"""Coverage-guided fuzzing with Atheris: `python -m fuzz models -max_total_time=60`.
 
-Memory and time are bounded for every file. What was found is in .fuzz: a file that ends a run there becomes
-a test in tests/test_fuzz.py.
+Options after the target are those of libFuzzer. Memory and time are limited for each file. The corpus and the
+files that crash are in the folder .fuzz; add a file that crashes to tests/test_fuzz.py.
 """
 
 import json
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["nnjax.runs", "nnjax.images", "nnjax.network", "PIL"]):
+with atheris.instrument_imports(include=["nnjax.storage", "nnjax.recognition", "nnjax.nn.dense", "PIL"]):
     from fuzz import targets
 
-HERE = Path(".fuzz")
-BOUNDS = ["-rss_limit_mb=3000", "-timeout=20", "-max_len=20000", f"-artifact_prefix={HERE}/"]
+FOLDER = Path(".fuzz")
+LIMITS = ["-rss_limit_mb=3000", "-timeout=20", "-max_len=20000", f"-artifact_prefix={FOLDER}/"]
 
 
 def main(target: str, *options: str) -> None:
-    """Seed a corpus with real files, and fuzz until the options say so."""
-    corpus = HERE / target
+    """Fuzzes one target, from a corpus that begins with valid files.
+
+    Args:
+      target: models or pictures.
+      *options: of libFuzzer.
+    """
+    corpus = FOLDER / target
     corpus.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp()) / "file"
     if target == "models":
-        seeds, use = _models(path)
+        seeds, check = _models(path)
     else:
-        seeds, use = {kind: targets.a_picture(kind) for kind in targets.KINDS}, targets.open_any_picture
+        seeds = {kind: targets.picture_content(kind) for kind in targets.PICTURE_FORMATS}
+        check = targets.check_picture
     for name, content in seeds.items():
         (corpus / name).write_bytes(content)
 
-    def one(content: bytes) -> None:
+    def check_content(content: bytes) -> None:
         path.write_bytes(content)
-        use(path)
+        check(path)
 
-    warnings.simplefilter("ignore")  # Pillow tells of every damaged tag
-    atheris.Setup([sys.argv[0], *BOUNDS, *options, str(corpus)], one)
+    warnings.simplefilter("ignore")  # Pillow warns about every damaged tag
+    atheris.Setup([sys.argv[0], *LIMITS, *options, str(corpus)], check_content)
     atheris.Fuzz()
 
 
-def _models(path: Path):
-    """Whole model files, and what they say of themselves alone: bytes that begin with `{`."""
-    convolutional = targets.a_convolutional_model(path)
-    convolutions, _ = targets.parts(path)
-    whole = targets.a_model(path)
-    told, tensors = targets.parts(path)
+def _models(path: Path) -> tuple[dict[str, bytes], Callable[[Path], Any]]:
+    """The valid files to begin with, and the check of a file.
 
-    def use(path: Path) -> None:
+    A file is a complete model file, or its metadata, which begins with `{`; valid tensors are then added.
+    """
+    convolutional = targets.conv_model_content(path)
+    conv_metadata, _ = targets.split_model_file(path)
+    dense = targets.dense_model_content(path)
+    dense_metadata, tensors = targets.split_model_file(path)
+
+    def check(path: Path) -> None:
         content = path.read_bytes()
         if content.startswith(b"{"):
-            path.write_bytes(targets.joined(content.decode(errors="replace"), tensors))
-        targets.read_any_model(path)
+            path.write_bytes(targets.join_model_parts(content.decode(errors="replace"), tensors))
+        targets.check_model(path)
 
-    seeds = {"whole": whole, "convolutional": convolutional}
-    return seeds | {f"told-{i}": json.dumps(t).encode() for i, t in enumerate((told, convolutions))}, use
+    seeds = {"dense": dense, "convolutional": convolutional}
+    metadata = {"dense-metadata": dense_metadata, "convolutional-metadata": conv_metadata}
+    return seeds | {name: json.dumps(value).encode() for name, value in metadata.items()}, check
 
 
 if __name__ == "__main__":

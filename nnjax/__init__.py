@@ -1,71 +1,77 @@
-"""nnjax: a small JAX research framework for experiments with gradient descent."""
+"""nnjax: a JAX research framework for experiments with gradient descent."""
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from nnjax.averaging import Averaged
-from nnjax.codes import Binary, Smoothed, binary, is_digit, one_hot
-from nnjax.convnet import ConvNet
+from nnjax.config import TrainConfig, configs
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
-from nnjax.descent import History
-from nnjax.distort import Distorted
-from nnjax.dropout import Dropout
-from nnjax.evaluate import answers, confusion, count_correct, outputs
-from nnjax.grid import Grid, Progress, sweep
-from nnjax.loop import Divergence, Run, fit
-from nnjax.network import (
+from nnjax.nn import (
+    Augment,
+    Binary,
+    ConvNet,
+    Dense,
+    DenseWithDropout,
+    LabelSmoothing,
     Layer,
+    Objective,
     Params,
+    binary,
+    confusion_matrix,
+    count_correct,
     feedforward,
-    gaussian,
     he,
+    heaviside,
     identity,
     init,
-    relu,
-    scaled,
-    sigmoid,
-    step,
-    tanh,
-)
-from nnjax.objective import (
-    Dense,
-    Objective,
+    is_digit,
+    lecun,
+    one_hot,
+    outputs,
+    predict,
     quadratic,
+    relu,
+    sigmoid,
     sigmoid_cross_entropy,
     softmax_cross_entropy,
+    standard_normal,
+    tanh,
 )
-from nnjax.optimizers import Falling, gauss_newton, momentum, nesterov
-from nnjax.runs import Checkpoint, Model, read_model, save
-from nnjax.train import TrainState
+from nnjax.optim import gauss_newton, momentum, nesterov, with_ema, with_schedule
+from nnjax.storage import CheckpointPolicy, Model, load_model, save_model
+from nnjax.sweep import Grid, Progress, sweep
+from nnjax.training import Divergence, History, Run, TrainState, fit
 
 if TYPE_CHECKING:
-    from nnjax.images import Reading, read_picture
+    from nnjax.recognition import Reading, calibrate, read_picture
 
 __version__ = version("nnjax")
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Reading", "read_picture"):  # only now: they import scipy.ndimage, which takes its time
-        from nnjax import images
+    if name in (
+        "Reading",
+        "calibrate",
+        "read_picture",
+    ):  # imported on use, because scipy.ndimage is slow to import
+        from nnjax import recognition
 
-        return getattr(images, name)
+        return getattr(recognition, name)
     raise AttributeError(f"module 'nnjax' has no attribute {name!r}")
 
 
 __all__ = [
-    "Averaged",
+    "Augment",
     "Binary",
-    "Checkpoint",
+    "CheckpointPolicy",
     "ConvNet",
     "Dataset",
     "DatasetUnavailable",
     "Dense",
-    "Distorted",
+    "DenseWithDropout",
     "Divergence",
-    "Dropout",
-    "Falling",
     "Grid",
     "History",
+    "LabelSmoothing",
     "Layer",
     "Model",
     "Objective",
@@ -73,36 +79,40 @@ __all__ = [
     "Progress",
     "Reading",
     "Run",
-    "Smoothed",
     "Split",
+    "TrainConfig",
     "TrainState",
-    "answers",
     "binary",
-    "confusion",
+    "calibrate",
+    "configs",
+    "confusion_matrix",
     "count_correct",
     "feedforward",
     "fit",
     "gauss_newton",
-    "gaussian",
     "he",
+    "heaviside",
     "identity",
     "init",
     "is_digit",
+    "lecun",
     "load",
+    "load_model",
     "momentum",
     "nesterov",
     "one_hot",
     "outputs",
+    "predict",
     "quadratic",
-    "read_model",
     "read_picture",
     "relu",
-    "save",
-    "scaled",
+    "save_model",
     "sigmoid",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
-    "step",
+    "standard_normal",
     "sweep",
     "tanh",
+    "with_ema",
+    "with_schedule",
 ]

@@ -1,7 +1,9 @@
 """Strictness for all tests, and the data that they share."""
 
+import itertools
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -9,15 +11,37 @@ import pytest
 
 import nnjax
 from experiments import catalog
-from experiments.evidence import Flags
-from nnjax import chunks, cli, loop
-from nnjax.descent import descend
+from experiments.experiment import Flags
+from nnjax import cli
+from nnjax.data._archives import FILES, read_idx
+from nnjax.data._cache import write_cache
+from nnjax.data._sources import cache_path
+from nnjax.sweep import _trainer
+from nnjax.training import _fit
+from nnjax.training._epoch_loop import run_epochs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 8)  # of one processor, for what is split among devices
+jax.config.update("jax_num_cpu_devices", 8)  # virtual devices of one CPU, for tests of sharding
 
 ARCHIVES = "NNJAX_MNIST"
+MAX_CACHE_BYTES = 1_000_000_000
+
+
+def pytest_configure(config):
+    """Makes compilation fast: the fast tests compile without expensive optimizations, `-m slow` with them.
+
+    Compiled programs are cached on disk: other workers, subprocesses and later runs load them.
+    """
+    jax.config.update("jax_disable_most_optimizations", not config.option.markexpr)
+    directory = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or config.cache.mkdir("xla"))
+    size = sum(file.stat().st_size for file in directory.glob("*"))
+    if size > MAX_CACHE_BYTES and not hasattr(config, "workerinput"):
+        shutil.rmtree(directory)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -33,16 +57,20 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(skip)
 
 
+_module_count = itertools.count(1)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _forget_programs():
-    """Compiled programs of a module's tests do not pile up in memory."""
+def _clear_programs():
+    """Clears compiled programs after every tenth module, so that they do not fill the memory."""
     yield
-    jax.clear_caches()
+    if next(_module_count) % 10 == 0:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _users_models(tmp_path_factory):
-    """What `nnjax train` keeps goes into no user's folder, in processes of its own neither."""
+def _model_dir(tmp_path_factory):
+    """`nnjax train` saves no model into the user's folder, in subprocesses neither."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("share")))
         yield
@@ -55,22 +83,22 @@ def mesh8():
 
 @pytest.fixture
 def advanced(monkeypatch):
-    """Gathers an item for each epoch that `fit` and `sweep` train, those gone on with left out."""
+    """A list with an item for each epoch that `fit` and `sweep` train; restored epochs are not in it."""
     epochs = []
 
-    def counting(state, advance, *rest, **more):
-        return descend(state, lambda state: epochs.append(None) or advance(state), *rest, **more)
+    def counting(state, history, advance, *rest, **more):
+        return run_epochs(state, history, lambda state: epochs.append(None) or advance(state), *rest, **more)
 
-    monkeypatch.setattr(loop, "descend", counting)
-    monkeypatch.setattr(chunks, "descend", counting)
+    monkeypatch.setattr(_fit, "run_epochs", counting)
+    monkeypatch.setattr(_trainer, "run_epochs", counting)
     return epochs
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs the `nnjax` command in this process and in an empty folder, and returns its exit code.
+    """Runs the `nnjax` command in this process, in an empty directory; returns its exit code.
 
-    Neither the user's compilation cache nor this process's settings are touched.
+    The user's compilation cache and this process's settings do not change.
     """
     monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
     monkeypatch.setattr(cli.warnings, "showwarning", cli.warnings.showwarning)
@@ -79,8 +107,8 @@ def run(monkeypatch, tmp_path):
     def command(*arguments):
         try:
             return cli.main([str(a) for a in arguments])
-        except SystemExit as left:
-            return left.code
+        except SystemExit as exit:
+            return exit.code
 
     return command
 
@@ -98,17 +126,18 @@ def digits():
 
 @pytest.fixture(scope="session")
 def trained(digits):
-    """The parameters of a network that reads the digits."""
+    """The parameters of a network that was trained on the digits."""
     params = nnjax.init(jax.random.key(0), (64, 30, 10))
     return nnjax.fit(jax.random.key(1), params, digits, learning_rate=3.0, epochs=40).params
 
 
 @pytest.fixture(scope="session")
 def model(trained, digits, tmp_path_factory):
-    """That network as a model file gives it."""
+    """The trained network, saved with its calibration and loaded."""
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    nnjax.save(path, trained, nnjax.Objective(), digits)
-    return nnjax.read_model(path)
+    calibration = nnjax.calibrate(trained, nnjax.Objective(), digits)
+    nnjax.save_model(path, trained, nnjax.Objective(), digits, calibration=calibration)
+    return nnjax.load_model(path)
 
 
 @pytest.fixture(scope="session")
@@ -121,12 +150,16 @@ def archives():
 
 @pytest.fixture(scope="session")
 def mnist_dir(archives, tmp_path_factory):
-    """A data folder in which MNIST was prepared from the original files."""
+    """A data directory with the decoded cache of MNIST; tests/data tests how it is prepared."""
     data_dir = tmp_path_factory.mktemp("tfds")
-    manual = data_dir / "downloads" / "manual"
-    manual.parent.mkdir()
-    manual.symlink_to(archives)
-    nnjax.load("mnist", data_dir)
+    arrays = {
+        f"{split}_{part}": read_idx((archives / file).read_bytes())
+        for split, files in FILES.items()
+        for part, file in zip(("images", "labels"), files, strict=True)
+    }
+    path = cache_path("mnist", data_dir)
+    path.parent.mkdir(parents=True)
+    write_cache(path, arrays)
     return data_dir
 
 
@@ -137,7 +170,7 @@ def mnist(mnist_dir):
 
 @pytest.fixture
 def compilations(caplog):
-    """The names of what XLA compiles from here on."""
+    """A list of the names of the programs that XLA compiles from here on."""
     names = []
 
     class Compiled(logging.Handler):
@@ -162,4 +195,9 @@ def quick_flags(tmp_path_factory):
 @pytest.fixture(scope="session")
 def quick_record(quick_flags):
     """The record of an experiment's quick run."""
-    return lambda experiment: catalog.done(experiment, quick_flags) or experiment.make(quick_flags)
+
+    def record(experiment):
+        earlier = catalog.find_record(experiment, quick_flags)
+        return earlier or experiment.run_and_record(quick_flags)
+
+    return record

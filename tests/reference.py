@@ -1,6 +1,19 @@
 """Backpropagation in float64 NumPy, written from the book's equations BP1-BP4."""
 
+from itertools import pairwise
+
 import numpy as np
+
+from nnjax import Layer
+
+
+def random_params(sizes, seed=0, dtype=np.float32):
+    """A dense network with N(0, 1) weights and biases, drawn by NumPy: nothing compiles."""
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Layer(rng.normal(size=(n_out, n_in)).astype(dtype), rng.normal(size=n_out).astype(dtype))
+        for n_in, n_out in pairwise(sizes)
+    )
 
 
 def sigmoid(z):
@@ -36,6 +49,16 @@ def descend(params, x, y, learning_rate):
         (w - learning_rate * dw, b - learning_rate * db)
         for (w, b), (dw, db) in zip(params, backprop(params, x, y), strict=True)
     ]
+
+
+def epoch(params, images, targets, order, m, learning_rate):
+    """The parameters after an epoch of mini-batches of m examples in this order, and the mean cost."""
+    total = 0.0
+    for i in range(0, len(order), m):
+        x, y = images[order[i : i + m]] / 255, targets[order[i : i + m]]
+        total += cost(params, x, y) * len(x)
+        params = descend(params, x, y, learning_rate)
+    return params, total / len(order)
 
 
 def as_numpy(params):

@@ -1,4 +1,4 @@
-"""What the chapter has its reader type runs, and the pieces agree with the equations."""
+"""The code of the book's chapter 1 runs, and its parts agree with the equations."""
 
 import re
 
@@ -28,21 +28,21 @@ def stacked(pairs):
     return [np.concatenate([p[i] for p in pairs], axis=1).T for i in (0, 1)]
 
 
-def test_shapes_are_the_books(net):
+def test_shapes_are_those_of_the_book(net):
     assert (net.sizes, net.num_layers) == ([4, 3, 2], 3)
     assert [w.shape for w in net.weights] == [(3, 4), (2, 3)]
     assert [b.shape for b in net.biases] == [(3, 1), (2, 1)]
     assert net.feedforward(np.ones((4, 1))).shape == (2, 1)
 
 
-def test_every_network_is_another_unless_given_a_key():
+def test_networks_are_random_unless_they_get_a_key():
     first, second = book.Network([4, 2]), book.Network([4, 2])
     assert np.abs(first.weights[0] - second.weights[0]).max() > 0
-    same = [book.Network([4, 2], key=jax.random.key(3)).weights[0] for _ in range(2)]
-    np.testing.assert_array_equal(*same)
+    weights = [book.Network([4, 2], key=jax.random.key(3)).weights[0] for _ in range(2)]
+    np.testing.assert_array_equal(*weights)
 
 
-def test_feedforward_and_backprop_are_the_equations(net):
+def test_feedforward_and_backprop_agree_with_the_equations(net):
     ((x, y),) = pairs(1)
     np.testing.assert_allclose(
         net.feedforward(x)[:, 0], reference.forward(params_of(net), x.T)[-1][0], rtol=1e-5
@@ -53,15 +53,15 @@ def test_feedforward_and_backprop_are_the_equations(net):
         np.testing.assert_allclose(b[:, 0], db, atol=1e-6)
 
 
-def test_a_mini_batch_is_one_step_of_gradient_descent(net):
+def test_update_mini_batch_takes_one_step_of_gradient_descent(net):
     batch = pairs(5)
     expected = reference.descend(params_of(net), *stacked(batch), 3.0)
     net.update_mini_batch(batch, 3.0)
     assert reference.distance(params_of(net), expected) < 1e-5
 
 
-def test_whole_number_targets_are_targets(net):
-    """XOR as a reader would type it: columns of whole numbers."""
+def test_integer_columns_are_targets(net):
+    """XOR as a reader may type it: columns of integers."""
     data = [
         (np.array([[a], [b], [0], [1]]), np.array([[a ^ b], [1 - (a ^ b)]])) for a in (0, 1) for b in (0, 1)
     ]
@@ -71,19 +71,20 @@ def test_whole_number_targets_are_targets(net):
     net.SGD(data, 1, 2, 3.0)
 
 
-def test_lists_that_are_no_pairs_are_told(net):
-    for wrong in ([], [(np.ones(4), 1)]):
-        with pytest.raises(ValueError, match=r"empty|column"):
-            net.evaluate(wrong)
+def test_lists_that_are_not_pairs_of_columns_raise(net):
+    with pytest.raises(ValueError, match="must not be empty"):
+        net.evaluate([])
+    with pytest.raises(ValueError, match=r"x must be a column \(n, 1\) in each pair, got the shape \(4,\)"):
+        net.evaluate([(np.ones(4), 1)])
 
 
-def test_weights_are_the_readers_to_change(net):
+def test_weights_and_biases_can_be_assigned(net):
     net.weights = [np.zeros_like(w) for w in net.weights]
     net.biases = [np.zeros_like(b) for b in net.biases]
     np.testing.assert_array_equal(net.feedforward(np.ones((4, 1))), np.full((2, 1), 0.5))
 
 
-def test_small_functions():
+def test_sigmoid_and_cost_derivative_agree_with_the_equations():
     z = np.linspace(-3, 3, 7)
     s = reference.sigmoid(z)
     np.testing.assert_allclose(book.sigmoid(z), s, rtol=1e-5)
@@ -94,7 +95,7 @@ def test_small_functions():
     np.testing.assert_allclose(book.Network([1, 3]).cost_derivative(a, y), a - y, rtol=1e-5, atol=1e-6)
 
 
-def test_evaluate_counts_the_most_active_output(net):
+def test_evaluate_compares_the_largest_output(net):
     test_data = [(x, i % 2) for i, (x, _) in enumerate(pairs(30))]
     outputs = reference.forward(params_of(net), np.concatenate([x for x, _ in test_data], axis=1).T)[-1]
     assert net.evaluate(test_data) == sum(
@@ -102,11 +103,12 @@ def test_evaluate_counts_the_most_active_output(net):
     )
 
 
-def test_what_the_reader_types(capsys):
+def test_the_code_of_the_book_trains_and_prints(capsys):
     from nnjax import book as mnist_loader
     from nnjax import book as network
 
     training_data, _, test_data = mnist_loader.load_data_wrapper("digits")
+    training_data = training_data[:1200]  # a multiple of the batch size, so one step is compiled
     net = network.Network([64, 30, 10], key=jax.random.key(0))
     net.SGD(zip(*zip(*training_data, strict=True), strict=True), 20, 10, 3.0, test_data=test_data)
     lines = capsys.readouterr().out.splitlines()
@@ -114,11 +116,11 @@ def test_what_the_reader_types(capsys):
         str(i) for i in range(20)
     ]
     assert int(lines[-1].split()[3]) == net.evaluate(test_data) > 0.9 * 296
-    net.SGD(training_data[:50], 2, 10, 3.0)
+    net.SGD(training_data, 2, 10, 3.0)
     assert capsys.readouterr().out.splitlines() == ["Epoch 0 complete", "Epoch 1 complete"]
 
 
-def test_load_data_wrapper_gives_the_books_shapes(mnist_dir, monkeypatch):
+def test_load_data_wrapper_returns_the_shapes_of_the_book(mnist_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(mnist_dir))
     training_data, validation_data, test_data = book.load_data_wrapper()
     assert [len(d) for d in (training_data, validation_data, test_data)] == [50_000, 10_000, 10_000]

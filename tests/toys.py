@@ -1,4 +1,4 @@
-"""Small experiments that leave a trace of having run."""
+"""Small experiments that record that they ran."""
 
 import sys
 from types import SimpleNamespace
@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from experiments import catalog
-from experiments.evidence import Claim, Experiment
+from experiments.experiment import Claim, Experiment
 
 RAN: list[str] = []
 
 
 def toy(name="toy", fails=None, **change):
-    """An experiment that notes its name in `RAN`, or raises `fails`."""
+    """An experiment that adds its name to `RAN`, or raises `fails`."""
 
-    def run(settings):
+    def run(context):
         RAN.append(name)
         if fails:
             raise fails
-        return {"values": np.arange(settings.seeds)}
+        return {"values": np.arange(context.seeds)}
 
     def plot(record):
         from matplotlib import pyplot
@@ -29,15 +29,15 @@ def toy(name="toy", fails=None, **change):
         return figure
 
     def claims(record):
-        return [Claim(f"{name} <counts>", "1", f"up to {record['values'][-1]}", holds=True)]
+        return [Claim(f"{name} <counts>", "1", f"up to {record['values'][-1]}", supported=True)]
 
-    about = f"How does {name} count?\n\nSlowly.\n\n    python -m experiments.{name}    # seconds\n"
+    about = f"How does {name} count?\n\nSlowly.\n"
     settings: dict[str, Any] = {"seeds": 5, "epochs": 2} | change
     return Experiment(name, about, run, plot, claims, **settings)
 
 
 def install(monkeypatch, *experiments):
-    """Let these be the whole catalog; a mere name is one that cannot be imported."""
+    """Replaces the catalog; a string is the name of an experiment that cannot be imported."""
     RAN.clear()
     monkeypatch.setattr(catalog, "NAMES", tuple(getattr(e, "name", e) for e in experiments))
     for experiment in experiments:

@@ -1,10 +1,10 @@
-"""The `nnjax` command: train, evaluate, baselines, predict, draw, data, doctor."""
+"""Train and compare networks by gradient descent. `nnjax --version` prints the version."""
 
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import platformdirs
@@ -13,16 +13,107 @@ from rich.console import Console
 from tyro.conf import subcommand
 
 import nnjax
+from nnjax.cli._flags import with_shown_defaults
+from nnjax.cli._settings import load_settings
+from nnjax.cli.baselines import Baselines
+from nnjax.cli.console import INTERRUPTED, discard_stdout, messages_to_stderr
 from nnjax.cli.data import Data
 from nnjax.cli.doctor import Doctor
-from nnjax.cli.measuring import Baselines, Evaluate
-from nnjax.cli.pictures import Draw, Predict
-from nnjax.cli.training import Train
-from nnjax.terminal import INTERRUPTED
+from nnjax.cli.draw import Draw
+from nnjax.cli.evaluate import Evaluate
+from nnjax.cli.predict import Predict
+from nnjax.cli.sweep import Sweep
+from nnjax.cli.train import Train
+from nnjax.config import configs
+
+BAD_INPUT = 2
+
+_HELP = {"-h", "--help", "-H", "--help-verbose"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the `nnjax` command and returns its exit code.
+
+    0: done; 1: doctor reports a problem; 2: bad input; 3: no digit in a picture; 4: training diverged;
+    130: interrupted by Ctrl-C, or by the reader of a pipe; 143: interrupted by SIGTERM.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print(f"nnjax {nnjax.__version__}")
+        return 0
+    errors = Console(stderr=True)
+    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
+    try:
+        command = tyro.cli(_commands(arguments), args=arguments, prog="nnjax", description=__doc__)
+        _use_compilation_cache()
+        if not isinstance(command, Doctor | Data) and not _is_distributed(command):
+            _start_jax()
+        with messages_to_stderr(getattr(command, "json", False)):
+            return command.run()
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        message = f"this machine cannot do that: {_first_line(error)}"
+        if jax.distributed.is_initialized():
+            message = (
+                f"a process was lost ({_first_line(error)}): start all of them again; with --checkpoint-dir "
+                "training resumes"
+            )
+    except KeyboardInterrupt as interrupt:
+        errors.print(", ".join(["nnjax: interrupted", *interrupt.args]))
+        return INTERRUPTED
+    errors.print(f"nnjax: error: {message}", style="red", markup=False, soft_wrap=True)
+    return BAD_INPUT
+
+
+def _commands(arguments: list[str]) -> Any:
+    """The subcommands; their help shows the values of the configuration that --config names."""
+    source = Train.config
+    if arguments[:1] in (["train"], ["sweep"]):
+        config, wants_help = _config(arguments), bool(_HELP & set(arguments))
+        source = config if wants_help or config in configs else source  # a pipe can be read only once
+    shown = load_settings(source).shown()
+    train, sweep = (with_shown_defaults(command(), shown) for command in (Train, Sweep))
+    return (
+        Annotated[Train, subcommand("train", default=train)]
+        | Annotated[Sweep, subcommand("sweep", default=sweep)]
+        | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Baselines, subcommand("baselines")]
+        | Annotated[Predict, subcommand("predict")]
+        | Annotated[Draw, subcommand("draw")]
+        | Annotated[Data, subcommand("data")]
+        | Annotated[Doctor, subcommand("doctor")]
+    )
+
+
+def _config(arguments: list[str]) -> str:
+    """The value of --config, before the arguments are parsed."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag == "--config" and (equals or following):
+            return value if equals else following
+    return Train.config
+
+
+def _is_distributed(command: Any) -> bool:
+    return isinstance(command, Train) and command.devices.distributed
 
 
 def _use_compilation_cache() -> None:
-    """Keep compiled programs in the user's cache folder: a second start compiles nothing."""
+    """Keeps compiled programs in the user's cache folder, so that a second start compiles nothing."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = platformdirs.user_cache_path("nnjax") / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -33,48 +124,11 @@ def _use_compilation_cache() -> None:
 def _start_jax() -> None:
     try:
         jax.devices()
-    except Exception as error:  # jax has many
-        asked = os.environ.get("JAX_PLATFORMS")
-        told = f" with JAX_PLATFORMS={asked}" if asked else ""
-        why = f" ({error})" if str(error) else ""
-        raise ValueError(f"jax does not start{told}{why}: nnjax doctor tells more") from error
+    except Exception as error:  # jax raises many types
+        platforms = os.environ.get("JAX_PLATFORMS")
+        where = f" with JAX_PLATFORMS={platforms}" if platforms else ""
+        raise ValueError(f"jax cannot start{where}: {error}; `nnjax doctor` reports more") from error
 
 
-Command = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Baselines, subcommand("baselines")]
-    | Annotated[Predict, subcommand("predict")]
-    | Annotated[Draw, subcommand("draw")]
-    | Annotated[Data, subcommand("data")]
-    | Annotated[Doctor, subcommand("doctor")]
-)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the `nnjax` command and return its exit code: 2 for what the user can mend."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments == ["--version"]:
-        print(f"nnjax {nnjax.__version__}")
-        return 0
-    command = tyro.cli(Command, args=arguments, prog="nnjax", description=__doc__)
-    errors = Console(stderr=True)
-    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
-    _use_compilation_cache()
-    try:
-        if not isinstance(command, Doctor | Data) and not getattr(command, "distributed", False):
-            _start_jax()
-        return command.run()
-    except (ValueError, OSError) as error:
-        errors.print(f"nnjax: error: {error}", style="red", markup=False, soft_wrap=True)
-        return 2
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        told = "this machine cannot do that"
-        if jax.distributed.is_initialized():
-            told = "a process was lost: start all of them again, and with --checkpoint training goes on"
-        why = str(error).partition("\n")[0]
-        errors.print(f"nnjax: error: {told}: {why}", markup=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt as interrupt:
-        errors.print(", ".join(["nnjax: interrupted", *interrupt.args]))
-        return INTERRUPTED
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,38 +1,52 @@
 """`nnjax data`."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from nnjax.cli._flags import DataDir
+from nnjax.cli._runtime_flags import Switch
+from nnjax.cli.console import console, print_json
 from nnjax.data import load
-from nnjax.data.sources import URLS, cache_path, manual_path, prepared_path, resolve_data_dir
-from nnjax.names import choose
-from nnjax.terminal import console
+from nnjax.data._sources import URLS, cache_path, manual_path, missing_files, prepared_path, resolve_data_dir
+from nnjax.runtime.checks import lookup
 
 
 @dataclass
 class Data:
-    """Prepare a data set once, or say where it is and where to put files fetched by hand."""
+    """Prepare a data set for fast loading, or print where its files are."""
 
-    action: Positional[Literal["prepare", "where"]]
-    dataset: Positional[str] = "mnist"
-    """mnist, fashion_mnist or kmnist; digits is embedded and needs no preparation."""
-    data_dir: Path | None = None
-    """Where data is kept; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    action: Positional[Literal["prepare", "path"]]
+    """prepare downloads and converts the data set; path prints the paths of its files."""
+    dataset: Positional[Annotated[str, arg(metavar="[DATASET]")]] = "mnist"
+    """mnist, fashion_mnist or kmnist; digits is part of scikit-learn and needs no preparation."""
+    data_dir: DataDir = None
+    """Directory of the data sets."""
+    json: Switch = False
+    """Print the results as JSON on standard output."""
 
     def run(self) -> int:
-        choose("data set to prepare", self.dataset, URLS)
+        lookup("data set to prepare", self.dataset, URLS)
         if self.action == "prepare":
-            console.print(repr(load(self.dataset, self.data_dir)))
+            data = load(self.dataset, self.data_dir)
+            console.print(repr(data))
+            if self.json:
+                splits = {name: len(getattr(data, name).targets) for name in ("train", "validation", "test")}
+                shape = {"input_shape": data.input_shape, "num_classes": data.num_classes}
+                print_json({"dataset": data.name} | shape | splits)
             return 0
         root = resolve_data_dir(self.data_dir)
-        places = {
+        paths = {
             "prepared": prepared_path(self.dataset, root),
             "decoded": cache_path(self.dataset, root),
             "by hand": manual_path(self.dataset, root),
         }
-        for what, path in places.items():
-            console.print(f"{what:9} {'yes' if path.exists() else 'no':4} {path}")
+        exists = {name: path.exists() for name, path in paths.items()}
+        exists["by hand"] = not missing_files(paths["by hand"])
+        for name, path in paths.items():
+            console.print(f"{name:9} {'yes' if exists[name] else 'no':4} {path}")
+        if self.json:
+            files = {name: {"path": str(path), "exists": exists[name]} for name, path in paths.items()}
+            print_json({"dataset": self.dataset, "files": files})
         return 0

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the running epoch is finished first."""
+"""Ctrl-C and SIGTERM: training stops after the current epoch."""
 
 import contextlib
 import os
@@ -6,21 +6,21 @@ import signal
 from collections.abc import Iterator
 
 
-class Ending:
-    """Whether a signal has asked training to end, and which."""
+class StopRequest:
+    """Whether a signal has asked training to stop, and which one."""
 
     def __init__(self):
         self.signal: int | None = None
 
     @property
     def code(self) -> int:
-        """The exit code of what ended early, as shells have it: 128 and the signal's number."""
+        """The exit code of an interrupted command, as shells define it: 128 plus the signal's number."""
         return 128 + (self.signal or signal.SIGINT)
 
 
 @contextlib.contextmanager
-def ending_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process where Python cannot take them, in the middle of a long call."""
+def stop_immediately() -> Iterator[None]:
+    """Lets Ctrl-C end the process, because Python cannot handle signals during a long call into C++."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -29,19 +29,20 @@ def ending_at_once() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending_after_the_epoch() -> Iterator[Ending]:
-    """Take SIGINT and SIGTERM as a wish to end after the running epoch; the second one ends at once."""
-    ending = Ending()
+def stop_after_epoch() -> Iterator[StopRequest]:
+    """Turns SIGINT and SIGTERM into a request to stop after the epoch; the second one stops at once."""
+    stop = StopRequest()
 
-    def wish(number, frame):
-        if ending.signal is not None:
+    def request(number, frame):
+        if stop.signal is not None:
             raise KeyboardInterrupt
-        ending.signal = number
-        os.write(2, b"\nending after this epoch; once more to end at once\n")  # print might be at work
+        stop.signal = number
+        # `print` may be active in the interrupted code.
+        os.write(2, b"\nstopping after this epoch; repeat to stop at once\n")
 
-    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield ending
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

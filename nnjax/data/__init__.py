@@ -1,6 +1,7 @@
-"""Data sets: what they are, and where they come from."""
+"""Data sets: their type, and where they come from."""
 
+from nnjax.data._sources import NAMES as DATASET_NAMES
+from nnjax.data._sources import DatasetUnavailable, load
 from nnjax.data.dataset import Dataset, Split
-from nnjax.data.sources import DatasetUnavailable, load
 
-__all__ = ["Dataset", "DatasetUnavailable", "Split", "load"]
+__all__ = ["DATASET_NAMES", "Dataset", "DatasetUnavailable", "Split", "load"]

@@ -11,7 +11,7 @@ def record(quick_record):
 
 @pytest.fixture
 def truth(record):
-    """What each network answers: a list of its output's bits, a string for each input."""
+    """The output bits of each network for each input, as strings."""
     return {
         d["name"]: dict(
             zip(
@@ -37,18 +37,18 @@ def test_the_gates_have_their_truth_tables(truth):
     assert truth["half adder"] == {"00": "00", "01": "10", "10": "10", "11": "01"}
 
 
-def test_one_sigmoid_layer_is_off_by_the_closed_form(record):
-    # The nearest z to 0 of the single layers is 1, so that c takes the answer to σ(±c).
+def test_the_distance_of_one_sigmoid_layer_has_a_closed_form(record):
+    # The smallest |z| of the single layers is 1, so the worst output is σ(±c).
     c = np.array(record["sharpness"])
     for d in record["decisions"]:
         if d["layers"] == 1:
-            np.testing.assert_allclose(d["furthest"], 1 / (1 + np.exp(c)), rtol=5e-3)
+            np.testing.assert_allclose(d["max_distance"], 1 / (1 + np.exp(c)), rtol=5e-3)
 
 
-def test_a_claim_fails_where_a_decision_is_wrong(record):
-    assert all(c.holds for c in EXPERIMENT.claims(record))
+def test_a_claim_is_not_supported_if_a_decision_is_wrong(record):
+    assert all(c.supported for c in EXPERIMENT.claims(record))
     decisions = [dict(d) for d in record["decisions"]]
     decisions[3]["decided"] = [[1 - a for a in row] for row in decisions[3]["decided"]]
-    told = EXPERIMENT.claims({**record, "decisions": decisions})
-    assert [c.holds for c in told] == [True, True, True, False, True, True]
-    assert told[3].ours.startswith("0 of 4")
+    claims = EXPERIMENT.claims({**record, "decisions": decisions})
+    assert [c.supported for c in claims] == [True, True, True, False, True, True]
+    assert claims[3].measured.startswith("0 of 4")

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from experiments.pictures import TROUBLES, draw
-from experiments.several_digits import EXPERIMENT, QUICK_PICTURES, SEPARATE, TOUCHING, distance
-from nnjax.images.ink import find_ink
+from experiments.corruptions import CORRUPTIONS, draw
+from experiments.several_digits import EXPERIMENT, QUICK_PICTURES, SEPARATE, TOUCHING, edit_distance
+from nnjax.recognition.ink import find_ink
 
 
 @pytest.fixture
@@ -17,35 +17,48 @@ def record(quick_record):
 
 
 def test_every_picture_counts_once(record):
-    troubles = record["troubles"]
-    assert [found["trouble"] for found in troubles] == list(TROUBLES)
-    assert sum(found["pictures"] for found in troubles) == QUICK_PICTURES
-    for found in troubles:
-        assert 0 <= found["digits_right"] <= found["digits"] <= 8 * found["pictures"]
-        assert 0 <= found["strings_right"] <= found["pictures"]
-    assert record["doubt"]["right_doubted"] + record["doubt"]["right_sure"] == record["single_correct"]
-    assert sum(f["digits_right"] for f in troubles) > 0.5 * sum(f["digits"] for f in troubles)
+    corruptions = record["corruptions"]
+    assert [counts["name"] for counts in corruptions] == list(CORRUPTIONS)
+    assert sum(counts["pictures"] for counts in corruptions) == QUICK_PICTURES
+    for counts in corruptions:
+        assert 0 <= counts["correct_digits"] <= counts["digits"] <= 8 * counts["pictures"]
+        assert 0 <= counts["correct_strings"] <= counts["pictures"]
+    uncertain = record["uncertain"]
+    assert uncertain["correct"] + uncertain["correct_of_others"] == record["single_correct"]
+    digits, correct = (sum(counts[name] for counts in corruptions) for name in ("digits", "correct_digits"))
+    assert correct > 0.3 * digits
 
 
 def test_claims_follow_the_record(record):
-    for found in record["troubles"]:
-        found["digits_right"] = found["digits"]
-    assert [c.holds for c in EXPERIMENT.claims(record)][:-1] == [True] * len(TROUBLES)
-    for found in record["troubles"]:
-        found["digits_right"] = found["digits"] // 3
-    record["troubles"][0]["digits_right"] = record["troubles"][0]["digits"]
-    assert [c.holds for c in EXPERIMENT.claims(record)][:-1] == [True] + [False] * (len(TROUBLES) - 1)
+    def supported():
+        return [claim.supported for claim in EXPERIMENT.claims(record)][:-1]
+
+    for counts in record["corruptions"]:
+        counts |= {"digits": 9, "correct_digits": 9}
+    assert supported() == [True] * len(CORRUPTIONS)
+    for counts in record["corruptions"]:
+        counts["correct_digits"] = 3
+    record["corruptions"][0]["correct_digits"] = 9
+    assert supported() == [True] + [False] * (len(CORRUPTIONS) - 1)
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_seed_makes_the_same_picture_again(digits, trouble):
-    images, labels = digits.test.images[:7].reshape(-1, 8, 8), digits.test.labels[:7]
-    first, again = (draw(np.random.default_rng(5), images, labels, TROUBLES[trouble]) for _ in range(2))
+def test_uncertain_digits_are_compared_with_the_others(record):
+    record |= {"num_test": 100, "uncertain": {"images": 20, "correct": 10, "correct_of_others": 76}}
+    claim = EXPERIMENT.claims(record)[-1]
+    assert claim.measured.startswith("20.0 % of the single test digits are uncertain; 50.0 % of these")
+    assert "95.0 % of the others" in claim.measured
+    assert claim.supported
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_a_seed_draws_the_same_picture_again(digits, corruption):
+    images, labels = digits.test.inputs[:7].reshape(-1, 8, 8), digits.test.targets[:7]
+    first, again = (draw(np.random.default_rng(5), images, labels, CORRUPTIONS[corruption]) for _ in range(2))
     np.testing.assert_array_equal(first[0], again[0])
     assert first[0].dtype == np.uint8
     assert first[0].ndim == 3
     assert first[1].replace("\n", "") == "".join(map(str, labels))
-    assert first[1].count("\n") == TROUBLES[trouble].lines - 1
+    assert first[1].count("\n") == CORRUPTIONS[corruption].lines - 1
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -55,8 +68,8 @@ def test_touching_digits_touch_and_separate_ones_do_not(seed):
         255 * (np.hypot(rows / tall, columns / wide) < 1).astype(np.uint8) for tall, wide in ((10, 5), (9, 9))
     ]
     images = np.stack(discs * 2)
-    for trouble, pieces in ((TOUCHING, 1), (SEPARATE, 4)):
-        picture, _ = draw(np.random.default_rng(seed), images, [0, 0, 0, 0], TROUBLES[trouble])
+    for corruption, pieces in ((TOUCHING, 1), (SEPARATE, 4)):
+        picture, _ = draw(np.random.default_rng(seed), images, [0, 0, 0, 0], CORRUPTIONS[corruption])
         assert ndimage.label(find_ink(picture[..., 0] / 255) > 0.45, np.ones((3, 3)))[1] == pieces
 
 
@@ -65,7 +78,7 @@ words = st.text("0123", max_size=6)
 
 @given(words, words, words)
 def test_the_distance_is_a_metric(a, b, c):
-    assert distance(a, b) == distance(b, a)
-    assert (distance(a, b) == 0) == (a == b)
-    assert distance(a, c) <= distance(a, b) + distance(b, c)
-    assert abs(len(a) - len(b)) <= distance(a, b) <= max(len(a), len(b))
+    assert edit_distance(a, b) == edit_distance(b, a)
+    assert (edit_distance(a, b) == 0) == (a == b)
+    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
+    assert abs(len(a) - len(b)) <= edit_distance(a, b) <= max(len(a), len(b))

@@ -11,7 +11,7 @@ def record(quick_record):
     return quick_record(EXPERIMENT)
 
 
-def test_the_bowls_paths_have_their_closed_form(record):
+def test_the_paths_in_the_bowl_have_a_closed_form(record):
     t = np.arange(26)
     for r in record["bowl"]:
         eta, path = r["learning_rate"], np.array(r["path"])
@@ -20,16 +20,16 @@ def test_the_bowls_paths_have_their_closed_form(record):
         np.testing.assert_allclose(r["cost"], path[:, 0] ** 2 / 2 + 5 * path[:, 1] ** 2, rtol=1e-12)
 
 
-def test_only_beyond_2_over_b_the_walls_are_climbed(record):
+def test_the_ball_climbs_only_if_eta_exceeds_2_over_b(record):
     climbs = {r["learning_rate"]: abs(r["path"][-1][1]) > abs(r["path"][0][1]) for r in record["bowl"]}
     assert climbs == {0.01: False, 0.15: False, 0.205: True}
     assert all(up == (eta > 2 / 10) for eta, up in climbs.items())
 
 
-def test_a_steps_decrease_has_its_closed_form(record):
+def test_the_decrease_in_one_step_has_a_closed_form(record):
     # C(v) - C(v - ηg) = η|g|² - η²/2 g·Hg, with H = diag(1, 10) and g = Hv
     h, g = np.array([1.0, 10.0]), np.array([-4.0, 10.0])
-    expected = 1 - np.array(record["small"]) / 2 * (g @ (h * g)) / (g @ g)
+    expected = 1 - np.array(record["small_rates"]) / 2 * (g @ (h * g)) / (g @ g)
     np.testing.assert_allclose(record["ratio"], expected, rtol=1e-9)
 
 
@@ -41,7 +41,7 @@ def gradient(v, h=1e-6):
     return np.array([(rosenbrock(v + d) - rosenbrock(v - d)) / (2 * h) for d in h * np.eye(2)])
 
 
-def test_every_variant_goes_its_own_way_from_the_same_start(record):
+def test_every_variant_has_another_path_from_the_same_start(record):
     paths = {r["name"]: np.array(r["path"]) for r in record["variants"]}
     assert set(paths) == set(VARIANTS)
     for r in record["variants"]:
@@ -52,7 +52,7 @@ def test_every_variant_goes_its_own_way_from_the_same_start(record):
     assert len({path[-1].tobytes() for path in paths.values()}) == len(paths)
 
 
-def test_their_first_and_later_steps_follow_their_rules(record):
+def test_the_steps_follow_the_rules_of_the_variants(record):
     runs = {r["name"]: (r["learning_rate"], np.array(r["path"])) for r in record["variants"]}
     eta, path = runs["sgd"]
     grads = np.array([gradient(v) for v in path[:-1]])
@@ -68,13 +68,13 @@ def test_their_first_and_later_steps_follow_their_rules(record):
     np.testing.assert_allclose(path[1] - path[0], -eta * np.sign(gradient(path[0])), rtol=1e-6)
 
 
-def test_no_learning_rate_was_chosen_at_the_edge_of_those_tried(record):
-    tried = record["settings"]["curved"]["tried"]
-    assert all(tried[0] < r["learning_rate"] < tried[-1] for r in record["variants"])
+def test_no_selected_learning_rate_is_at_the_edge_of_the_candidates(record):
+    candidates = record["settings"]["curved"]["candidates"]
+    assert all(candidates[0] < r["learning_rate"] < candidates[-1] for r in record["variants"])
 
 
-def test_a_claim_fails_where_the_ball_does_not_do_it(record):
-    assert all(c.holds for c in EXPERIMENT.claims(record))
+def test_a_claim_is_not_supported_if_the_ball_behaves_otherwise(record):
+    assert all(c.supported for c in EXPERIMENT.claims(record))
     backwards = [{**r, "cost": r["cost"][::-1]} for r in record["bowl"]]
-    told = EXPERIMENT.claims({**record, "bowl": backwards, "ratio": record["ratio"][::-1]})
-    assert [c.holds for c in told] == [False, False, False, True]
+    claims = EXPERIMENT.claims({**record, "bowl": backwards, "ratio": record["ratio"][::-1]})
+    assert [c.supported for c in claims] == [False, False, False, True]

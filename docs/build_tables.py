@@ -1,0 +1,97 @@
+"""Writes docs/results.md and the tables of README and docs from the committed records.
+
+    python -m docs.build_tables
+
+A table stands between `<!-- name -->` and `<!-- /name -->`, so no number is typed by hand.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from benchmarks import tables as benchmarks
+from experiments import catalog
+from experiments import tables as experiments
+
+DOCS = Path(__file__).parent
+README, LADDER, SPEED, SCALING, RESULTS = (
+    DOCS.parent / "README.md", *(DOCS / f"{name}.md" for name in ("ladder", "speed", "scaling", "results"))
+)  # fmt: skip
+
+Table = Callable[[], str]
+
+
+def _experiment(name: str, table: Callable) -> Table:
+    return partial(experiments.of_experiment, name, table)
+
+
+def _benchmark(name: str, table: Callable) -> Table:
+    return partial(benchmarks.of_benchmark, name, table)
+
+
+# The tables of each document, by the name of their place.
+DOCUMENTS: dict[Path, dict[str, Table]] = {
+    README: {
+        "learning": _experiment("first_network", experiments.learning_table),
+        "speed": _benchmark("epoch", benchmarks.speed_table),
+        "config": _benchmark("config", benchmarks.config_line),
+        "population": _benchmark("population", benchmarks.population_line),
+    },
+    LADDER: {
+        "ladder": _experiment("ladder", experiments.ladder_table),
+        "candidates": _experiment("ladder", experiments.candidates_table),
+        "published": _experiment("ladder", experiments.published_table),
+        "config": _benchmark("config", benchmarks.config_line),
+    },
+    SPEED: {
+        "population": _benchmark("population", benchmarks.population_table),
+        "epoch": _benchmark("epoch", benchmarks.epoch_table),
+        "scaling": _benchmark("scaling", benchmarks.scaling_table),
+        "time_to_accuracy": _benchmark("time_to_accuracy", benchmarks.time_to_accuracy_table),
+        "startup": _benchmark("startup", benchmarks.startup_table),
+        "throughput": _benchmark("throughput", benchmarks.throughput_table),
+    },
+    SCALING: {"devices": _benchmark("devices", benchmarks.devices_table)},
+}
+
+RESULTS_INTRO = """# Results
+
+Every claim of the chapter that can be measured, and claims of our own, with what the experiments measured.
+Accuracy is in percent of the test images. Most results are medians over seeds, with minimum, maximum and the
+number n of seeds in brackets; means have a 95 % t-interval. "Supported" says whether the measurement supports
+the statement (–: not judged). `python -m docs.build_tables` writes this page from the
+[records](../experiments/results).
+"""
+
+
+def written(text: str, tables: Mapping[str, Table]) -> str:
+    """A document with its tables replaced.
+
+    Raises:
+      ValueError: a table does not have exactly one place.
+    """
+    for name, table in tables.items():
+        place = rf"(?s)(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)"
+        content = table()
+        text, count = re.subn(place, lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
+        if count != 1:
+            raise ValueError(f"a document must have one place for the table {name!r}, got {count}")
+    return text
+
+
+def results_page() -> str:
+    """The text of docs/results.md."""
+    sections = (experiments.claims_section(name) for name in catalog.NAMES)
+    return "\n".join([RESULTS_INTRO, experiments.total_time(), "", *sections])
+
+
+def main() -> None:
+    """Rewrites the documents in place."""
+    RESULTS.write_text(results_page())
+    for path, tables in DOCUMENTS.items():
+        path.write_text(written(path.read_text(), tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The configurations of deep networks that are compared, from the chapter's to a modern one."""
+
+from dataclasses import dataclass, replace
+
+import jax
+
+import nnjax
+
+
+@dataclass(frozen=True)
+class LayerNormMLP(nnjax.Dense):
+    """`Dense` whose hidden pre-activations have mean 0 and variance 1 for every example.
+
+    Ba, Kiros, Hinton, *Layer normalization* (2016), without gains.
+
+    Attributes:
+      residual: whether each hidden layer but the first is added to its input (He, Zhang, Ren, Sun, *Deep
+        residual learning for image recognition*, 2015).
+    """
+
+    residual: bool = False
+
+    def __call__(self, params, x, key=None):
+        first, *hidden, last = params
+        a = self.activation(jax.nn.standardize(first.w @ x + first.b))
+        for w, b in hidden:
+            change = self.activation(jax.nn.standardize(w @ a + b))
+            a = a + change if self.residual else change
+        return self.output(last.w @ a + last.b)
+
+
+BOOK = nnjax.TrainConfig(epochs=10)
+MODERN_CONFIG = replace(
+    BOOK, activation="relu", initial_weights="he", cost="softmax_cross_entropy", optimizer="adam"
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration, its learning rates, and a forward function that replaces the configuration's."""
+
+    config: nnjax.TrainConfig
+    rates: tuple[float, ...]
+    forward: nnjax.Dense | None = None
+
+    def objective(self, data: nnjax.Dataset) -> nnjax.Objective:
+        """What is minimized."""
+        objective = self.config.objective(data)
+        return replace(objective, forward=self.forward) if self.forward else objective
+
+
+SIGMOID_RATES, NORM_RATES = (0.1, 0.3, 1.0, 3.0, 10.0), (0.0003, 0.001, 0.003, 0.01)
+CHAPTER = "sigmoid, N(0, 1)"
+CONFIGS = {
+    CHAPTER: Setup(BOOK, SIGMOID_RATES),
+    "sigmoid, N(0, 1/n_in)": Setup(replace(BOOK, initial_weights="lecun"), SIGMOID_RATES),
+    "modern": Setup(MODERN_CONFIG, (0.0001, 0.0003, 0.001, 0.003, 0.01)),
+    "layer norm": Setup(MODERN_CONFIG, NORM_RATES, LayerNormMLP(nnjax.relu, nnjax.identity)),
+    "layer norm, residual": Setup(MODERN_CONFIG, NORM_RATES, LayerNormMLP(nnjax.relu, nnjax.identity, True)),
+}
+MODERN = tuple(CONFIGS)[2:]
+QUICK = (CHAPTER, "modern", "layer norm, residual")

@@ -1,0 +1,103 @@
+"""What the `nnjax` command prints: lines, JSON, and a progress bar on a terminal."""
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nnjax.storage.records import record_json
+from nnjax.training import Run
+
+INTERRUPTED = 130  # the shell's 128 + SIGINT
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Ends with BrokenPipeError where rich would end the process, so that training can be saved."""
+        self.quiet = True
+        discard_stdout()
+        raise BrokenPipeError
+
+
+console = _Console(highlight=False, soft_wrap=True)
+
+
+def discard_stdout() -> None:
+    """Sends standard output to nowhere: the reader of the pipe is gone, and Python flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):  # not a file, such as the capture of a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def messages_to_stderr(enabled: bool) -> Iterator[None]:
+    """Prints what goes to `console` on standard error, because standard output is for JSON."""
+    console.stderr, console.quiet = enabled, False
+    try:
+        yield
+    finally:
+        console.stderr = False
+
+
+def print_json(value: Any) -> None:
+    """Prints arrays, numbers and mappings of them as JSON; NaN becomes null."""
+    print(record_json(value), end="")
+
+
+class Display:
+    """Prints a line after each epoch, and on a terminal a progress bar below them."""
+
+    def __init__(self, epochs: int):
+        self._epochs = epochs
+        self._start, self._restored = time.perf_counter(), 0
+        self._bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("compiling", total=epochs)
+
+    def __enter__(self):
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._bar.__exit__(*error)
+
+    def show(self, run: Run) -> None:
+        """Prints the last epoch of `run`."""
+        done, history = len(run.history), run.history
+        if done > 1 and not self._bar.tasks[self._task].completed:  # epochs of a checkpoint
+            self._restored, self._start = done, time.perf_counter()
+            self._bar.reset(self._task, completed=done)
+        line = f"cost {history.train_cost[-1]:.4f}  test {percent(history.test_accuracy[-1])}"
+        rate = (done - self._restored) / (time.perf_counter() - self._start)
+        self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
+        console.print(f"epoch {done:3} / {self._epochs}  {line}")
+
+
+def percent(fraction: float) -> str:
+    """A fraction in percent.
+
+    >>> percent(0.9492)
+    '94.92 %'
+    """
+    return f"{100 * fraction:.2f} %"
+
+
+def format_accuracy(correct: int, total: int) -> str:
+    """An accuracy in percent, with the counts.
+
+    >>> format_accuracy(9492, 10000)
+    '94.92 % (9,492 of 10,000)'
+    """
+    return f"{percent(correct / (total or math.nan))} ({correct:,} of {total:,})"

@@ -1,0 +1,68 @@
+"""One number for each seed and epoch, from a `History`, a `Grid` or plain arrays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nnjax.runtime.checks import lookup
+from nnjax.sweep import Grid
+from nnjax.training import History
+
+Series = Float[np.ndarray, "seeds epochs"]
+
+# How each metric is read from a `History` or a `Grid`; accuracy and error in percent.
+METRICS = {
+    "test error": lambda results: 100 * (1 - results.test_accuracy),
+    "test accuracy": lambda results: 100 * results.test_accuracy,
+    "validation error": lambda results: 100 * (1 - results.validation_accuracy),
+    "validation accuracy": lambda results: 100 * results.validation_accuracy,
+    "training cost": lambda results: results.train_cost,
+}
+
+
+def to_series(results: Any, metric: str = "test error") -> dict[str, Series]:
+    """Arrays of shape (seeds, epochs) by label.
+
+    Args:
+      results: a `Grid` (one label for each setting), a `History` (of one network, or of several with a
+        network axis), a `DataArray` with the dimensions seed and epoch, an array of shape (epochs,) or
+        (seeds, epochs), or a mapping from labels to any of these but grids.
+      metric: a key of `METRICS`; it selects what is read from a `Grid` or a `History`.
+    """
+    if isinstance(results, Mapping):
+        return {str(label): _one_series(value, metric) for label, value in results.items()}
+    if isinstance(results, Grid):
+        results = lookup("metric", metric, METRICS)(results)
+    if hasattr(results, "dims"):  # an xarray.DataArray
+        return _by_setting(results)
+    return {"": _one_series(results, metric)}
+
+
+def _one_series(value: Any, metric: str) -> Series:
+    if isinstance(value, History):
+        values = np.asarray(lookup("metric", metric, METRICS)(value), float)
+        return np.atleast_2d(values.T)
+    values = np.asarray(value, float)
+    if values.ndim not in (1, 2):
+        raise ValueError(f"results must have the shape (epochs,) or (seeds, epochs), got {values.shape}")
+    return np.atleast_2d(values)
+
+
+def _by_setting(array: Any) -> dict[str, Series]:
+    """The series of every setting of a `DataArray`, labelled by its coordinates."""
+    settings = [dim for dim in array.dims if dim not in ("seed", "epoch")]
+    last = [dim for dim in ("seed", "epoch") if dim in array.dims]
+    if not settings:
+        return {"": np.atleast_2d(array.transpose(*last).values)}
+    stacked = array.stack(setting=settings).transpose("setting", *last)
+    labels = [
+        ", ".join(f"{name} = {_text(value)}" for name, value in zip(settings, values, strict=True))
+        for values in stacked.setting.values
+    ]
+    return {label: np.atleast_2d(v) for label, v in zip(labels, stacked.values.astype(float), strict=True)}
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

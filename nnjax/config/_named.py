@@ -1,0 +1,30 @@
+"""The named configurations."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import optax
+
+from nnjax.config._train_config import TrainConfig
+from nnjax.nn import he, relu, softmax_cross_entropy
+from nnjax.optim.schedules import cosine
+
+configs: Mapping[str, TrainConfig] = MappingProxyType(
+    {
+        "book": TrainConfig(),
+        "best-cpu": TrainConfig(
+            hidden=(128,),
+            channels=(16, 32),
+            activation=relu,
+            initial_weights=he,
+            cost=softmax_cross_entropy,
+            augment={},
+            optimizer=optax.adam,
+            learning_rate=0.002,
+            schedule=cosine,
+            ema_decay=0.999,
+            epochs=8,
+            batch_size=50,
+        ),
+    }
+)

@@ -1,5 +1,0 @@
-"""The drawing page: one HTML file on which anyone writes digits and watches a network read them."""
-
-from nnjax.draw.page import draw_page
-
-__all__ = ["draw_page"]

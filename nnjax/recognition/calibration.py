@@ -1,0 +1,160 @@
+"""Calibrated probabilities of labels, and what else a model file needs to recognize digits in pictures.
+
+An output activation is taken as the probability that its neuron should be 1. The likelihood of a label whose
+code is y is then Π a^y (1−a)^(1−y). One more hypothesis, "no digit", says that all outputs should be 0. The
+outputs of softmax are the probabilities of the labels already.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from nnjax.data import Dataset
+from nnjax.nn.conv import all_layers
+from nnjax.nn.metrics import outputs
+from nnjax.nn.objective import Objective, softmax_cross_entropy
+from nnjax.nn.output_codes import OneHot
+from nnjax.recognition.digit_layout import infer_layout
+from nnjax.recognition.outliers import fit_outlier_model
+from nnjax.storage.model_file import Calibration, DigitLayout
+
+MIN_ACTIVATION = 1e-6  # activations are clipped to this and 1 minus this, so that logarithms are finite
+SHIFT_FRACTION = 1 / 28  # of an image's side: a pixel of MNIST
+MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES = 0.25, 16.0, 97
+
+
+def probabilities(
+    a: Float[Array, " n_out"], objective: Objective, num_classes: int
+) -> Float[Array, " num_classes+1"]:
+    """The probability of each label, and last of "no digit", for the output of one image.
+
+    Args:
+      a: the output activations of one image.
+      objective: its code encodes the labels; its cost says whether outputs exclude each other.
+      num_classes: the number of labels.
+
+    >>> p = probabilities(jnp.array([0.9, 0.1]), Objective(), 2)
+    >>> [f"{x:.2f}" for x in p]
+    ['0.89', '0.01', '0.10']
+    """
+    a = jnp.clip(a.astype(jnp.float32), MIN_ACTIVATION, 1 - MIN_ACTIVATION)
+    if objective.cost is softmax_cross_entropy:
+        scores = jnp.append(jnp.log(a[:num_classes]), -jnp.inf)
+    else:
+        y = jax.vmap(objective.code.encode, (0, None))(jnp.arange(num_classes), a.size).astype(a.dtype)
+        log_on, log_off = jnp.log(a), jnp.log1p(-a)
+        no_digit = jnp.sum(log_off) if isinstance(objective.code, OneHot) else -jnp.inf
+        scores = jnp.append(y @ log_on + (1 - y) @ log_off, no_digit)
+    return jax.nn.softmax(scores)
+
+
+def shifted_copies(images: Num[Array, "n pixels"], image_shape: tuple[int, ...]) -> Num[Array, "k n pixels"]:
+    """The images, and copies shifted by 1/28 of their side in eight directions.
+
+    If that rounds to 0 pixels, or the inputs are not images, the result is one copy that is not shifted.
+    """
+    if len(image_shape) < 2:
+        return images[None]
+    height, width, *_ = image_shape
+    down, across = round(SHIFT_FRACTION * height), round(SHIFT_FRACTION * width)
+    padding = ((0, 0), (down, down), (across, across), *(((0, 0),) * len(image_shape[2:])))
+    padded = jnp.pad(images.reshape(-1, *image_shape), padding)
+    shifted = [
+        padded[:, row : row + height, column : column + width].reshape(images.shape)
+        for row in sorted({0, down, 2 * down})
+        for column in sorted({0, across, 2 * across})
+    ]
+    return jnp.stack(shifted)
+
+
+@partial(jax.jit, static_argnames=("num_classes", "image_shape"))
+def tta_probabilities(
+    params: Any, images: Num[Array, "n pixels"], objective: Objective, num_classes: int,
+    image_shape: tuple[int, ...], temperature: float | Array = 1.0,
+) -> Float[Array, "n num_classes+1"]:  # fmt: skip
+    """Test-time augmentation: the mean of `probabilities` over the `shifted_copies` of each image.
+
+    The network recognizes a digit that is shifted by a pixel, too, while its confidence in an image that is
+    not a digit often depends on the exact position. Logarithms of the mean are divided by the temperature,
+    which is above 1 for an overconfident network.
+    """
+
+    def of_copies(copies):
+        a = outputs(params, copies, objective)
+        return jax.vmap(lambda a: probabilities(a, objective, num_classes))(a)
+
+    p = jnp.mean(jax.lax.map(of_copies, shifted_copies(images, image_shape)), axis=0)
+    return _with_temperature(p, temperature)
+
+
+def _with_temperature(p: Float[Array, "n num_classes+1"], temperature: float | Array) -> Array:
+    return jax.nn.softmax(jnp.log(p) / temperature)
+
+
+@partial(jax.jit, static_argnames=("num_classes", "image_shape"))
+def fit_temperature(
+    params: Any, images: Num[Array, "n pixels"], labels: Int[Array, " n"], objective: Objective,
+    num_classes: int, image_shape: tuple[int, ...],
+) -> Float[Array, ""]:  # fmt: skip
+    """The temperature of `tta_probabilities` that minimizes the mean of −ln p of the correct label.
+
+    On images that were not trained on, predictions of probability p are then correct about that often (Guo,
+    Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, 2017). The search is over 97 values
+    from 1/4 to 16.
+    """
+    p = tta_probabilities(params, images, objective, num_classes, image_shape)
+
+    def mean_surprise(temperature):
+        p_correct = _with_temperature(p, temperature)[jnp.arange(len(labels)), labels]
+        return -jnp.mean(jnp.log(jnp.maximum(p_correct, MIN_ACTIVATION)))
+
+    temperatures = jnp.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
+    return temperatures[jnp.argmin(jax.lax.map(mean_surprise, temperatures))]
+
+
+def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
+    """What `save_model` stores for reading pictures: layout, temperature and outlier model.
+
+    Args:
+      params: of a trained network.
+      objective: what it was trained for.
+      data: what it was trained on; temperature and outlier scores are scaled on its validation split.
+
+    Returns:
+      The calibration. Without gray images its layout is None, and `nnjax.read_picture` raises an error.
+
+    >>> import nnjax
+    >>> data = nnjax.load("digits")
+    >>> params = nnjax.init(jax.random.key(0), (64, 10))
+    >>> nnjax.calibrate(params, nnjax.Objective(), data).layout
+    DigitLayout(box=(8, 6), stretched=True)
+    """
+    objective, layout = objective.inference(), _layout(data)
+    outlier_model = None
+    if layout and data.train.targets.ndim == 1:
+        outlier_model = fit_outlier_model(data.train, data.validation, data.num_classes)
+    return Calibration(layout, _temperature(params, objective, data), outlier_model)
+
+
+def _layout(data: Dataset) -> DigitLayout | None:
+    """None if inputs are not gray images, or if most training images are blank."""
+    if len(data.input_shape) < 2 or math.prod(data.input_shape[2:]) != 1:
+        return None
+    height, width, *_ = data.input_shape
+    layout = infer_layout(np.asarray(data.train.inputs).reshape(-1, height, width))
+    return layout if 0 < layout.box[0] <= height and 0 < layout.box[1] <= width else None
+
+
+def _temperature(params: Any, objective: Objective, data: Dataset) -> float:
+    """1 without validation images or labels, and for a code that does not predict every label."""
+    inputs, labels = data.validation
+    n_out = all_layers(params)[-1].b.shape[0]
+    if not len(labels) or labels.ndim > 1 or objective.code.num_classes(n_out) < data.num_classes:
+        return 1.0
+    images = jnp.asarray(inputs), jnp.asarray(labels)
+    return float(fit_temperature(params, *images, objective, data.num_classes, data.input_shape))

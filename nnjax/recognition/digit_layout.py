@@ -1,0 +1,73 @@
+"""How digits are placed in the images that a network was trained on, and other digits placed in the same way.
+
+MNIST fits each digit into a box of 20x20 pixels, keeps its proportions, and centers its mass in an image
+of 28x28 pixels (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document recognition*,
+1998, section III.A). The embedded 8x8 digits are stretched to the same height and width. `infer_layout`
+detects which of the two a data set does.
+"""
+
+import numpy as np
+from jaxtyping import Float, Num, UInt8
+
+from nnjax.storage.model_file import DigitLayout
+
+
+def infer_layout(images: Num[np.ndarray, "n height width"]) -> DigitLayout:
+    """The layout of images whose background is 0.
+
+    If the middle half of the digits all have the same height and the same width, digits are stretched.
+    Otherwise they are fitted into a square whose side is the median of their longer sides.
+
+    >>> infer_layout(np.pad(np.ones((2, 20, 12)), ((0, 0), (4, 4), (8, 8))))
+    DigitLayout(box=(20, 12), stretched=True)
+    """
+    has_ink = images > 0
+    extents = []
+    for other_axis in (2, 1):
+        profile = np.any(has_ink, axis=other_axis)
+        extent = profile.shape[1] - profile.argmax(axis=1) - profile[:, ::-1].argmax(axis=1)
+        extents.append(np.where(np.any(profile, axis=1), extent, 0))
+    lower_quartile, median, upper_quartile = np.percentile(extents, [25, 50, 75], axis=1)
+    if (lower_quartile == upper_quartile).all() and median.all():
+        return DigitLayout((int(median[0]), int(median[1])), True)
+    side = int(np.median(np.maximum(*extents)))
+    return DigitLayout((side, side), False)
+
+
+def normalize_digit(
+    ink: Float[np.ndarray, "h w"], shape: tuple[int, int], layout: DigitLayout
+) -> UInt8[np.ndarray, "height width"]:
+    """An image of one digit in the layout that a network was trained on, from 0 to 255.
+
+    Args:
+      ink: the digit, cropped to its ink, from 0 to 1.
+      shape: of the image: (28, 28) for MNIST.
+      layout: of the images that the network was trained on.
+
+    >>> mnist = DigitLayout((20, 20), False)
+    >>> normalize_digit(np.ones((40, 10)), (28, 28), mnist).sum(axis=0).nonzero()[0]
+    array([12, 13, 14, 15, 16])
+    """
+    from PIL import Image
+
+    scale = max(layout.box) / max(ink.shape)
+    height, width = layout.box if layout.stretched else (max(1, round(n * scale)) for n in ink.shape)
+    resized = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+    digit = np.round(255 * np.clip(np.asarray(resized), 0, 1)).astype(np.uint8)
+    image = np.zeros(shape, np.uint8)
+    if layout.stretched:
+        top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    else:
+        top, left = (_centered_start(digit.sum(axis=1 - i), shape[i]) for i in (0, 1))
+    image[top : top + height, left : left + width] = digit
+    return image
+
+
+def _centered_start(mass: Num[np.ndarray, " n"], length: int) -> int:
+    """The first row or column of a digit whose mass is centered in `length`, as far as it stays inside.
+
+    As in MNIST, an even length is centered on the pixel to the right of its middle: in 28 pixels the center
+    of mass is between 14 and 15.
+    """
+    center = np.sum(mass * (np.arange(len(mass)) + 0.5)) / max(np.sum(mass), 1)
+    return int(np.clip(np.ceil(length / 2 - center), 0, length - len(mass)))

@@ -1,0 +1,49 @@
+// Recognition of the drawing: the same result as `read_picture` for black ink on white paper.
+
+// The drawing that was recognized last, and its candidates by key. Drawing changes only a part of it, so the
+// candidates elsewhere are used again.
+const cache = { ink: null, occupied: null, candidates: new Map() };
+
+// Removes all candidates near pixels whose ink changed, or that now belong to a component or no longer do.
+function invalidate(ink, occupied, width) {
+  if (cache.ink?.length !== ink.length) cache.candidates.clear();
+  const changed = [];
+  for (let p = 0; p < ink.length; p++)
+    if (cache.ink?.[p] !== ink[p] || cache.occupied[p] !== occupied[p]) changed.push(p);
+  const { top, left, bottom, right } = boundingBox(changed, width);
+  for (const [key, { box }] of cache.candidates)
+    if (box.top <= bottom && box.bottom >= top && box.left <= right && box.right >= left) cache.candidates.delete(key);
+  Object.assign(cache, { ink: ink.slice(), occupied });
+}
+
+// The largest possible score if the network has not classified the candidate yet.
+function setScore(c) {
+  const { OUTLIER_PENALTY, MAX_FREE_OUTLIER_SCORE, MIN_PROBABILITY } = constants;
+  const outlierPenalty = c.image ? OUTLIER_PENALTY * Math.max(0, c.outlierScore - MAX_FREE_OUTLIER_SCORE) : 0;
+  c.score = Math.log((c.image ? c.confidence : 1) + MIN_PROBABILITY) - c.penalty - outlierPenalty;
+}
+
+// The lines of the drawing, each an array of its digits.
+function read(ink, width, height) {
+  const lines = findLines(ink, width, height);
+  if (!lines.length) return [];
+  const occupied = new Uint8Array(ink.length), candidatesByKey = new Map();
+  for (const { pixels } of lines.flat()) for (const p of pixels) occupied[p] = 1;
+  invalidate(ink, occupied, width);
+  const isDigit = (c) => c.p.at(-1) < constants.MAX_NO_DIGIT_PROBABILITY && c.outlierScore < constants.MAX_OUTLIER_SCORE;
+  const digits = lines.map((line) => {
+    const candidates = findCandidates(line, lineHeight(line), width, cache.candidates);
+    for (const c of candidates) { setScore(c); candidatesByKey.set(c.key, c); }
+    for (;;) { // classifies only candidates of the best sequence: scores of the others can only become smaller
+      const best = bestSequence(candidates), unclassified = best.filter((c) => !c.image);
+      if (!unclassified.length) return best.filter(isDigit);
+      for (const c of unclassified) {
+        const image = normalizeDigit(cropDigit(ink, occupied, c, width, height));
+        setScore(Object.assign(c, classify(image)));
+      }
+    }
+  });
+  cache.candidates = candidatesByKey;
+  return digits.filter((line) => line.length);
+}
+

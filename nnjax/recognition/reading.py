@@ -1,0 +1,230 @@
+"""`read_picture`: the digits in a picture, one or many, as text."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
+
+from nnjax.recognition.calibration import tta_probabilities
+from nnjax.recognition.components import Pixels, bounding_box, find_lines, line_height
+from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
+from nnjax.recognition.ink import Ink, find_ink
+from nnjax.recognition.outliers import outlier_score
+from nnjax.recognition.picture import Gray, open_picture
+from nnjax.recognition.segmentation import Candidate, best_sequence, find_candidates
+from nnjax.storage import Model
+
+MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
+MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is dropped if the probability of "no digit" is at least this,
+MAX_OUTLIER_SCORE = 6.0  # or its outlier score; the scores of MNIST's 10,000 test images are below 4
+MIN_PROBABILITY = 1e-9  # added to probabilities, so that their logarithms are finite
+
+_MIN_SIDE_PX, _MAX_SIDE_PX = 100, 2000  # pictures outside these limits are resized
+
+Line = tuple[list[Candidate], float]  # the candidates of a line, and its height in pixels
+
+
+@dataclass(frozen=True, repr=False)
+class Reading:
+    """The digits that were recognized in a picture.
+
+    `str(reading)` is the text with `?` after each uncertain digit.
+
+    Args:
+      text: the digits, one line per line of writing; "" if there are none.
+      confidence: (n,), the probability of each digit that it is correct.
+      boxes: (n, 4), left, top, right and bottom of each digit in pixels of the picture.
+      crops: (n, height, width), the image of each digit that the network classified, from 0 to 255.
+
+    >>> images = np.zeros((2, 28, 28), np.uint8)
+    >>> print(Reading("17", np.array([0.99, 0.6]), np.zeros((2, 4), int), images))
+    17?
+    """
+
+    text: str
+    confidence: Float[np.ndarray, " n"]
+    boxes: Int[np.ndarray, "n 4"]
+    crops: UInt8[np.ndarray, "n height width"]
+
+    def __str__(self) -> str:
+        """The text with `?` after each uncertain digit."""
+        uncertain = iter(self.uncertain)
+        return "".join(c if c == "\n" else c + "?" * bool(next(uncertain)) for c in self.text)
+
+    def __repr__(self) -> str:
+        return f"Reading({str(self)!r})"
+
+    @property
+    def uncertain(self) -> Bool[np.ndarray, " n"]:
+        """Whether the confidence of each digit is below 80 %."""
+        return ~(self.confidence >= MIN_CONFIDENCE)  # NaN is uncertain
+
+
+def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Reading:
+    """Recognizes the digits in a picture, line by line.
+
+    Ink may be dark on light paper or light on dark paper. Digits that touch are cut, and fragments of a
+    digit are joined, such that the network is most confident about the line.
+
+        model = nnjax.load_model("model.safetensors")
+        print(nnjax.read_picture("photo.jpg", model))
+
+    Args:
+      picture: a file that Pillow opens, or an array, as for `nnjax.recognition.open_picture`.
+      model: a network that classifies gray images of digits, from `nnjax.load_model`; it must have been
+        saved with `calibration=nnjax.calibrate(params, objective, data)`.
+
+    Returns:
+      A `Reading`: text, and for each digit its confidence, its box and the image that the network classified.
+
+    Raises:
+      FileNotFoundError: the file does not exist.
+      ValueError: not a picture, or too large; or a model that is not calibrated or does not classify gray
+        images of digits.
+    """
+    shape, layout = digit_format(model)
+    gray = open_picture(picture)
+    resized = _resize(gray)
+    ink = find_ink(resized, max(1, resized.shape[0] // gray.shape[0]))
+    components = find_lines(ink)
+    occupied = np.zeros(ink.shape, bool)
+    for component in (component for line in components for component in line):
+        occupied[tuple(component)] = True
+    lines: list[Line] = []
+    crops = []
+    for line in components:
+        candidates, height = [], line_height(line)
+        for candidate, pixels in find_candidates(line, height):
+            candidates.append(candidate)
+            crops.append(normalize_digit(crop_digit(ink, occupied, pixels), shape, layout))
+        lines.append((candidates, height))
+    crops = np.array(crops, np.uint8)
+    p, outlier_scores = classify(model, crops.reshape(-1, *shape))
+    scale = [n / m for n, m in zip(gray.shape, resized.shape, strict=True)]
+    return _best_reading(lines, crops, p, outlier_scores, scale)
+
+
+def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
+    """The shape and the layout of the images of digits that a model classifies.
+
+    Raises:
+      ValueError: a model that is not calibrated, or does not classify gray images of digits.
+    """
+    if len(model.input_shape) < 2 or math.prod(model.input_shape[2:]) != 1:
+        raise ValueError(
+            f"model must classify gray images (height, width), got inputs of the shape {model.input_shape}"
+        )
+    if model.layout is None:
+        raise ValueError(
+            "model must be calibrated for pictures of digits, got layout None: save it with "
+            "calibration=nnjax.calibrate(params, objective, data)"
+        )
+    num_predicted = model.code.num_classes(model.sizes[-1])
+    if model.num_classes > 10 or num_predicted < model.num_classes:
+        raise ValueError(
+            f"model must predict one of at most 10 digits, got {model.num_classes} classes and the output "
+            f"code {model.code}"
+        )
+    height, width, *_ = model.input_shape
+    return (height, width), model.layout
+
+
+def _resize(gray: Gray) -> Gray:
+    """Enlarges small pictures and shrinks large ones, so that lengths in pixels mean about the same."""
+    from PIL import Image
+
+    shorter, longer = min(gray.shape), max(gray.shape)
+    if longer > _MAX_SIDE_PX:
+        scale = _MAX_SIDE_PX / longer
+    elif shorter < _MIN_SIDE_PX:
+        scale = max(1, min(8, -(-_MIN_SIDE_PX // shorter), _MAX_SIDE_PX // longer))
+    else:
+        return gray
+    height, width = (max(1, round(n * scale)) for n in gray.shape)
+    image = Image.fromarray(gray.astype(np.float32))
+    return np.clip(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), 0, 1)
+
+
+def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pixels) -> Ink:
+    """The ink of one digit, cropped: its pixels, and the soft edge around them.
+
+    Args:
+      ink: of the picture.
+      occupied: the pixels of all components of the picture; the edge does not include those of others.
+      pixels: of the digit.
+    """
+    top, left, bottom, right = bounding_box(pixels)
+    top, left = max(top - 1, 0), max(left - 1, 0)
+    window = (slice(top, bottom + 1), slice(left, right + 1))
+    inside = np.zeros_like(occupied[window])
+    inside[pixels[0] - top, pixels[1] - left] = True
+    edge = ndimage.binary_dilation(inside, np.ones((3, 3), bool)) & ~occupied[window]
+    digit = np.where(inside | edge, ink[window], 0)
+    has_ink = digit > 0
+    rows, columns = np.flatnonzero(has_ink.any(axis=1)), np.flatnonzero(has_ink.any(axis=0))
+    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def classify(
+    model: Model, crops: UInt8[np.ndarray, "n height width"]
+) -> tuple[Float[np.ndarray, "n labels+1"], Float[np.ndarray, " n"]]:
+    """The probabilities and the outlier scores of images.
+
+    Returns:
+      The calibrated probability of each label, and last of "no digit", (n, labels + 1); and the outlier
+      score of each image, (n,), 0 if the model has no outlier model.
+    """
+    n = len(crops)
+    # A power of two, so that few different sizes are compiled.
+    images = np.zeros((1 << max(n - 1, 1).bit_length(), model.sizes[0]), np.uint8)
+    images[:n] = crops.reshape(n, images.shape[1])
+    p = tta_probabilities(
+        model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
+    )
+    if model.outlier_model is None:
+        return np.asarray(p)[:n], np.zeros(n)
+    scores = outlier_score(model.outlier_model, jnp.asarray(images), jnp.argmax(p[:, :-1], axis=1))
+    return np.asarray(p)[:n], np.asarray(scores)[:n]
+
+
+def _best_reading(
+    lines: Sequence[Line],
+    crops: UInt8[np.ndarray, "n height width"],
+    p: Float[np.ndarray, "n labels+1"],
+    outlier_scores: Float[np.ndarray, " n"],
+    scale: Sequence[float],
+) -> Reading:
+    """The best sequence of candidates in each line, without those that are not digits.
+
+    Args:
+      lines: their candidates, one after the other, are those of `crops`, `p` and `outlier_scores`.
+      crops: the images of all candidates.
+      p, outlier_scores: as `classify` returns them.
+      scale: pixels of the picture for each row and for each column of the resized picture.
+    """
+    labels, confidence = p[:, :-1].argmax(axis=1), p[:, :-1].max(axis=1)
+    no_digit = (p[:, -1] >= MAX_NO_DIGIT_PROBABILITY) | (outlier_scores >= MAX_OUTLIER_SCORE)
+    text, chosen, boxes, start = [], [], [], 0
+    for candidates, height in lines:
+        scores = [
+            np.log(confidence[i] + MIN_PROBABILITY) - candidate.penalty(height, outlier_scores[i])
+            for i, candidate in enumerate(candidates, start)
+        ]
+        best = [i for i in best_sequence(candidates, scores) if not no_digit[start + i]]
+        text.append("".join(str(labels[start + i]) for i in best))
+        chosen += [start + i for i in best]
+        boxes += [candidates[i].box for i in best]
+        start += len(candidates)
+    down, across = scale
+    corners = np.array([(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes])
+    return Reading(
+        "\n".join(filter(None, text)),
+        confidence[chosen],
+        np.rint(corners.reshape(-1, 4)).astype(int),
+        crops[chosen],
+    )

@@ -1,1 +1,0 @@
-"""Reports: what experiments show, as a page. An edge: no other module of the package imports it."""

@@ -1,0 +1,50 @@
+"""Versions, machine and devices, as every record states them."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+_PACKAGES = ("nnjax", "jax", "jaxlib", "optax", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """The versions, the machine and its devices, as JSON values."""
+    return {
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": processor(),
+        "vector_extensions": vector_extensions(),
+        "cores": cores(),
+        "devices": [device.device_kind for device in jax.devices()],
+    }
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The name of the processor."""
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text()  # on Linux, `platform` does not know the name
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def vector_extensions() -> str:
+    """The vector instructions that NumPy uses here, such as "X86_V2 X86_V3".
+
+    The last bit of exp and log depends on them. Virtual machines often call processors with different ones
+    by the same name.
+    """
+    extensions: Any = np.show_config(mode="dicts")
+    extensions = extensions.get("SIMD Extensions", {})
+    return " ".join([*extensions.get("baseline", ()), *extensions.get("found", ())])

@@ -1,0 +1,255 @@
+"""Checkpoints: the complete state of a training, saved in a directory from which it resumes exactly.
+
+Orbax writes each checkpoint in the background, under a temporary name, and renames it. Orbax and
+tensorstore read only numbers, no code.
+"""
+
+import contextlib
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnjax.runtime.checks import check_positive_int
+from nnjax.runtime.multihost import any_process, broadcast_from_primary, on_primary
+from nnjax.storage._orbax import make_manager, orbax_args, short_reason, without_orbax_messages
+from nnjax.storage._serialization import deserialize, serialize, serialized_size
+from nnjax.storage.run_lock import SETTINGS_FILE, lock_run_dir
+
+_ITEM = "state"
+_MAX_OVERHEAD_BYTES = 100_000  # that Orbax writes around an array
+
+# Orbax numbers the operations of a process, so trainings in several threads would be confused.
+_ORBAX_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class CheckpointPolicy:
+    """Where and how often a training is saved. The last epoch is always saved, unless it diverged.
+
+    Attributes:
+      directory: for this training alone; it is created if it does not exist.
+      every_seconds: save when this time has passed since the last checkpoint,
+      every_epochs: or when this number of epochs has been trained; None for no such condition.
+      max_to_keep: the number of checkpoints to keep; older ones are deleted.
+      display_settings: the settings under the names that your users know, for the error message when a
+        training is resumed with other settings.
+
+    Raises:
+      ValueError: a directory that is not a path, or a number out of range.
+
+    >>> CheckpointPolicy("/tmp/run", every_epochs=0)
+    Traceback (most recent call last):
+    ValueError: every_epochs must be a positive integer, got 0
+    """
+
+    directory: str | PathLike
+    every_seconds: float = 10.0
+    every_epochs: int | None = None
+    max_to_keep: int = 3
+    display_settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        directory, seconds = self.directory, self.every_seconds
+        if not isinstance(directory, str | PathLike) or not str(directory):
+            raise ValueError(f"the checkpoint directory must be a path, got {directory!r}")
+        if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds >= 0:
+            raise ValueError(f"every_seconds must be a non-negative number, got {seconds!r}")
+        if self.every_epochs is not None:
+            check_positive_int("every_epochs", self.every_epochs)
+        check_positive_int("max_to_keep", self.max_to_keep)
+        # Absolute, because the process may change its working directory.
+        object.__setattr__(self, "directory", Path(directory).expanduser().absolute())
+
+
+def as_policy(checkpoint: Any) -> CheckpointPolicy | None:
+    """The policy for the argument `checkpoint` of `fit` and `sweep`: a directory, a policy or None."""
+    if checkpoint is None or isinstance(checkpoint, CheckpointPolicy):
+        return checkpoint
+    return CheckpointPolicy(checkpoint)
+
+
+@contextlib.contextmanager
+def open_checkpoints(
+    policy: CheckpointPolicy | None, settings: Mapping[str, str]
+) -> Iterator["RunCheckpointer | None"]:
+    """The checkpoints of a training, whose directory is locked meanwhile; None without a policy.
+
+    If several processes train together, process 0 alone locks, reads and writes the directory.
+
+    Args:
+      policy: where and how often to save.
+      settings: what must be equal to resume the training.
+
+    Raises:
+      ValueError: the directory cannot be used for this training.
+    """
+    if policy is None:
+        yield None
+        return
+    directory = Path(policy.directory)
+    with contextlib.ExitStack() as stack:
+
+        def open_manager():
+            if not _ORBAX_LOCK.acquire(blocking=False):
+                raise ValueError(
+                    "a process can save only one training at a time: wait until the other one ends, or train "
+                    "this one without checkpoints"
+                )
+            stack.callback(_ORBAX_LOCK.release)
+            stack.enter_context(lock_run_dir(directory, settings, policy.display_settings))
+            stack.enter_context(without_orbax_messages())
+            return stack.enter_context(make_manager(directory, policy.max_to_keep))
+
+        checkpointer = RunCheckpointer(policy, on_primary(open_manager))
+        try:
+            yield checkpointer
+        finally:
+            checkpointer.close()
+
+
+class RunCheckpointer:
+    """Saves and restores one training; checkpoints are numbered by the epochs that they contain.
+
+    A checkpoint is complete or does not exist. If one cannot be written, a warning says so once, training
+    goes on, and the older checkpoints stay.
+    """
+
+    def __init__(self, policy: CheckpointPolicy, manager: Any):
+        self._policy, self._directory = policy, Path(policy.directory)
+        self._manager = manager  # None in all processes but process 0
+        self._failed = False
+        self._last_epoch, self._last_time = 0, time.monotonic()  # of the last checkpoint
+
+    def restore_latest(self, template: Callable[[int], Any], max_epochs: int) -> Any:
+        """The pytree of the latest checkpoint that is not damaged; None if there are no checkpoints.
+
+        Args:
+          template: from a number of epochs, a pytree with the structure, shapes and dtypes of what was
+            saved after them.
+          max_epochs: the number of epochs that are wanted.
+
+        Raises:
+          ValueError: the checkpoint has more than `max_epochs` epochs, or all checkpoints are damaged.
+        """
+        epoch, content = on_primary(lambda: self._read_latest(template, max_epochs)) or (0, None)
+        self._last_epoch = int(broadcast_from_primary(np.array(epoch, np.int32)))
+        if not self._last_epoch:
+            return None
+        tree = template(self._last_epoch)
+        if content is None:
+            content = np.empty(serialized_size(tree), np.uint8)
+        return deserialize(broadcast_from_primary(content), tree)
+
+    def _read_latest(self, template: Callable[[int], Any], max_epochs: int) -> tuple[int, np.ndarray | None]:
+        """The epoch and the bytes of the latest checkpoint that is not damaged; epoch 0 without one."""
+        epochs = sorted(self._manager.all_steps(), reverse=True)
+        if epochs and epochs[0] > max_epochs:
+            raise ValueError(
+                f"epochs must be at least {epochs[0]}, which the training in {self._directory} has finished, "
+                f"got {max_epochs}"
+            )
+        damaged: dict[int, str] = {}
+        for epoch in epochs:
+            tree = template(epoch)
+            try:
+                content = self._read(epoch, serialized_size(tree))
+                deserialize(content, tree)
+            except ValueError as error:
+                damaged[epoch] = str(error)
+                continue
+            for bad_epoch, reason in damaged.items():
+                warnings.warn(
+                    f"the checkpoint of epoch {bad_epoch} in {self._directory} is damaged ({reason}): "
+                    f"training resumes from epoch {epoch}",
+                    stacklevel=4,
+                )
+                self._manager.delete(bad_epoch)
+            return epoch, content
+        if damaged:
+            raise ValueError(
+                f"all checkpoints in {self._directory} are damaged ({damaged[epochs[0]]}): delete the "
+                "directory to start again"
+            )
+        return 0, None
+
+    def save(self, epoch: int, tree: Any, last: bool = False) -> None:
+        """Saves a checkpoint if one is due; the `last` one is always saved, before this returns.
+
+        Args:
+          epoch: the number of finished epochs.
+          tree: a pytree of arrays.
+          last: whether training ends here.
+        """
+        policy = self._policy
+        due = time.monotonic() - self._last_time >= policy.every_seconds
+        due |= policy.every_epochs is not None and epoch - self._last_epoch >= policy.every_epochs
+        if epoch > self._last_epoch and any_process(due or last):
+            content = serialize(tree)  # in every process, because each may have only a part of an array
+            self._wait()
+            with self._warning_on_failure():
+                if self._manager and self._directory_exists():
+                    self._manager.save(epoch, args=orbax_args().StandardSave({_ITEM: content}))
+            self._last_epoch, self._last_time = epoch, time.monotonic()
+        if last:
+            self._wait()
+
+    def close(self) -> None:
+        """Waits for the last write, and warns if the last checkpoint is missing."""
+        self._wait()
+        files = self._directory.glob("*") if self._directory_exists() else ()
+        latest = max((int(path.name) for path in files if path.name.isdigit()), default=0)
+        if self._failed and latest < self._last_epoch:
+            restart = f"resumes from epoch {latest}" if latest else "starts from the beginning"
+            warnings.warn(
+                f"epoch {self._last_epoch} is not saved in {self._directory}: a restarted training {restart}",
+                stacklevel=4,
+            )
+
+    def _directory_exists(self) -> bool:
+        return (self._directory / SETTINGS_FILE).exists()
+
+    def _wait(self) -> None:
+        with self._warning_on_failure():
+            if self._manager:
+                self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _warning_on_failure(self) -> Iterator[None]:
+        reason = ""
+        try:
+            yield
+        except Exception as error:  # Orbax and tensorstore raise many kinds for a disk error
+            reason = short_reason(error)
+        if self._manager and not self._directory_exists():  # Orbax would create it again
+            reason = "the directory was removed"
+        if reason and not self._failed:
+            warnings.warn(
+                f"no checkpoint can be written into {self._directory}, but training goes on: {reason}",
+                stacklevel=4,
+            )
+        self._failed |= bool(reason)
+
+    def _read(self, epoch: int, size: int) -> np.ndarray:
+        """The bytes of a checkpoint; raises ValueError if it is not an array of so many bytes."""
+        # Checked before anything is read, because a damaged file may declare more than fits in memory.
+        files = (self._directory / str(epoch)).rglob("*")
+        if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _MAX_OVERHEAD_BYTES:
+            raise ValueError("its files are too large")
+        try:
+            declared = self._manager.item_metadata(epoch).tree
+            shapes = {name: (tuple(item.shape), np.dtype(item.dtype)) for name, item in declared.items()}
+            template = np.empty(size, np.uint8)
+            if shapes == {_ITEM: (template.shape, template.dtype)}:
+                args = orbax_args().StandardRestore({_ITEM: template})
+                return self._manager.restore(epoch, args=args)[_ITEM]
+        except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
+            raise ValueError("its files cannot be read") from error
+        raise ValueError("its content has another shape")

@@ -1,0 +1,18 @@
+"""Training many networks in one compiled program."""
+
+from nnjax.sweep._blocked import block_steps
+from nnjax.sweep._population import init_states as init_population
+from nnjax.sweep._population import train_epoch as train_population
+from nnjax.sweep._sweep import Progress, sweep
+from nnjax.sweep._trainer import evaluate_population
+from nnjax.sweep.grid import Grid
+
+__all__ = [
+    "Grid",
+    "Progress",
+    "block_steps",
+    "evaluate_population",
+    "init_population",
+    "sweep",
+    "train_population",
+]

@@ -1,0 +1,181 @@
+"""`sweep`: trains a grid of settings and seeds in as few compiled programs as the networks' shapes allow.
+
+Random numbers: the sweep's key is split in two. The first key, folded with the seed, draws the initial
+parameters, so they are the same for every setting. The second key is the key of `fit`. It is the same for
+all networks; with `shared_batches=False` it is folded with the seed. `Grid.rng_keys` returns both.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from nnjax.data import Dataset
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import Factory
+from nnjax.optim.schedules import constant
+from nnjax.runtime.checks import check_positive_int
+from nnjax.runtime.multihost import check_consistent, on_primary
+from nnjax.runtime.sharding import placer, with_auto_axes
+from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
+from nnjax.sweep._plan import Cell, Chunk, make_cells, make_chunks, num_bytes
+from nnjax.sweep._trainer import Trainer
+from nnjax.sweep.grid import Grid, Keys, label_results
+from nnjax.training._epoch_loop import check_arguments, run_fingerprint
+from nnjax.training.history import History
+
+
+class Progress(NamedTuple):
+    """The progress of a sweep.
+
+    Attributes:
+      networks, num_networks: finished networks, and all networks.
+      epoch, num_epochs: finished epochs of the networks in training, and all epochs.
+      fraction: the fraction of all work that is done.
+    """
+
+    networks: int
+    num_networks: int
+    epoch: int
+    num_epochs: int
+    fraction: float
+
+
+def sweep(
+    key: Array,
+    data: Dataset,
+    *,
+    hidden: Any = None,
+    seeds: int = 1,
+    init: Any = None,
+    initial_weights: Any = None,
+    objective: Any = Objective(),
+    optimizer: Factory | optax.GradientTransformation = optax.sgd,
+    schedule: Any = constant,
+    ema_decay: Any = None,
+    epochs: int = 30,
+    batch_size: int = 10,
+    shared_batches: bool = True,
+    max_networks_per_program: int | None = None,
+    checkpoint: str | PathLike | CheckpointPolicy | None = None,
+    mesh: Mesh | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    **hyperparameters: Any,
+) -> Grid:
+    """Trains every combination of settings with every seed, and labels the results.
+
+    `hidden`, `init`, `initial_weights`, `objective`, `schedule`, `ema_decay` and each hyper-parameter of
+    `optimizer` can be one value, a sequence of values, or a mapping from labels to values. A sequence or a
+    mapping becomes an axis of the grid.
+
+    Args:
+      key: a `jax.random.key`.
+      data: as for `fit`.
+      hidden: neurons of the hidden layer: (30, 100) means two widths. Write networks with several hidden
+        layers as tuples: [(30,), (30, 20)]. Default: 30, unless `init` is passed.
+      seeds: networks per setting; seed s draws the same initial parameters for every setting.
+      init: instead of `hidden`, a function that draws the parameters of any model from a key.
+      initial_weights: the initial weights of dense networks: `standard_normal` (the default), `lecun`, `he`
+        or a custom function.
+      objective, optimizer, schedule, ema_decay, epochs, batch_size: as for `fit`.
+      shared_batches: whether all networks train on the same mini-batches. This removes noise from
+        comparisons and is faster. If False, each seed draws different mini-batches.
+      max_networks_per_program: the maximum number of networks in one compiled program; by default as many
+        as the caches and memory of the device allow.
+      checkpoint: as for `fit`.
+      mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
+      callback: called with the `Progress` after each epoch.
+      **hyperparameters: arguments of `optimizer`. Numbers do not need a new program; every other value
+        (such as a boolean or a function) is compiled separately.
+
+    Returns:
+      A `Grid`, for example for `grid.test_accuracy.sel(learning_rate=3.0).mean("seed")`.
+
+    Raises:
+      ValueError: a wrong argument, or a checkpoint that was written with other settings; raised before
+        training starts.
+
+    >>> import nnjax
+    >>> grid = sweep(jax.random.key(0), nnjax.load("digits"), hidden=(10, 30), seeds=2, epochs=20,
+    ...              learning_rate=(0.01, 3.0))
+    >>> grid
+    Grid({'hidden': 2, 'learning_rate': 2, 'seed': 2, 'epoch': 20})
+    >>> bool((grid.test_accuracy.isel(epoch=-1).sel(learning_rate=3.0) > 0.7).all())
+    True
+    """
+    epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
+    seeds = check_positive_int("seeds", seeds)
+    if max_networks_per_program is not None:
+        check_positive_int("max_networks_per_program", max_networks_per_program)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback must be a function of the Progress, got {callback!r}")
+    policy = as_policy(checkpoint)
+    model = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
+    training = {"schedule": schedule, "ema_decay": ema_decay}
+    axes, cells = make_cells(data, model, optimizer, training, hyperparameters, num_steps)
+    mesh = with_auto_axes(mesh)
+    # Transferred first, so that the time of the first epoch does not include it.
+    splits = jax.block_until_ready(placer(mesh)((data.train, data.validation, data.test)))
+    trainer = Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, mesh)
+    chunks = list(
+        make_chunks(
+            cells, seeds, data, batch_size, shared_batches, max_networks_per_program, trainer.num_devices
+        )
+    )
+
+    with contextlib.ExitStack() as stack:
+        if policy or jax.process_count() > 1:
+            settings = model | training | hyperparameters | {name: list(axis) for name, axis in axes.items()}
+            if any(cell.optimizer.num_steps is not None for cell in cells):
+                settings["num_steps"] = num_steps
+            fingerprint = run_fingerprint(
+                key, data, batch_size, **settings, optimizer=optimizer, seeds=seeds,
+                shared_batches=shared_batches, devices=trainer.num_devices,
+                programs=[len(chunk.networks) for chunk in chunks],
+            )  # fmt: skip
+            check_consistent(fingerprint | {"epochs": epochs, "checkpoint": policy is not None})
+            if policy:
+                lock = lock_run_dir(Path(policy.directory), fingerprint, policy.display_settings)
+                on_primary(lambda: stack.enter_context(lock))
+        histories, params = _train_all(trainer, chunks, policy, callback)
+    networks = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
+    return Grid(*label_results(axes, seeds, chunks, histories), networks, trainer.keys)
+
+
+def _train_all(
+    trainer: Trainer,
+    chunks: list[Chunk],
+    policy: CheckpointPolicy | None,
+    callback: Callable[[Progress], None] | None,
+) -> tuple[list[History], dict[tuple[int, int], Any]]:
+    """The history of each chunk, and the final parameters of each (cell, seed)."""
+    histories, params = [], {}
+    for i, chunk in enumerate(chunks):
+        report = _reporter(callback, trainer.cells, chunks, i, trainer.epochs)
+        chunk_policy = policy and replace(policy, directory=Path(policy.directory) / f"program-{i}")
+        history, final = trainer.train(chunk, report, chunk_policy)
+        histories.append(history)
+        params |= zip(chunk.networks, final, strict=True)
+    return histories, params
+
+
+def _reporter(
+    callback: Callable[[Progress], None] | None, cells: list[Cell], chunks: list[Chunk], i: int, epochs: int
+) -> Callable[[int], None]:
+    """A function that reports the progress after an epoch of chunk i."""
+    work = [len(c.networks) * num_bytes(cells[c.networks[0][0]].shapes) for c in chunks]
+    finished, total = (sum(len(c.networks) for c in part) for part in (chunks[:i], chunks))
+
+    def report(epoch: int) -> None:
+        fraction = (sum(work[:i]) + work[i] * epoch / epochs) / sum(work)
+        if callback:
+            callback(Progress(finished, total, epoch, epochs, fraction))
+
+    return report

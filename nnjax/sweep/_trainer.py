@@ -1,0 +1,110 @@
+"""Training one chunk of a sweep: initializes its networks from their keys and trains them in one program."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from nnjax.data import Split
+from nnjax.nn.dense import sizes_of
+from nnjax.runtime import sharding
+from nnjax.runtime.fingerprint import PROGRAM
+from nnjax.runtime.sharding import to_numpy
+from nnjax.storage import CheckpointPolicy, digest, open_checkpoints
+from nnjax.sweep import _population
+from nnjax.sweep._plan import Cell, Chunk
+from nnjax.sweep.grid import Keys
+from nnjax.training._epoch_loop import evaluate_epoch, run_epochs
+from nnjax.training.history import History, empty_history
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the chunks of a sweep one after another."""
+
+    cells: list[Cell]
+    keys: Keys
+    splits: tuple[Split, Split, Split]  # on the device; all chunks use the same copy
+    epochs: int
+    batch_size: int
+    mesh: Mesh | None
+
+    def train(
+        self, chunk: Chunk, report: Callable[[int], None], policy: CheckpointPolicy | None
+    ) -> tuple[History, list[Any]]:
+        """The history of a chunk's networks, and the final parameters of each, without padding."""
+        count = len(chunk.networks)
+        # Every device must train the same number of networks, so the last network is repeated.
+        networks = [*chunk.networks, *[chunk.networks[-1]] * (-count % self.num_devices)]
+        cells = [self.cells[cell] for cell, _ in networks]
+        init_keys, fit_keys = zip(*(self.keys.for_seed(seed) for _, seed in networks), strict=True)
+        params = [cell.draw(key) for cell, key in zip(cells, init_keys, strict=True)]
+        objectives = _population.stack([cell.objective for cell in cells])
+        optimizers = _population.stack([cell.optimizer for cell in cells])
+        if chunk.padded:
+            masks = [_population.padding_mask(sizes_of(p), chunk.padded) for p in params]
+            optimizers = _population.PaddingMask(optimizers, _population.stack(masks))
+            params = [_population.pad(p, chunk.padded) for p in params]
+        fit_key = fit_keys[0] if self.keys.shared_batches else jnp.stack(fit_keys)
+        states = _population.init_states(fit_key, _population.stack(params), optimizers)
+
+        history, final = self._run_epochs(states, objectives, optimizers, report, policy)
+        finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(count)]
+        if chunk.padded:
+            sizes = (sizes_of(cell.shapes) for cell in cells[:count])
+            finals = [_population.crop(p, s) for p, s in zip(finals, sizes, strict=True)]
+        return history, finals
+
+    @property
+    def num_devices(self) -> int:
+        """The number of devices that share the networks of a chunk."""
+        return sharding.num_devices(self.mesh)
+
+    def _run_epochs(self, states, objectives, optimizers, report, policy) -> tuple[History, Any]:
+        """Trains a population for all epochs, or for the remaining ones if it resumes."""
+        training, validation, test = self.splits
+        arguments = *training, objectives, optimizers, self.batch_size, self.mesh
+        count = len(jax.tree.leaves(states.params)[0])
+
+        fingerprint = {}
+        if policy:
+            numbers = jax.tree.leaves((states, objectives, optimizers))
+            train = _population.train_epoch.lower(states, *arguments)
+            evaluate = evaluate_population.lower(
+                states.params, jnp.zeros(count), objectives, validation, test, self.mesh
+            )
+            fingerprint = {"networks": digest(numbers), PROGRAM: digest(train.as_text(), evaluate.as_text())}
+
+        with open_checkpoints(policy, fingerprint) as checkpointer:
+            states, history = run_epochs(
+                _population.place(states, self.mesh),
+                empty_history(self.epochs, (count,), validation, test),
+                lambda states: _population.train_epoch(states, *arguments),
+                lambda params, cost: evaluate_population(
+                    params, cost, objectives, validation, test, self.mesh
+                ),
+                lambda states: _population.train_epoch.lower(states, *arguments).compile(),
+                lambda states, history: report(len(history)),
+                checkpointer,
+            )
+        return history, jax.tree.map(to_numpy, states.eval_params)
+
+
+@partial(jax.jit, static_argnames="mesh")
+def evaluate_population(params, cost, objectives, validation, test, mesh):
+    """The correct predictions of each network on validation and test, and whether all its values are finite.
+
+    Args:
+      params: the parameters of a population, with a leading network axis.
+      cost: the cost of each network.
+      objectives: pytrees whose leaves have a leading network axis.
+      validation, test: the splits to evaluate, the same for all networks.
+      mesh: devices that share the networks, or None for one device.
+    """
+    return sharding.vmap(evaluate_epoch, (0, 0, 0, None, None), (0, 0, 0), mesh)(
+        params, cost, objectives, validation, test
+    )

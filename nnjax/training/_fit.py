@@ -1,0 +1,206 @@
+"""`fit`: trains one network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from os import PathLike
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from nnjax.data import Dataset
+from nnjax.nn._shape_checks import check_dataset
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import Factory, Optimizer, make_optimizer
+from nnjax.optim.schedules import Schedule, constant
+from nnjax.runtime.checks import stable_repr
+from nnjax.runtime.fingerprint import PROGRAM
+from nnjax.runtime.multihost import check_consistent
+from nnjax.runtime.sharding import placer, with_auto_axes
+from nnjax.storage import CheckpointPolicy, as_policy, digest, open_checkpoints
+from nnjax.training._epoch_loop import (
+    check_arguments,
+    evaluate_epoch,
+    optimizer_fingerprint,
+    run_epochs,
+    run_fingerprint,
+)
+from nnjax.training.history import History, empty_history
+from nnjax.training.step import TrainState, find_divergence, init_state, train_epoch
+
+
+class Divergence(NamedTuple):
+    """The epoch and the step (both from 0) in which a run diverged, and what is not finite then.
+
+    `path` is the path of the first parameter that is not finite, such as `params[0].w`, or `cost`.
+    """
+
+    epoch: int
+    step: int
+    path: str
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """The result of `fit`, and the argument of its callback.
+
+    Attributes:
+      state: the training state after the last epoch.
+      history: costs, counts and times of the finished epochs.
+      divergence: the divergence, if the run diverged and `locate_nan` was set; else None.
+    """
+
+    state: TrainState
+    history: History
+    divergence: Divergence | None = None
+
+    def __repr__(self) -> str:
+        return f"Run(epochs={len(self.history)}, test_accuracy={self.history.test_accuracy[-1]:.4f})"
+
+    @property
+    def params(self) -> Any:
+        """The parameters after the last epoch; with `ema_decay`, their average."""
+        return self.state.eval_params
+
+
+def fit(
+    key: Array,
+    params: Any,
+    data: Dataset,
+    *,
+    objective: Objective = Objective(),
+    optimizer: Factory | optax.GradientTransformation = optax.sgd,
+    schedule: str | Schedule = constant,
+    ema_decay: float | None = None,
+    epochs: int = 30,
+    batch_size: int = 10,
+    callback: Callable[[Run], bool | None] | None = None,
+    stop_on_nan: bool = False,
+    locate_nan: bool = False,
+    checkpoint: str | PathLike | CheckpointPolicy | None = None,
+    mesh: Mesh | None = None,
+    **hyperparameters: Any,
+) -> Run:
+    """Trains by stochastic gradient descent on mini-batches, and evaluates after each epoch.
+
+    Args:
+      key: a `jax.random.key`. The same key gives the same bits on the same machine and versions;
+        `nnjax.training.step` documents how an epoch's random numbers are derived from it.
+      params: the initial parameters: any pytree that `objective.forward` accepts. They are copied, so yours
+        are not changed.
+      data: a `Dataset`: `data.train` is for training, `data.validation` and `data.test` for evaluation.
+      objective: forward, cost, code and penalty; by default those of the book.
+      optimizer: an optax factory, such as `optax.sgd` or `optax.adam`, whose hyper-parameters are passed
+        by name; or a ready `optax.GradientTransformation`.
+      schedule: the learning-rate schedule: "constant", "linear", "cosine", "warmup_linear",
+        "warmup_cosine", or a function from the fraction of training done (0 to 1) to a factor.
+      ema_decay: if set, evaluation uses an exponential moving average of the parameters with this decay.
+      epochs: the number of passes over the training examples.
+      batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
+      callback: a function of the `Run`, called after each epoch; training stops if it returns True.
+      stop_on_nan: whether to stop after the first epoch that is not finite.
+      locate_nan: whether to find the first step and parameter that are not finite, and store them in
+        `run.divergence`. This copies the state in every epoch.
+      checkpoint: a directory, or a `CheckpointPolicy`: the run is saved there. A second call with the same
+        arguments resumes from the last checkpoint. The results are bit-identical to those of an
+        uninterrupted run. `epochs` may be larger if the schedule is constant. After resuming, the
+        callback is called once for the restored epochs.
+      mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share each mini-batch; every
+        device holds all parameters. The result equals that of one device up to rounding.
+      **hyperparameters: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do
+        not recompile.
+
+    Returns:
+      A `Run` with `params`, `history` and `state`.
+
+    Raises:
+      ValueError: a wrong argument, or a checkpoint that was written with other settings; raised before
+        training starts.
+
+    >>> import nnjax
+    >>> data = nnjax.load("digits")
+    >>> params = nnjax.init(jax.random.key(0), (64, 30, 10))
+    >>> run = fit(jax.random.key(1), params, data, epochs=30, learning_rate=3.0)
+    >>> bool(run.history.test_accuracy[-1] > 0.9)
+    True
+    """
+    epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
+    configured = make_optimizer(optimizer, hyperparameters, schedule, num_steps, ema_decay)
+    policy = as_policy(checkpoint)
+    check_dataset(objective, params, data)
+
+    mesh = with_auto_axes(mesh)
+    place = placer(mesh)
+    # Transferred first, so that the time of the first epoch does not include it.
+    training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
+    arguments = *training, objective, configured, batch_size, mesh
+    trainer = _Trainer(arguments, callback, stop_on_nan, locate_nan)
+
+    fingerprint = {}
+    if policy or jax.process_count() > 1:
+        fingerprint = _fingerprint(key, params, data, objective, configured, batch_size)
+    check_consistent(
+        fingerprint | {"epochs": epochs, "checkpoint": policy is not None, "locate_nan": locate_nan}
+    )
+    with open_checkpoints(policy, fingerprint) as checkpointer:
+        state, history = run_epochs(
+            place(init_state(key, params, configured)),
+            empty_history(epochs, (), data.validation, data.test),
+            trainer.advance,
+            lambda params, cost: evaluate_epoch(params, cost, objective, validation, test, mesh),
+            lambda state: train_epoch.lower(state, *arguments).compile(),
+            trainer.after_epoch,
+            checkpointer,
+        )
+    return Run(state, history, trainer.divergence)
+
+
+def _fingerprint(
+    key: Array, params: Any, data: Dataset, objective: Objective, optimizer: Optimizer, batch_size: int
+) -> dict[str, str]:
+    """The settings of a `fit` that its checkpoints record."""
+    fingerprint = run_fingerprint(key, data, batch_size) | optimizer_fingerprint(optimizer)
+    for part in fields(objective):
+        fingerprint[f"objective.{part.name}"] = stable_repr(getattr(objective, part.name))
+    # Lowered without a mesh, because a run may resume on another number of devices.
+    state = init_state(key, params, optimizer)
+    training = train_epoch.lower(state, *data.train, objective, optimizer, batch_size)
+    evaluation = evaluate_epoch.lower(params, jnp.float32(0), objective, data.validation, data.test)
+    return fingerprint | {
+        "initial parameters": digest(params),
+        "numbers of the objective": digest(objective),
+        PROGRAM: digest(training.as_text(), evaluation.as_text()),
+    }
+
+
+@dataclass
+class _Trainer:
+    """The callbacks of `run_epochs` for one network."""
+
+    arguments: tuple[Any, ...]
+    callback: Callable[[Run], bool | None] | None
+    stop_on_nan: bool
+    locate_nan: bool
+    divergence: Divergence | None = None
+    _previous: TrainState | None = None  # the state before the last epoch
+
+    def advance(self, state: TrainState) -> tuple[TrainState, Array]:
+        if self.locate_nan:
+            self._previous = _copy(state)
+        return train_epoch(state, *self.arguments)
+
+    def after_epoch(self, state: TrainState, history: History) -> bool:
+        """Calls the callback; returns whether training stops."""
+        diverged = history.diverged_at >= 0
+        if history.diverged_at == len(history) - 1 and self._previous is not None:
+            location = find_divergence(self._previous, *self.arguments)
+            self.divergence = location and Divergence(int(history.diverged_at), *location)
+        stop = self.callback and self.callback(Run(_copy(state), history, self.divergence))
+        return bool(stop or (self.stop_on_nan and diverged))
+
+
+def _copy(state: TrainState) -> TrainState:
+    return jax.tree.map(jnp.copy, state)

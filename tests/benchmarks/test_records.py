@@ -1,0 +1,66 @@
+"""The committed records show what the project promises, and their tables show the records."""
+
+import json
+
+import pytest
+
+from benchmarks.harness import RESULTS
+from benchmarks.tables import README_PEERS, epoch_table, of_benchmark, population_line, speed_table
+
+
+def record_of(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def test_fit_is_faster_than_its_peers():
+    record = record_of("epoch")
+    ratio = {peer["name"]: peer["ratio"] for peer in record["peers"]}
+    assert ratio["NumPy, mini-batches"] <= 0.25
+    assert ratio["JAX, one jitted call per step"] <= 0.33
+    assert ratio["PyTorch, eager"] <= 0.10
+    assert min(peer["test_correct"] for peer in record["peers"]) >= 9300
+
+
+def test_a_sweep_is_faster_than_numpy_and_evaluation_costs_little():
+    record = record_of("population")
+    many, *_ = record["peers"]
+    assert many["name"].startswith("32 networks")
+    ratio = {peer["name"]: peer["ratio"] for peer in record["peers"]}
+    assert ratio["NumPy, mini-batches"] <= 0.11
+    seconds = {peer["name"]: peer["median"] for peer in record["peers"]}
+    assert seconds["32 networks, with evaluation on 20,000 images"] <= 1.25 * many["median"]
+    assert min(peer["test_correct"] for peer in record["peers"]) >= 9300
+
+
+def test_the_command_starts_fast():
+    record = record_of("startup")
+    assert record["train_seconds"] <= 12
+    assert record["one_epoch_seconds"] <= 2.5
+    assert sum(record["parts"].values()) == pytest.approx(record["one_epoch_seconds"], rel=0.25)
+    assert record["parts"]["importing nnjax and its command line"] <= 0.3
+    assert record["peak_megabytes"] <= 1000
+
+
+def test_best_cpu_reaches_99_percent_in_three_minutes():
+    record = record_of("config")
+    assert record["config"] == "best-cpu"
+    assert len(record["runs"]) >= 5
+    for training in record["runs"]:
+        assert training["test_correct"] >= 9900
+        assert training["seconds"] <= 180
+
+
+def test_the_speed_tables_show_the_peers_relative_to_fit():
+    record = record_of("epoch")
+    rows = [line for line in speed_table(record).splitlines() if line.startswith("| ")][1:]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(README_PEERS)
+    for row in rows:
+        peer = next(peer for peer in record["peers"] if f"| {peer['name']} |" in row)
+        assert row.endswith(f"| {1 / peer['ratio']:.1f} |")
+    assert "93.03 to 93.25 % test accuracy" in speed_table(record)
+    assert all(f"| {peer['name']} |" in epoch_table(record) for peer in record["peers"])
+
+
+def test_a_table_without_a_record_names_the_command_that_makes_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("benchmarks.tables.RESULTS", tmp_path)
+    assert of_benchmark("population", population_line) == "*not run yet: `python -m benchmarks.population`*"

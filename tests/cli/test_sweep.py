@@ -1,0 +1,208 @@
+"""`nnjax sweep`: the table, the record, the figure, and what is refused."""
+
+import json
+import os
+import re
+import shlex
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import xarray
+from PIL import Image
+
+import nnjax
+from nnjax.cli import sweep
+from nnjax.cli._figures import sweep_figure
+
+SWEEP = ["sweep", "--dataset", "digits", "--epochs", 1, "--batch-size", 100]
+AXES = ["--hidden", 5, 7, "--learning-rate", 0.3, 3, "--seeds", 3]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(run):
+    pass
+
+
+@pytest.fixture(scope="module")
+def grid(digits):
+    """The sweep of AXES, by the function."""
+    return nnjax.sweep(
+        jax.random.key(4), digits, hidden=(5, 7), learning_rate=(0.3, 3.0), seeds=3, epochs=1, batch_size=100
+    )
+
+
+def test_table_record_and_figure_show_the_grid(run, capsys, grid):
+    assert run(*SWEEP, *AXES, "--seed", 4, "--record", "r.json", "--plot", "p.png") == 0
+    out, record = capsys.readouterr().out, json.loads(Path("r.json").read_text())
+    assert "training 2 hidden x 2 learning_rate x 3 seeds on 1,204 images" in out
+    assert "mean ± standard deviation of 3 seeds" in out
+    assert record["axes"] == {"hidden": [5, 7], "learning_rate": [0.3, 3.0]}
+    assert (record["dataset"], record["seed"], record["seeds"]) == ("digits", 4, 3)
+    for row in record["results"]:
+        cell = {"hidden": row["hidden"], "learning_rate": row["learning_rate"]}
+        for split in ("validation", "test"):
+            accuracies = getattr(grid, f"{split}_accuracy").sel(cell).isel(epoch=-1).values
+            assert row[f"{split}_accuracy"] == accuracies.tolist()
+            assert f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std(ddof=1):.2f} %" in out
+    xarray.testing.assert_equal(
+        xarray.Dataset.from_dict(record["grid"]).drop_vars("seconds"), grid.data.drop_vars("seconds")
+    )
+    mean = grid.validation_accuracy.isel(epoch=-1).mean("seed")
+    best = mean.where(mean == mean.max(), drop=True)
+    assert (
+        f"best on validation: hidden {best.hidden.item()}, learning_rate {best.learning_rate.item()}" in out
+    )
+    with Image.open("p.png") as picture:
+        assert picture.width > 500
+
+
+def test_json_goes_to_standard_output(run, capsys):
+    assert run(*SWEEP, "--hidden", 5, "--json") == 0
+    out, err = capsys.readouterr()
+    record = json.loads(out)
+    assert record["axes"] == {}
+    assert [set(row) for row in record["results"]] == [{"validation_accuracy", "test_accuracy", "diverged"}]
+    assert record["config"]["hidden"] == [5]
+    assert "accuracy after the last epoch" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "axes", "config"),
+    [
+        (["--hidden", 10, "20x30", "none"], {"hidden": {10: (10,), "20x30": (20, 30), "none": ()}}, {}),
+        (["--hidden", "20x30"], {}, {"hidden": (20, 30)}),
+        (
+            ["--initial-weights", "he", "lecun", "--schedule", "cosine"],
+            {"initial_weights": {"he": nnjax.he, "lecun": nnjax.lecun}},
+            {"schedule": "cosine"},
+        ),
+        (["--ema-decay", "none", 0.9], {"ema_decay": {"none": None, 0.9: 0.9}}, {}),
+        (
+            ["--optimizer", "adam", "--learning-rate", 0.1, 0.01],
+            {"learning_rate": {0.1: 0.1, 0.01: 0.01}},
+            {"optimizer": "adam"},
+        ),
+        (
+            ["--config", "best-cpu", "--learning-rate", 0.1, 0.01],
+            {"learning_rate": {0.1: 0.1, 0.01: 0.01}},
+            None,
+        ),
+    ],
+)
+def test_several_values_become_axes_and_one_value_a_setting(run, flags, axes, config):
+    import tyro
+
+    settings, parsed = tyro.cli(sweep.Sweep, args=list(map(str, flags))).settings()
+    assert parsed == axes
+    expected = nnjax.configs["best-cpu"] if config is None else nnjax.TrainConfig(**config)
+    assert settings.config == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--hidden"], "--hidden must have at least one value"),
+        (["--hidden", 10, 0], "each number in hidden must be a positive integer, got 0"),
+        (["--hidden", "20x", 10], "Error parsing --hidden: must be integers such as 30 or 20x30, got '20x'"),
+        (["--learning-rate", 1, 1.0], "--learning-rate must have different values, got [1.0, 1.0]"),
+        (["--learning-rate", 1, -1], "learning_rate must be non-negative, got -1"),
+        (["--schedule", "constant", "cosin"], "did you mean 'cosine'"),
+        (["--seeds", 0], "seeds must be a positive integer, got 0"),
+        (["--epochs", 0], "epochs must be a positive integer, got 0"),
+        (["--plot", "p.png"], "--plot must have one or two flags with several values, got 0"),
+        (["--save", "m.st"], "--save (applied to nnjax sweep)"),
+        (["--record", "none/r.json"], "No such file"),
+    ],
+)
+def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sweep, "load", lambda *_: pytest.fail("loaded the data"))
+    assert run(*SWEEP, *flags) == 2
+    err = capsys.readouterr().err
+    assert words in " ".join(re.sub("[│─]|-{3,}", " ", err).split())
+    assert "Traceback" not in err
+    assert not os.listdir()
+
+
+def test_widths_of_a_convolutional_configuration_are_refused(run, capsys):
+    assert run(*SWEEP, "--config", "best-cpu", "--hidden", 10, 20) == 2
+    assert "only for dense networks: set channels to ()" in " ".join(capsys.readouterr().err.split())
+
+
+def test_diverged_networks_are_counted_and_are_not_the_best(capsys, digits):
+    rows = [
+        {"schedule": "cosine", "validation_accuracy": [0.9, 0.9], "test_accuracy": [0.9, 0.9], "diverged": 1},
+        {"schedule": "linear", "validation_accuracy": [0.5, 0.7], "test_accuracy": [0.4, 0.6], "diverged": 0},
+    ]
+    sweep.console.print(sweep._table(rows, ["schedule"], 2, digits))
+    assert "1 of 2" in capsys.readouterr().out
+    assert sweep._best(rows, ["schedule"]) == "best on validation: schedule linear: test 50.00 ± 14.14 %"
+
+
+@pytest.mark.slow
+def test_a_learning_rate_that_diverges_does_not_end_the_sweep(run, capsys):
+    flags = ["--cost", "softmax_cross_entropy", "--hidden", "none", "--learning-rate", 0.1, 1e38]
+    assert run(*SWEEP, *flags, "--seeds", 2, "--json") == 0
+    out, err = capsys.readouterr()
+    assert [row["diverged"] for row in json.loads(out)["results"]] == [0, 2]
+    assert "2 of 2" in err
+    assert "best on validation: learning_rate 0.1" in err
+
+
+def test_a_signal_ends_a_sweep_and_the_printed_command_resumes_it(run, monkeypatch, capsys, grid):
+    show = sweep._Display.show
+
+    def interrupt(display, progress):
+        show(display, progress)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    command = [*SWEEP, *AXES, "--seed", 4, "--record", "r.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep._Display, "show", interrupt)
+        assert run(*command) == 130
+        assert "interrupted, nothing is saved; with --checkpoint-dir" in capsys.readouterr().out
+        assert run(*command, "--checkpoint-dir", "c", "--checkpoint-every-epochs", 1) == 130
+    [resume] = re.findall("resume from the last checkpoint with: nnjax (.*)", capsys.readouterr().out)
+    assert not os.path.exists("r.json")
+    assert run(*shlex.split(resume)) == 0
+    record = json.loads(Path("r.json").read_text())
+    counts = np.array(record["grid"]["data_vars"]["test_correct"]["data"])
+    np.testing.assert_array_equal(counts, grid.test_correct)
+    assert run(*shlex.split(resume), "--hidden", 5, 8) == 2
+    assert "--hidden was 5 7 and is 5 8" in " ".join(capsys.readouterr().err.split())
+
+
+# Figures
+
+
+def accuracies(**axes):
+    sizes = [len(values) for values in axes.values()]
+    values = np.random.default_rng(0).random((*sizes, 3))
+    return xarray.DataArray(values, dims=(*axes, "seed"), coords=axes)
+
+
+def test_figure_of_one_axis_shows_mean_and_spread():
+    accuracy = accuracies(learning_rate=[0.01, 0.1, 1.0])
+    (axes,) = sweep_figure(accuracy, "title").axes
+    x, y = axes.lines[0].get_data()
+    np.testing.assert_allclose(x, [0.01, 0.1, 1.0])
+    np.testing.assert_allclose(y, 100 * accuracy.mean("seed"))
+    assert axes.get_xscale() == "log"
+    lengths = [segment[1, 1] - segment[0, 1] for segment in axes.collections[0].get_segments()]
+    np.testing.assert_allclose(lengths, 200 * accuracy.std("seed", ddof=1))
+
+
+def test_figure_of_names_labels_them():
+    (axes,) = sweep_figure(accuracies(schedule=["constant", "cosine"]), "title").axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["constant", "cosine"]
+
+
+def test_figure_of_two_axes_is_a_heat_map():
+    accuracy = accuracies(hidden=[10, 30], learning_rate=[0.5, 1.0, 3.0])
+    axes = sweep_figure(accuracy, "title").axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), 100 * accuracy.mean("seed"))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "30"]
+    assert len(axes.texts) == 6
