@@ -56,6 +56,21 @@ def test_the_chapter_shows_the_figure_of_every_experiment_and_describes_it():
     assert sorted(figures) == sorted(set(catalog.NAMES) - {"ladder"})
 
 
+def test_the_percentages_below_the_figures_are_those_of_the_results():
+    """Each percentage is a number, rounded, of the same experiment's section of the results."""
+    titles = re.findall(
+        r"(?m)^## .*\n(?:.*\n)*?`python -m experiments (\w+)`", build_tables.RESULTS.read_text()
+    )
+    sections = dict(zip(titles, build_tables.RESULTS.read_text().split("\n## ")[1:], strict=True))
+    below = re.findall(r"experiments/results/(\w+)\.png\)\n\n((?:.+\n)+)", CHAPTER.read_text())
+    assert len(below) == len(catalog.NAMES) - 1
+    for name, paragraph in below:
+        measured = [float(x) for x in re.findall(r"\d+\.?\d*", sections[name].replace(",", ""))]
+        for stated in re.findall(r"(\d+\.?\d*) %", paragraph):
+            unit = 10.0 ** -len(stated.partition(".")[2])
+            assert any(abs(x - float(stated)) < 0.51 * unit for x in measured), (name, stated)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_exist(document):
     assert broken_links(document) == []
