@@ -53,7 +53,9 @@ class Sweep:
     model: OmitArgPrefixes[ModelAxes] = field(default_factory=ModelAxes)
     objective: OmitArgPrefixes[ObjectiveFlags] = field(default_factory=ObjectiveFlags)
     optimizer: OmitArgPrefixes[OptimizerAxes] = field(default_factory=OptimizerAxes)
-    run_: Annotated[OmitArgPrefixes[SweepRunFlags], arg(name="run")] = field(default_factory=SweepRunFlags)
+    run_flags: Annotated[OmitArgPrefixes[SweepRunFlags], arg(name="run")] = field(
+        default_factory=SweepRunFlags
+    )
     storage: OmitArgPrefixes[StorageFlags] = field(default_factory=StorageFlags)
 
     def settings(self) -> tuple[Settings, dict[str, dict[Any, Any]]]:
@@ -62,7 +64,7 @@ class Sweep:
         Raises:
           ValueError: a flag is wrong.
         """
-        flags, axes = used_flags(self.model, self.objective, self.optimizer, self.run_), {}
+        flags, axes = used_flags(self.model, self.objective, self.optimizer, self.run_flags), {}
         for name in SWEEP_ARGUMENTS & set(flags):
             if not flags[name]:
                 raise ValueError(f"--{name.replace('_', '-')} must have at least one value")
@@ -78,12 +80,12 @@ class Sweep:
 
     def run(self) -> int:
         settings, axes = self.settings()
-        seeds = check_positive_int("seeds", self.run_.seeds)
+        seeds = check_positive_int("seeds", self.run_flags.seeds)
         self.storage.check()
         if self.storage.plot and not 1 <= len(axes) <= MAX_PLOT_AXES:
             raise ValueError(f"--plot must have one or two flags with several values, got {len(axes)}")
         console.print(f"loading {settings.dataset}")
-        data = load(settings.dataset, self.run_.data_dir)
+        data = load(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
         with _Display(settings.config.epochs) as display, stop_after_epoch() as stop:
             try:

@@ -48,13 +48,13 @@ class Train:
     model: OmitArgPrefixes[ModelFlags] = field(default_factory=ModelFlags)
     objective: OmitArgPrefixes[ObjectiveFlags] = field(default_factory=ObjectiveFlags)
     optimizer: OmitArgPrefixes[OptimizerFlags] = field(default_factory=OptimizerFlags)
-    run_: Annotated[OmitArgPrefixes[RunFlags], arg(name="run")] = field(default_factory=RunFlags)
+    run_flags: Annotated[OmitArgPrefixes[RunFlags], arg(name="run")] = field(default_factory=RunFlags)
     storage: OmitArgPrefixes[TrainStorageFlags] = field(default_factory=TrainStorageFlags)
     devices: Annotated[OmitArgPrefixes[DeviceFlags], arg(name="device")] = field(default_factory=DeviceFlags)
 
     def settings(self) -> Settings:
         """The configuration, data set and seed; raises ValueError if a flag is wrong."""
-        flags = used_flags(self.model, self.objective, self.optimizer, self.run_)
+        flags = used_flags(self.model, self.objective, self.optimizer, self.run_flags)
         return load_settings(self.config).changed(flags)
 
     def run(self) -> int:
@@ -65,7 +65,7 @@ class Train:
         self.devices.connect(settings.by_flag() | {"--checkpoint-dir": uses_checkpoints})
         console.print(f"loading {settings.dataset}")
         try:
-            data = primary_first(lambda: load(settings.dataset, self.run_.data_dir))
+            data = primary_first(lambda: load(settings.dataset, self.run_flags.data_dir))
             settings = settings._replace(dataset=data.name)
             checkpoint = self.storage.checkpoint_policy(settings.resume_settings())
             outcome = train(settings, data, checkpoint, self.devices.mesh())
@@ -74,12 +74,10 @@ class Train:
         try:
             on_primary(lambda: self._write(outcome, settings, data))
         finally:
-            resume = (
-                f"resume with: {command_line('train', self)}"
-                if checkpoint
-                else ("with --checkpoint-dir it could be resumed")
-            )
-            code = outcome.report(settings.config.epochs, resume)
+            hint = "with --checkpoint-dir it could be resumed"
+            if checkpoint:
+                hint = f"resume with: {command_line('train', self)}"
+            code = outcome.report(settings.config.epochs, hint)
         return code
 
     def _write(self, outcome: TrainingOutcome, settings: Settings, data: Dataset) -> None:
@@ -107,10 +105,9 @@ class Train:
         # Printed when everything is written, because printing ends the command if nobody reads its output.
         if model:
             console.print(f"model in {model}: nnjax evaluate {model}")
-        if self.storage.record:
-            console.print(f"record in {self.storage.record}")
-        if self.storage.plot:
-            console.print(f"figure in {self.storage.plot}")
+        for name, path in (("record", self.storage.record), ("figure", self.storage.plot)):
+            if path and not errors:
+                console.print(f"{name} in {path}")
         if self.json:
             print_json(record)
         if errors:

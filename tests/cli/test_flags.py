@@ -181,8 +181,8 @@ def test_command_line_of_a_training_parses_to_the_same_training(arguments):
     command = parse(Train, *arguments)
     again = parse(Train, *shlex.split(command_line("train", command))[2:])
     assert again.settings() == command.settings()
-    assert used_flags(again.model, again.objective, again.optimizer, again.run_) == used_flags(
-        command.model, command.objective, command.optimizer, command.run_
+    assert used_flags(again.model, again.objective, again.optimizer, again.run_flags) == used_flags(
+        command.model, command.objective, command.optimizer, command.run_flags
     )
     assert (again.config, again.json, again.storage, again.devices) == (
         command.config, command.json, command.storage, command.devices,
