@@ -59,4 +59,4 @@ CONFIGS = {
     "layer norm, residual": Setup(MODERN_CONFIG, NORM_RATES, LayerNormMLP(nnjax.relu, nnjax.identity, True)),
 }
 MODERN = tuple(CONFIGS)[2:]
-QUICK = (CHAPTER, "modern", "layer norm, residual")
+QUICK = (CHAPTER, "layer norm, residual")

@@ -30,6 +30,7 @@ TUNING_SEEDS = 2  # for each candidate
 NUM_ENSEMBLES, QUICK_ENSEMBLES = 3, 2
 MAX_SHOWN = 40  # misclassified images, the most confident first
 CONFIDENCE_LEVELS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
+# Most of the time of a quick run is compilation, and augmentation inside a convolution takes half a minute.
 QUICK_SIZES = {"channels": (4,), "hidden": (30,)}
 
 
@@ -66,6 +67,7 @@ class LadderRunner:
         without_test = replace(self.data, test=nnjax.Split(*(a[:0] for a in self.data.test)))
         context = replace(self.context, epochs=1 if self.context.quick else config.epochs)
         if self.context.quick:
+            config = replace(config, augment=None)
             config = replace(config, **{n: size for n, size in QUICK_SIZES.items() if getattr(config, n)})
         return context.sweep(key, config, without_test, seeds, shared_batches=False)
 
