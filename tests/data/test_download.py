@@ -280,8 +280,13 @@ def test_a_directory_that_cannot_be_written_raises(host, monkeypatch, tmp_path):
         nnjax.load("mnist", tmp_path)
 
 
+MAX_WAIT_S = 600  # only against waiting forever: preparing took a minute on a busy machine
+
+# fsync takes a second, so that a temporary file is seen before it is renamed.
 START = """
-import sys, pytest, nnjax.cli, test_download
+import os, sys, time, pytest, nnjax.cli, test_download
+fsync = os.fsync
+os.fsync = lambda descriptor: time.sleep(1) or fsync(descriptor)
 test_download.move("mnist", sys.argv[1], pytest.MonkeyPatch())
 sys.exit(nnjax.cli.main(["data", "prepare", "mnist", "--data-dir", sys.argv[2]]))
 """
@@ -302,13 +307,13 @@ def test_after_a_preparation_was_ended_anywhere_the_next_one_works(archives, mni
 
     def end_when(condition):
         with start() as process:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + MAX_WAIT_S
             while not condition():
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
             process.send_signal(end)
-            printed = process.communicate(timeout=60)[1]
+            printed = process.communicate(timeout=MAX_WAIT_S)[1]
         assert process.returncode == (130 if end == signal.SIGINT else -end), printed
         assert "Traceback" not in printed
 
@@ -324,5 +329,5 @@ def test_after_a_preparation_was_ended_anywhere_the_next_one_works(archives, mni
         end_when(lambda: list(family.glob("1.0.0/.decoded*")))
         assert not _sources.cache_path("mnist", tmp_path / "data").exists()
         with start() as last:
-            assert last.wait(timeout=120) == 0, last.stderr.read()
+            assert last.wait(timeout=MAX_WAIT_S) == 0, last.stderr.read()
     np.testing.assert_array_equal(nnjax.load("mnist", tmp_path / "data").train.inputs, mnist.train.inputs)

@@ -105,7 +105,7 @@ def test_a_magnitude_must_be_non_negative():
 
 @pytest.mark.slow
 def test_augmented_networks_learn_and_a_sweep_of_magnitudes_equals_fit(digits):
-    init, settings = nnjax.init(jax.random.key(0), (64, 12, 10)), {"epochs": 5, "learning_rate": 0.5}
+    init, settings = nnjax.init(jax.random.key(0), (64, 30, 10)), {"epochs": 5, "learning_rate": 0.5}
     objectives = [
         nnjax.Objective(
             Augment(
@@ -117,7 +117,9 @@ def test_augmented_networks_learn_and_a_sweep_of_magnitudes_equals_fit(digits):
         for rate, shift in ((0.0, 0.5), (0.1, 1.0))
     ]  # fmt: skip
     grid = nnjax.sweep(KEY, digits, init=lambda key: init, objective=dict(enumerate(objectives)), **settings)
-    assert (grid.test_accuracy.isel(epoch=-1) > 0.8).all()
+    without_dropout, with_dropout = grid.test_accuracy.sel(seed=0).isel(epoch=-1).values
+    assert without_dropout > 0.85
+    assert with_dropout > 0.7  # and images that move twice as far
     fit_key = grid.rng_keys(0)[1]
     settings["epochs"] = 1
     short = nnjax.sweep(KEY, digits, init=lambda key: init, objective=dict(enumerate(objectives)), **settings)
