@@ -87,7 +87,7 @@ class Train:
           ValueError: at the end, what could not be written.
         """
         assert outcome.run is not None
-        errors = []
+        errors, written = [], []
 
         def attempt(write, *arguments):
             try:
@@ -96,18 +96,22 @@ class Train:
                 errors.append(str(error))
                 return None
 
+        def write_output(name, path, write, content):
+            write(path, content)
+            written.append(f"{name} in {path}")
+
         model = attempt(self._save_model, outcome, settings, data)
         record = _record(outcome, settings, model)
         if self.storage.record:
-            attempt(write_record, self.storage.record, record)
+            attempt(write_output, "record", self.storage.record, write_record, record)
         if self.storage.plot:
-            attempt(write_figure, self.storage.plot, learning_curve(outcome.run.history, data.name))
+            figure = learning_curve(outcome.run.history, data.name)
+            attempt(write_output, "figure", self.storage.plot, write_figure, figure)
         # Printed when everything is written, because printing ends the command if nobody reads its output.
         if model:
             console.print(f"model in {model}: nnjax evaluate {model}")
-        for name, path in (("record", self.storage.record), ("figure", self.storage.plot)):
-            if path and not errors:
-                console.print(f"{name} in {path}")
+        for line in written:
+            console.print(line)
         if self.json:
             print_json(record)
         if errors:

@@ -408,3 +408,15 @@ def test_a_convolutional_configuration_is_trained_evaluated_compared_and_drawn(r
     assert run("baselines", "--model", "m.st") == 0
     assert "network [64, 2, 4, 10]" in capsys.readouterr().out
     assert run("draw", "m.st", "--output", "page.html", "--no-open") == 0
+
+
+def test_an_output_that_cannot_be_written_does_not_hide_the_other(run, capsys, monkeypatch):
+    def full(path, record):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("nnjax.cli.train.write_record", full)
+    assert run(*TRAIN, "--no-save", "--record", "r.json", "--plot", "f.png") == 2
+    printed = capsys.readouterr()
+    assert "figure in f.png" in printed.out
+    assert "record in" not in printed.out
+    assert "No space left on device" in printed.err
