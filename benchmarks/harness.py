@@ -14,7 +14,7 @@ import tyro
 from scipy import stats
 
 import nnjax
-from nnjax.runtime import environment
+from nnjax.runtime import environment, git_commit
 from nnjax.storage import write_record
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,23 +43,7 @@ class Flags(OutputFlags):
 
 def provenance() -> Record:
     """The commit, versions and machine of a record."""
-    return {"commit": commit(), **environment()}
-
-
-def commit() -> str:
-    """The commit of this clone, with "-dirty" if files other than results differ from it."""
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        changes = _git("status", "--porcelain", "--", ".", ":!*/results/*")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}-dirty" if changes else head
-
-
-def _git(*arguments: str) -> str:
-    root = Path(__file__).parents[1]
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return {"commit": git_commit(RESULTS.parents[1]), **environment()}
 
 
 def check_equivalent(

@@ -13,12 +13,12 @@ import jax
 import nnjax
 from experiments import records
 from experiments.devices import device_mesh
-from experiments.records import FORMAT, Record, current_commit, read_record
+from experiments.records import FORMAT, Record, read_record
 from experiments.timers import Stopwatch
 from nnjax.compare.plots import save_figure
 from nnjax.compare.report import Claim
 from nnjax.data import DATASET_NAMES
-from nnjax.runtime import check_positive_int, environment, lookup, make_dir, stable_repr
+from nnjax.runtime import check_positive_int, environment, git_commit, lookup, make_dir, stable_repr
 from nnjax.storage import digest, write_record
 
 SCRATCH_DIR = records.ROOT / "output"
@@ -173,7 +173,7 @@ class Experiment:
         check_matplotlib()
         context, folder = self.resolve(flags), make_dir(self.folder(flags))
         scratch = make_dir(folder / ".unfinished" / self.name)
-        commit, watch = current_commit(), Stopwatch(scratch / "seconds")
+        commit, watch = git_commit(records.ROOT), Stopwatch(scratch / "seconds")
         data = self.run(
             replace(
                 context,

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,6 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 
 Record = dict[str, Any]
-
-
-def current_commit() -> str:
-    """The commit of this clone, with "-dirty" if files other than results differ from it."""
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        changes = _git("status", "--porcelain", "--", ".", ":!*/results/*")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}-dirty" if changes else head
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def read_record(name: str, folder: Path | None = None) -> Record:

@@ -1,12 +1,12 @@
 """The figures of `--plot`."""
 
 import io
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnjax.compare import plots
 from nnjax.runtime.files import write_atomically
 from nnjax.training import History
 
@@ -44,13 +44,11 @@ def learning_curve(history: History, dataset: str) -> "Figure":
 
     figure = Figure(_SIZE_INCHES, layout="constrained")
     cost, accuracy = figure.subplots(1, 2)
-    epochs = np.arange(1, len(history) + 1)
-    marker = "." if len(history) < 50 else ""
-    cost.plot(epochs, history.train_cost, marker=marker, color="tab:gray")
-    cost.set(xlabel="epoch", ylabel="training cost")
-    accuracy.plot(epochs, 100 * history.validation_accuracy, marker=marker, label="validation")
-    accuracy.plot(epochs, 100 * history.test_accuracy, marker=marker, label="test")
-    accuracy.set(xlabel="epoch", ylabel="accuracy (%)")
+    plots.learning_curves(cost, history, metric="training cost", styles=plots.STYLES[2:])
+    for split, style in zip(("validation", "test"), plots.STYLES, strict=False):
+        plots.learning_curves(accuracy, {split: history}, metric=f"{split} accuracy", styles=[style])
+    cost.set_ylabel("training cost")
+    accuracy.set_ylabel("accuracy (%)")
     accuracy.legend()
     for axes in (cost, accuracy):
         axes.grid(alpha=0.3)
@@ -59,55 +57,39 @@ def learning_curve(history: History, dataset: str) -> "Figure":
     return figure
 
 
-def sweep_figure(accuracy: "xarray.DataArray", title: str) -> "Figure":
-    """Accuracy by setting: with error bars over one axis, as a heat map over two.
+def sweep_figure(accuracy: "xarray.DataArray", dataset: str) -> "Figure":
+    """Validation accuracy by setting: a line over one axis, a heat map over two.
 
     Args:
       accuracy: fractions, on one or two axes and `seed`.
-      title: what the accuracy is of.
+      dataset: its name, for the title.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(_SIZE_INCHES, layout="constrained")
     axes = figure.subplots()
-    mean, spread = 100 * accuracy.mean("seed"), 100 * accuracy.std("seed", ddof=1)
-    if mean.ndim == 1:
-        _curve(axes, mean, spread)
+    *names, _ = (percent := 100 * accuracy.transpose(..., "seed")).dims
+    if len(names) == 1:
+        _line(axes, percent)
     else:
-        _heat_map(axes, mean)
-    axes.set_title(title)
+        limits = float(percent.min()), float(percent.max())
+        figure.colorbar(plots.heat_map(axes, percent, limits=limits), label="validation accuracy (%)")
+    seeds = accuracy.sizes["seed"]
+    axes.set_title(f"{dataset}: median and range of {seeds} seeds" if seeds > 1 else dataset)
     return figure
 
 
-def _curve(axes: Any, mean: "xarray.DataArray", spread: "xarray.DataArray") -> None:
-    (name,) = mean.dims
-    labels = mean[name].values
+def _line(axes: Any, accuracy: "xarray.DataArray") -> None:
+    name = str(accuracy.dims[0])
+    labels = accuracy[name].values
     is_numeric = labels.dtype.kind in "if"
-    x = labels if is_numeric else np.arange(len(labels))
-    axes.errorbar(x, mean.values, spread.values, marker="o", capsize=3)
+    plots.seeds_and_median(axes, labels if is_numeric else np.arange(len(labels)), accuracy.values)
     if not is_numeric:
-        axes.set_xticks(x, [str(label) for label in labels])
+        axes.set_xticks(range(len(labels)), [str(label) for label in labels])
     elif labels.min() > 0 and labels.max() / labels.min() >= _LOG_RATIO:
         axes.set_xscale("log")
-        axes.set_xticks(x, [f"{label:g}" for label in labels])
+        axes.set_xticks(labels, [f"{label:g}" for label in labels])
         axes.minorticks_off()
-    axes.set(xlabel=_words(name), ylabel="accuracy (%)")
+    axes.set(xlabel=name.replace("_", " "), ylabel="validation accuracy (%)")
+    axes.legend()
     axes.grid(alpha=0.3)
-
-
-def _heat_map(axes: Any, mean: "xarray.DataArray") -> None:
-    rows, columns = mean.dims
-    image = axes.imshow(mean.values, aspect="auto", origin="lower")
-    for axis, name in ((axes.yaxis, rows), (axes.xaxis, columns)):
-        labels = [f"{v:g}" if isinstance(v, float) else str(v) for v in mean[name].values.tolist()]
-        axis.set_ticks(np.arange(len(labels)), labels)
-        axis.set_label_text(_words(name))
-    middle = (np.nanmin(mean.values) + np.nanmax(mean.values)) / 2
-    for (i, j), value in np.ndenumerate(mean.values):
-        color = "black" if math.isnan(value) or value > middle else "white"
-        axes.text(j, i, f"{value:.1f}", ha="center", va="center", color=color)
-    axes.figure.colorbar(image, label="accuracy (%)")
-
-
-def _words(name: Any) -> str:
-    return str(name).replace("_", " ")

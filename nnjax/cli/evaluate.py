@@ -37,6 +37,8 @@ class Evaluate:
         results: dict[str, Any] = {"model": str(self.model), "dataset": data.name}
         for name, split in (("validation", data.validation), ("test", data.test)):
             correct, total = int(count_correct(model.params, *split, model.objective)), len(split.targets)
+            if not total:
+                continue
             results[name] = {"accuracy": correct / total, "correct": correct, "total": total}
             console.print(f"{data.name} {name}: {format_accuracy(correct, total)}")
         matrix = np.asarray(confusion_matrix(model.params, *data.test, model.objective))

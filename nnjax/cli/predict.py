@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ class Predict:
         from nnjax.recognition.annotate import write_annotated
 
         model_file, pictures = self._checked_files()
-        model = load_or_best_model(model_file)
+        model = cache(lambda: load_or_best_model(model_file))  # loaded for the first readable picture
         results, codes = [], [0]
         for path in pictures:
             try:
@@ -45,7 +46,7 @@ class Predict:
                 print(f"nnjax: error: {error}", file=sys.stderr)
                 codes.append(BAD_PICTURE)
                 continue
-            reading = read_picture(gray, model)
+            reading = read_picture(gray, model())
             codes.append(0 if reading.text else NO_DIGIT)
             results.append(_to_json(path, reading))
             if not self.json:

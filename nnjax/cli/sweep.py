@@ -5,14 +5,11 @@ for each combination of them the accuracies of all seeds; the histories, as `xar
 them; and the environment.
 """
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import jax
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from tyro.conf import OmitArgPrefixes, arg
 
 from nnjax.cli._figures import sweep_figure, write_figure
@@ -27,7 +24,8 @@ from nnjax.cli._flags import (
 )
 from nnjax.cli._runtime_flags import ConfigFlag, StorageFlags, Switch
 from nnjax.cli._settings import Settings, load_settings
-from nnjax.cli.console import console, percent, print_json
+from nnjax.cli._sweep_table import SweepTable
+from nnjax.cli.console import console, print_json
 from nnjax.cli.signals import StopRequest, stop_after_epoch
 from nnjax.config import SWEEP_ARGUMENTS, TrainConfig
 from nnjax.data import Dataset, load
@@ -87,13 +85,14 @@ class Sweep:
         console.print(f"loading {settings.dataset}")
         data = load(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
-        with _Display(settings.config.epochs) as display, stop_after_epoch() as stop:
+        table = SweepTable(axes, seeds, console)
+        with _ProgressBar() as bar, stop_after_epoch() as stop:
             try:
-                grid = self._train(settings, axes, seeds, data, display, stop)
+                grid = self._train(settings, axes, seeds, data, table, bar, stop)
             except KeyboardInterrupt:
                 console.print(self._interrupted())
                 return stop.code
-        rows = list(_rows(grid, axes))
+        rows = table.rows()
         record = settings.to_json() | {
             "axes": {name: list(values) for name, values in axes.items()},
             "seeds": seeds,
@@ -102,9 +101,8 @@ class Sweep:
             "environment": environment(),
         }
         self._write(grid, data, record)
-        console.print(_table(rows, list(axes), seeds, data))
         if len(rows) > 1:
-            console.print(_best(rows, list(axes)))
+            console.print(table.best())
         if self.json:
             print_json(record)
         return 0
@@ -115,11 +113,13 @@ class Sweep:
         axes: dict[str, dict[Any, Any]],
         seeds: int,
         data: Dataset,
-        display: "_Display",
+        table: SweepTable,
+        bar: "_ProgressBar",
         stop: StopRequest,
     ) -> Grid:
         def on_epoch(progress: SweepProgress) -> None:
-            display.show(progress)
+            bar.show(progress)
+            table.add(progress)
             if stop.signal is not None:
                 raise KeyboardInterrupt
 
@@ -127,6 +127,8 @@ class Sweep:
             [f"{len(v)} {name}" for name, v in axes.items()] + [f"{seeds} seed{'s' * (seeds > 1)}"]
         )
         console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} images")
+        spread = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+        console.print(f"accuracy after the last epoch{spread}:")
         resume = settings.resume_settings() | {
             f"--{name.replace('_', '-')}": " ".join(map(str, values)) for name, values in axes.items()
         }
@@ -145,7 +147,7 @@ class Sweep:
             console.print(f"record in {self.storage.record}")
         if self.storage.plot:
             accuracy = grid.validation_accuracy.isel(epoch=-1)
-            write_figure(self.storage.plot, sweep_figure(accuracy, f"{data.name}: validation accuracy"))
+            write_figure(self.storage.plot, sweep_figure(accuracy, data.name))
             console.print(f"figure in {self.storage.plot}")
 
 
@@ -160,48 +162,10 @@ def _axis(config: TrainConfig, name: str, values: tuple) -> dict[Any, Any]:
     return dict(zip(labels, fields, strict=True))
 
 
-def _rows(grid: Grid, axes: dict[str, dict[Any, Any]]) -> Iterator[dict[str, Any]]:
-    """For each combination of labels: the accuracies of all seeds, and how many networks diverged."""
-    for labels in itertools.product(*axes.values()):
-        setting = dict(zip(axes, labels, strict=True))
-        yield setting | {
-            "validation_accuracy": grid.validation_accuracy.isel(epoch=-1).sel(setting).values.tolist(),
-            "test_accuracy": grid.test_accuracy.isel(epoch=-1).sel(setting).values.tolist(),
-            "diverged": int((grid.diverged_at.sel(setting) >= 0).sum()),
-        }
-
-
-def _table(rows: list[dict[str, Any]], axes: list[str], seeds: int, data: Dataset) -> Table:
-    title = f"{data.name}: accuracy after the last epoch"
-    if seeds > 1:
-        title += f", mean ± standard deviation of {seeds} seeds"
-    diverged = any(row["diverged"] for row in rows)
-    table = Table(*axes, "validation", "test", *(["diverged"] if diverged else []), title=title)
-    for row in rows:
-        accuracies = (_mean_and_spread(row[f"{split}_accuracy"]) for split in ("validation", "test"))
-        cells = [f"{row['diverged']} of {seeds}"] if diverged else []
-        table.add_row(*(str(row[name]) for name in axes), *accuracies, *cells)
-    return table
-
-
-def _mean_and_spread(accuracies: list[float]) -> str:
-    mean = sum(accuracies) / len(accuracies)
-    if len(accuracies) == 1:
-        return percent(mean)
-    variance = sum((a - mean) ** 2 for a in accuracies) / (len(accuracies) - 1)
-    return f"{100 * mean:.2f} ± {100 * variance**0.5:.2f} %"
-
-
-def _best(rows: list[dict[str, Any]], axes: list[str]) -> str:
-    best = max(rows, key=lambda row: (-row["diverged"], sum(row["validation_accuracy"])))
-    settings = ", ".join(f"{name} {best[name]}" for name in axes)
-    return f"best on validation: {settings}: test {_mean_and_spread(best['test_accuracy'])}"
-
-
-class _Display:
+class _ProgressBar:
     """On a terminal, a progress bar of a sweep."""
 
-    def __init__(self, epochs: int):
+    def __init__(self):
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

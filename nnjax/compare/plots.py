@@ -169,7 +169,7 @@ def heat_map(
     framed: Sequence[int] | None = None,
     limits: tuple[float, float] = (0, 100),
 ) -> Any:
-    """Draws the median over seeds as colour, with median and range as text in every cell.
+    """Draws the median over seeds as colour, with the median, and of several seeds the range, as text.
 
     Args:
       axis: a matplotlib axis.
@@ -199,9 +199,9 @@ def heat_map(
     median, middle = np.median(array, axis=-1), sum(limits) / 2
     image = axis.imshow(median, cmap="cividis", vmin=limits[0], vmax=limits[1], aspect="auto")
     for (i, j), value in np.ndenumerate(median):
-        text = f"{value:.1f}\n{array[i, j].min():.0f} to {array[i, j].max():.0f}"
+        spread = f"\n{array[i, j].min():.0f} to {array[i, j].max():.0f}" if array.shape[-1] > 1 else ""
         colour = "black" if value > middle else "white"
-        axis.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+        axis.text(j, i, f"{value:.1f}{spread}", ha="center", va="center", fontsize=8, color=colour)
     for i, j in enumerate(() if framed is None else framed):
         axis.add_patch(Rectangle((j - 0.47, i - 0.47), 0.94, 0.94, fill=False, linewidth=2))
     for labels, set_ticks in ((rows, axis.set_yticks), (columns, axis.set_xticks)):

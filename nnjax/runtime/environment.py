@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,25 @@ def environment() -> dict[str, Any]:
         "cores": cores(),
         "devices": [device.device_kind for device in jax.devices()],
     }
+
+
+def git_commit(root: Path) -> str:
+    """The commit of the clone in `root`, with "-dirty" if files outside folders `results` differ from it.
+
+    Returns:
+      Twelve digits, or "unknown" if git is missing or `root` is not in a clone.
+    """
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        head = git("rev-parse", "--short=12", "HEAD")
+        changes = git("status", "--porcelain", "--", ".", ":!*/results/*")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}-dirty" if changes else head
 
 
 def cores() -> int:

@@ -6,8 +6,10 @@ all networks; with `shared_batches=False` it is folded with the seed. `Grid.rng_
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +27,7 @@ from nnjax.runtime.checks import check_positive_int
 from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
-from nnjax.sweep._plan import Cell, Chunk, make_cells, make_chunks, num_bytes
+from nnjax.sweep._plan import Chunk, make_cells, make_chunks, num_bytes
 from nnjax.sweep._trainer import Trainer
 from nnjax.sweep.grid import Grid, Keys, label_results
 from nnjax.training._epoch_loop import check_arguments, run_fingerprint
@@ -39,6 +41,8 @@ class Progress(NamedTuple):
       networks, num_networks: finished networks, and all networks.
       epoch, num_epochs: finished epochs of the networks in training, and all epochs.
       fraction: the fraction of all work that is done.
+      settings: of each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
+      history: the `History` of these networks so far, with a network axis.
     """
 
     networks: int
@@ -46,6 +50,8 @@ class Progress(NamedTuple):
     epoch: int
     num_epochs: int
     fraction: float
+    settings: list[dict[str, Any]]
+    history: History
 
 
 def sweep(
@@ -144,7 +150,10 @@ def sweep(
             if policy:
                 lock = lock_run_dir(Path(policy.directory), fingerprint, policy.display_settings)
                 on_primary(lambda: stack.enter_context(lock))
-        histories, params = _train_all(trainer, chunks, policy, callback)
+        labels = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+        work = [len(c.networks) * num_bytes(cells[c.networks[0][0]].shapes) for c in chunks]
+        report = _Reporter(callback, chunks, labels, work, epochs)
+        histories, params = _train_all(trainer, chunks, policy, report)
     networks = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
     return Grid(*label_results(axes, seeds, chunks, histories), networks, trainer.keys)
 
@@ -153,29 +162,38 @@ def _train_all(
     trainer: Trainer,
     chunks: list[Chunk],
     policy: CheckpointPolicy | None,
-    callback: Callable[[Progress], None] | None,
+    report: Callable[[int, History], None],
 ) -> tuple[list[History], dict[tuple[int, int], Any]]:
     """The history of each chunk, and the final parameters of each (cell, seed)."""
     histories, params = [], {}
     for i, chunk in enumerate(chunks):
-        report = _reporter(callback, trainer.cells, chunks, i, trainer.epochs)
         chunk_policy = policy and replace(policy, directory=Path(policy.directory) / f"program-{i}")
-        history, final = trainer.train(chunk, report, chunk_policy)
+        history, final = trainer.train(chunk, partial(report, i), chunk_policy)
         histories.append(history)
         params |= zip(chunk.networks, final, strict=True)
     return histories, params
 
 
-def _reporter(
-    callback: Callable[[Progress], None] | None, cells: list[Cell], chunks: list[Chunk], i: int, epochs: int
-) -> Callable[[int], None]:
-    """A function that reports the progress after an epoch of chunk i."""
-    work = [len(c.networks) * num_bytes(cells[c.networks[0][0]].shapes) for c in chunks]
-    finished, total = (sum(len(c.networks) for c in part) for part in (chunks[:i], chunks))
+@dataclass(frozen=True)
+class _Reporter:
+    """Calls `callback` with the progress after each epoch."""
 
-    def report(epoch: int) -> None:
-        fraction = (sum(work[:i]) + work[i] * epoch / epochs) / sum(work)
-        if callback:
-            callback(Progress(finished, total, epoch, epochs, fraction))
+    callback: Callable[[Progress], None] | None
+    chunks: list[Chunk]
+    labels: list[dict[str, Any]]  # of each cell
+    work: list[int]  # of each chunk, in any unit
+    epochs: int
 
-    return report
+    def __call__(self, i: int, history: History) -> None:
+        """Reports an epoch of chunk i."""
+        if not self.callback:
+            return
+        networks = [len(chunk.networks) for chunk in self.chunks]
+        done = sum(self.work[:i]) + self.work[i] * len(history) / self.epochs
+        settings = [self.labels[cell] | {"seed": seed} for cell, seed in self.chunks[i].networks]
+        self.callback(
+            Progress(
+                sum(networks[:i]), sum(networks), len(history), self.epochs, done / sum(self.work),
+                settings, history,
+            )
+        )  # fmt: skip

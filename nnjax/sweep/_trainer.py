@@ -34,14 +34,20 @@ class Trainer:
     mesh: Mesh | None
 
     def train(
-        self, chunk: Chunk, report: Callable[[int], None], policy: CheckpointPolicy | None
+        self, chunk: Chunk, report: Callable[[History], None], policy: CheckpointPolicy | None
     ) -> tuple[History, list[Any]]:
-        """The history of a chunk's networks, and the final parameters of each, without padding."""
+        """The history of a chunk's networks, and the final parameters of each, without padding.
+
+        Args:
+          chunk: its networks.
+          report: called after each epoch with the history so far.
+          policy: of the checkpoints, or None.
+        """
         count = len(chunk.networks)
         # Every device must train the same number of networks, so the last network is repeated.
-        networks = [*chunk.networks, *[chunk.networks[-1]] * (-count % self.num_devices)]
-        cells = [self.cells[cell] for cell, _ in networks]
-        init_keys, fit_keys = zip(*(self.keys.for_seed(seed) for _, seed in networks), strict=True)
+        repeated = [*chunk.networks, *[chunk.networks[-1]] * (-count % self.num_devices)]
+        cells = [self.cells[cell] for cell, _ in repeated]
+        init_keys, fit_keys = zip(*(self.keys.for_seed(seed) for _, seed in repeated), strict=True)
         params = [cell.draw(key) for cell, key in zip(cells, init_keys, strict=True)]
         objectives = _population.stack([cell.objective for cell in cells])
         optimizers = _population.stack([cell.optimizer for cell in cells])
@@ -52,12 +58,15 @@ class Trainer:
         fit_key = fit_keys[0] if self.keys.shared_batches else jnp.stack(fit_keys)
         states = _population.init_states(fit_key, _population.stack(params), optimizers)
 
-        history, final = self._run_epochs(states, objectives, optimizers, report, policy)
+        networks = slice(count)  # without the repeated ones
+        history, final = self._run_epochs(
+            states, objectives, optimizers, lambda history: report(history.select(networks)), policy
+        )
         finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(count)]
         if chunk.padded:
             sizes = (sizes_of(cell.shapes) for cell in cells[:count])
             finals = [_population.crop(p, s) for p, s in zip(finals, sizes, strict=True)]
-        return history, finals
+        return history.select(networks), finals
 
     @property
     def num_devices(self) -> int:
@@ -88,7 +97,7 @@ class Trainer:
                     params, cost, objectives, validation, test, self.mesh
                 ),
                 lambda states: _population.train_epoch.lower(states, *arguments).compile(),
-                lambda states, history: report(len(history)),
+                lambda states, history: report(history),
                 checkpointer,
             )
         return history, jax.tree.map(to_numpy, states.eval_params)

@@ -111,11 +111,10 @@ def label_results(
     diverged_at = np.zeros(count, int)
     for chunk, history in zip(chunks, histories, strict=True):
         networks = [cell * seeds + seed for cell, seed in chunk.networks]
-        real = slice(len(networks))  # without the repeated networks that fill the devices
         for name in ("train_cost", *COUNTS):
-            columns[name][networks] = getattr(history, name).T[real]
+            columns[name][networks] = getattr(history, name).T
         columns["seconds"][networks] = history.seconds / len(networks)
-        diverged_at[networks] = history.diverged_at[real]
+        diverged_at[networks] = history.diverged_at
     by_epoch = {name: ((*coords, "epoch"), c.reshape(*shape, epochs)) for name, c in columns.items()}
     by_network = {"diverged_at": (tuple(coords), diverged_at.reshape(shape))}
     sizes = {name: getattr(histories[0], name) for name in ("num_validation", "num_test")}

@@ -51,6 +51,11 @@ class History:
         """The history of the first epochs."""
         return replace(self, **{name: getattr(self, name)[:epochs] for name in COLUMNS})
 
+    def select(self, networks: slice) -> "History":
+        """The history of some networks of a sweep."""
+        by_network = {name: getattr(self, name)[:, networks] for name in COLUMNS if name != "seconds"}
+        return replace(self, **by_network, diverged_at=self.diverged_at[networks])
+
 
 COLUMNS = tuple(column.name for column in fields(History))[:4]
 

@@ -16,6 +16,9 @@ from PIL import Image
 import nnjax
 from nnjax.cli import sweep
 from nnjax.cli._figures import sweep_figure
+from nnjax.cli._sweep_table import SweepTable
+from nnjax.sweep import Progress
+from nnjax.training import History
 
 SWEEP = ["sweep", "--dataset", "digits", "--epochs", 1, "--batch-size", 100]
 AXES = ["--hidden", 5, 7, "--learning-rate", 0.3, 3, "--seeds", 3]
@@ -132,14 +135,36 @@ def test_widths_of_a_convolutional_configuration_are_refused(run, capsys):
     assert "only for dense networks: set channels to ()" in " ".join(capsys.readouterr().err.split())
 
 
-def test_diverged_networks_are_counted_and_are_not_the_best(capsys, digits):
-    rows = [
-        {"schedule": "cosine", "validation_accuracy": [0.9, 0.9], "test_accuracy": [0.9, 0.9], "diverged": 1},
-        {"schedule": "linear", "validation_accuracy": [0.5, 0.7], "test_accuracy": [0.4, 0.6], "diverged": 0},
-    ]
-    sweep.console.print(sweep._table(rows, ["schedule"], 2, digits))
-    assert "1 of 2" in capsys.readouterr().out
-    assert sweep._best(rows, ["schedule"]) == "best on validation: schedule linear: test 50.00 ± 14.14 %"
+def add(table, schedule, correct, diverged=0):
+    """Adds networks by seed, with `correct` of 10 images on each split; the last ones have diverged."""
+    counts = np.array([list(correct.values())])
+    never = np.full(len(correct) - diverged, -1)
+    diverged_at = np.concatenate([never, np.zeros(diverged, int)])
+    history = History(np.zeros(counts.shape), counts, counts, np.zeros(1), diverged_at, 10, 10)
+    settings = [{"schedule": schedule, "seed": seed} for seed in correct]
+    table.add(Progress(0, 4, 1, 1, 0.5, settings, history))
+
+
+def test_a_row_is_printed_when_the_last_seed_is_finished(capsys):
+    table = SweepTable({"schedule": ["cosine", "linear"]}, 2, sweep.console)
+    add(table, "linear", {0: 5})
+    assert capsys.readouterr().out == ""
+    add(table, "linear", {1: 7})
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["schedule", "validation", "test"]
+    assert row.split() == ["linear", *("60.00", "±", "14.14", "%") * 2]
+    add(table, "cosine", {0: 9, 1: 9})
+    (row,) = capsys.readouterr().out.splitlines()
+    assert row.split()[:2] == ["cosine", "90.00"]
+    assert [row["schedule"] for row in table.rows()] == ["cosine", "linear"]
+
+
+def test_diverged_networks_are_counted_and_are_not_the_best(capsys):
+    table = SweepTable({"schedule": ["cosine", "linear"]}, 2, sweep.console)
+    add(table, "cosine", {0: 9, 1: 9}, diverged=1)
+    assert "1 of 2 diverged" in capsys.readouterr().out
+    add(table, "linear", {0: 4, 1: 6})
+    assert table.best() == "best on validation: schedule linear: test 50.00 ± 14.14 %"
 
 
 @pytest.mark.slow
@@ -148,20 +173,20 @@ def test_a_learning_rate_that_diverges_does_not_end_the_sweep(run, capsys):
     assert run(*SWEEP, *flags, "--seeds", 2, "--json") == 0
     out, err = capsys.readouterr()
     assert [row["diverged"] for row in json.loads(out)["results"]] == [0, 2]
-    assert "2 of 2" in err
+    assert "2 of 2 diverged" in err
     assert "best on validation: learning_rate 0.1" in err
 
 
 def test_a_signal_ends_a_sweep_and_the_printed_command_resumes_it(run, monkeypatch, capsys, grid):
-    show = sweep._Display.show
+    show = sweep._ProgressBar.show
 
-    def interrupt(display, progress):
-        show(display, progress)
+    def interrupt(bar, progress):
+        show(bar, progress)
         os.kill(os.getpid(), signal.SIGINT)
 
     command = [*SWEEP, *AXES, "--seed", 4, "--record", "r.json"]
     with monkeypatch.context() as patch:
-        patch.setattr(sweep._Display, "show", interrupt)
+        patch.setattr(sweep._ProgressBar, "show", interrupt)
         assert run(*command) == 130
         assert "interrupted, nothing is saved; with --checkpoint-dir" in capsys.readouterr().out
         assert run(*command, "--checkpoint-dir", "c", "--checkpoint-every-epochs", 1) == 130
@@ -184,25 +209,25 @@ def accuracies(**axes):
     return xarray.DataArray(values, dims=(*axes, "seed"), coords=axes)
 
 
-def test_figure_of_one_axis_shows_mean_and_spread():
+def test_figure_of_one_axis_shows_every_seed_and_the_median():
     accuracy = accuracies(learning_rate=[0.01, 0.1, 1.0])
-    (axes,) = sweep_figure(accuracy, "title").axes
-    x, y = axes.lines[0].get_data()
+    (axes,) = sweep_figure(accuracy, "digits").axes
+    *dots, median = axes.lines
+    np.testing.assert_allclose([line.get_ydata() for line in dots], 100 * accuracy.transpose("seed", ...))
+    x, y = median.get_data()
     np.testing.assert_allclose(x, [0.01, 0.1, 1.0])
-    np.testing.assert_allclose(y, 100 * accuracy.mean("seed"))
+    np.testing.assert_allclose(y, 100 * accuracy.median("seed"))
     assert axes.get_xscale() == "log"
-    lengths = [segment[1, 1] - segment[0, 1] for segment in axes.collections[0].get_segments()]
-    np.testing.assert_allclose(lengths, 200 * accuracy.std("seed", ddof=1))
 
 
 def test_figure_of_names_labels_them():
-    (axes,) = sweep_figure(accuracies(schedule=["constant", "cosine"]), "title").axes
+    (axes,) = sweep_figure(accuracies(schedule=["constant", "cosine"]), "digits").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["constant", "cosine"]
 
 
 def test_figure_of_two_axes_is_a_heat_map():
     accuracy = accuracies(hidden=[10, 30], learning_rate=[0.5, 1.0, 3.0])
-    axes = sweep_figure(accuracy, "title").axes[0]
-    np.testing.assert_allclose(axes.images[0].get_array(), 100 * accuracy.mean("seed"))
+    axes = sweep_figure(accuracy, "digits").axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), 100 * accuracy.median("seed"))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "30"]
     assert len(axes.texts) == 6

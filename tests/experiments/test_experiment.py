@@ -1,8 +1,6 @@
 """What every experiment has in common: flags, records, claims and folders."""
 
 import json
-import os
-import subprocess
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from PIL import Image
 import nnjax
 from experiments import catalog, experiment, records
 from experiments.experiment import Claim, Experiment, Flags, RunContext
-from experiments.records import current_commit, is_current, read_record
+from experiments.records import is_current, read_record
 from experiments.stuck_outputs import has_stuck_output, recall
 
 
@@ -170,25 +168,6 @@ def test_numbers_of_the_book_are_judged_for_full_runs_on_mnist_only():
     assert supported() == [True]
     assert supported(dataset="digits") == [None]
     assert supported(quick=True) == [None]
-
-
-def test_the_commit_is_dirty_if_code_differs_and_unknown_without_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "ROOT", tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", os.fspath(tmp_path.parent))
-    assert current_commit() == "unknown"
-    (tmp_path / "code.py").write_text("")
-    (tmp_path / "experiments" / "results").mkdir(parents=True)
-    (tmp_path / "experiments" / "results" / "a.json").write_text("1")
-    for command in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm m"):
-        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
-    clean = current_commit()
-    assert len(clean) == 12
-    (tmp_path / "experiments" / "results" / "a.json").write_text("2")
-    assert current_commit() == clean
-    (tmp_path / "new.py").write_text("")
-    assert current_commit() == f"{clean}-dirty"
-    monkeypatch.setenv("PATH", "")
-    assert current_commit() == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import nnjax
-from nnjax.sweep import Grid, _plan, _sweep
+from nnjax.sweep import Grid, _plan
 from nnjax.sweep.grid import Keys, label_results
 from nnjax.training.history import empty_history
 from reference import distance
@@ -242,19 +242,25 @@ def test_other_epochs_and_learning_rates_do_not_compile(small, compilations):
     assert not [name for name in compilations if "epoch" in name or "evaluate" in name]
 
 
-def test_progress_counts_networks_and_epochs(small):
-    _, cells, chunks = plan(small, {"hidden": (3, 20)}, seeds=2, limit=2)
+def test_progress_has_counts_settings_and_history(small):
     progress = []
-    for i in range(len(chunks)):
-        report = _sweep._reporter(progress.append, cells, chunks, i, 3)
-        for epoch in (1, 2, 3):
-            report(epoch)
+    grid = nnjax.sweep(
+        KEY, small, hidden=(3, 20), seeds=2, epochs=3, learning_rate=1.0, max_networks_per_program=2,
+        callback=progress.append,
+    )  # fmt: skip
     assert [(p.networks, p.epoch) for p in progress] == [(0, 1), (0, 2), (0, 3), (2, 1), (2, 2), (2, 3)]
     assert {(p.num_networks, p.num_epochs) for p in progress} == {(4, 3)}
     fractions = [p.fraction for p in progress]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
     assert fractions[2] > 0.8  # the wide networks, which come first, are most of the work
+    assert [p.settings for p in progress[::3]] == [
+        [{"hidden": hidden, "seed": seed} for seed in range(2)] for hidden in (20, 3)
+    ]
+    for p in progress:
+        for i, network in enumerate(p.settings):
+            expected = grid.test_correct.sel(network).values[: p.epoch]
+            np.testing.assert_array_equal(p.history.test_correct[:, i], expected)
 
 
 class Stopped(Exception):
