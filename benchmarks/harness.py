@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 from scipy import stats
+from tyro.conf import arg
 
 import nnjax
 from nnjax.runtime import environment, git_commit
@@ -29,7 +30,7 @@ class OutputFlags:
 
     dataset: str = "mnist"
     """A data set of 28x28 images."""
-    output: Path | None = None
+    output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Path of the record; by default benchmarks/results/NAME.json."""
 
 

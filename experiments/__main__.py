@@ -8,15 +8,16 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 import nnjax
 from experiments import catalog, report
 from experiments.console import INTERRUPTED, Clock, console, duration, errors, progress_bar
 from experiments.devices import use_cores_as_devices
-from experiments.experiment import Experiment, Flags, Record, check_matplotlib, figure_formats
+from experiments.experiment import Experiment, Flags, Record, Switch, check_matplotlib, figure_formats
 from nnjax.data import DATASET_NAMES
 from nnjax.runtime import check_positive_int, lookup, make_dir
 
@@ -27,9 +28,9 @@ QUICK_MINUTES = 0.1
 class Command(Flags):
     """The flags of all experiments, and the experiments to run."""
 
-    names: Positional[tuple[str, ...]] = ()
+    names: Positional[Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")]] = ()
     """The experiments to run; by default all but the ladder, and with --quick all."""
-    again: bool = False
+    again: Switch = False
     """Run also the experiments that were run with the same settings."""
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
+from tyro.conf import FlagCreatePairsOff, arg
 
 import nnjax
 from experiments import records
@@ -26,20 +27,24 @@ SCRATCH_DIR = records.ROOT / "output"
 QUICK_SEEDS, QUICK_EPOCHS = 2, 3
 QUICK_DPI = 60
 
+# A help text states its default itself.
+OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+Switch = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
+
 
 @dataclass(frozen=True)
 class Flags:
     """The flags that every experiment accepts."""
 
-    dataset: str | None = None
+    dataset: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """mnist (the default), fashion_mnist, kmnist, digits or auto."""
-    seeds: int | None = None
+    seeds: OptionalInt = None
     """Networks trained for each setting; by default as many as the experiment states."""
-    epochs: int | None = None
+    epochs: OptionalInt = None
     """Epochs of each network; by default as many as the experiment states."""
-    quick: bool = False
+    quick: Switch = False
     """The embedded digits, two seeds and three epochs: shows that the experiment runs, nothing more."""
-    output: Path | None = None
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """The folder for record and figure; by default the committed one for a full run on MNIST."""
 
 
