@@ -24,6 +24,7 @@ from experiments.experiment import Claim, Experiment, Record, RunContext, edge_n
 from nnjax.compare.plots import STYLES, learning_curves, readable_log_ticks
 from nnjax.compare.statistics import format_median_range, percent, select_best
 from nnjax.nn import mean_cost
+from nnjax.runtime import stable_repr
 
 DEPTHS, QUICK_DEPTHS = (1, 2, 3, 5, 7, 10), (1, 2)
 WIDTH = 30
@@ -148,7 +149,8 @@ def training_claim(record: Record, name: str, accuracy: dict[int, np.ndarray]) -
         for depth in many
     )
     trained = bool(min(np.median(accuracy[depth]) for depth in many) > 90)
-    return Claim(f"{name}: networks of 5 to 10 hidden layers can be trained", "", "; ".join(parts), trained)
+    statement = f"{name}: networks of 5 to 10 hidden layers can be trained"
+    return Claim(statement, "", "; ".join(parts), trained, from_book=name == MODERN[0])
 
 
 def equal_claim(name: str, accuracy: dict[int, np.ndarray]) -> Claim:
@@ -171,15 +173,17 @@ def gain_claim(record: Record, name: str, accuracy: dict[int, np.ndarray]) -> Cl
     measured = f"{best} layers (best on validation) minus one layer: {by_depth[best]} points; "
     measured += f"{deep} layers: {by_depth[deep]}"
     return Claim(
-        f"{name}: deep networks are better than shallow ones", "", measured, bool(gain[best].min() > 0)
-    )
+        f"{name}: deep networks are better than shallow ones", "", measured, bool(gain[best].min() > 0),
+        from_book=name == MODERN[0],
+    )  # fmt: skip
 
 
 EXPERIMENT = Experiment(
     "depth", __doc__, run, plot, claims, seeds=5, epochs=BOOK.epochs, minutes=15,
     constants={
         "configs": {
-            name: {"config": setup.config.to_json(), "learning_rates": setup.rates}
+            name: {"config": setup.config.to_json(), "learning_rates": setup.rates,
+                   "forward": setup.forward and stable_repr(setup.forward)}
             for name, setup in CONFIGS.items()
         },
         "depths": DEPTHS, "width": WIDTH, "probe_images": PROBE_IMAGES, "key": KEY,

@@ -146,8 +146,8 @@ def claims(record: Record) -> list[Claim]:
     equal = [row for row in others if max(map(abs, row["simultaneous_gain"])) < MARGIN]
     different = [row for row in others if row["p"] < 0.05 and row not in equal]
     groups = (
-        ("Better than SGD", [row for row in different if row["gain"][0] > 0]),
-        ("Worse than SGD", [row for row in different if row["gain"][0] <= 0]),
+        ("Better than SGD", [row for row in different if sum(row["gain"]) > 0]),
+        ("Worse than SGD", [row for row in different if sum(row["gain"]) <= 0]),
         (f"Equal to SGD within {MARGIN} points", equal),
         ("Undecided with these seeds", [row for row in others if row not in different and row not in equal]),
     )
@@ -176,8 +176,8 @@ EXPERIMENT = Experiment(
         "timed_epochs": TIMED_EPOCHS, "shared_batches": False,
         "variants": {
             name: {
-                "tuned": variant.tuned, "grid": variant.grid,
-                "batch_size": None if variant.full_batch else variant.config.batch_size,
+                "tuned": variant.tuned, "grid": variant.grid, "full_batch": variant.full_batch,
+                "config": variant.config.to_json(),
             }
             for name, variant in VARIANTS.items()
         },

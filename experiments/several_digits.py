@@ -22,13 +22,12 @@ from PIL import Image
 import nnjax
 from experiments.corruptions import CORRUPTIONS, draw
 from experiments.experiment import Claim, Experiment, Record, RunContext
-from nnjax.recognition import classify
+from nnjax.recognition import MIN_CONFIDENCE, classify
 
 CONFIG = nnjax.TrainConfig(hidden=(100,), initial_weights=nnjax.lecun, learning_rate=1.0)
 PICTURES, QUICK_PICTURES = 2000, 15
 MAX_DIGITS, QUICK_MAX_DIGITS = 8, 2
 QUICK_HIDDEN = (30,)
-MIN_CONFIDENCE = 0.8  # below it `Reading.uncertain` marks a digit
 KEY, PICTURES_SEED = 11, 12
 SEPARATE, TOUCHING = list(CORRUPTIONS)[:2]
 

@@ -75,7 +75,8 @@ def sweep_figure(accuracy: "xarray.DataArray", dataset: str) -> "Figure":
         limits = float(percent.min()), float(percent.max())
         figure.colorbar(plots.heat_map(axes, percent, limits=limits), label="validation accuracy (%)")
     seeds = accuracy.sizes["seed"]
-    axes.set_title(f"{dataset}: median and range of {seeds} seeds" if seeds > 1 else dataset)
+    shown = "median and each seed" if len(names) == 1 else f"median and range of {seeds} seeds"
+    axes.set_title(f"{dataset}: {shown}" if seeds > 1 else dataset)
     return figure
 
 

@@ -42,7 +42,8 @@ class Settings(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The settings as a record and a model file state them; `load_settings` reads them again."""
-        return {"config": self.config.to_json(), "dataset": self.dataset, "seed": self.seed}
+        config = self.config.to_json() | {"learning_rate": self.config.used_learning_rate()}
+        return {"config": config, "dataset": self.dataset, "seed": self.seed}
 
     def by_flag(self) -> dict[str, str]:
         """Every setting as text, by the name of its flag."""

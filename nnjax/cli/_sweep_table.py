@@ -37,13 +37,14 @@ class SweepTable:
         history = progress.history
         if len(history) < progress.num_epochs:
             return
-        for i, labels in enumerate(progress.settings):
-            setting = tuple(labels[name] for name in self._axes)
+        settings = [tuple(labels[name] for name in self._axes) for labels in progress.settings]
+        for i, (setting, labels) in enumerate(zip(settings, progress.settings, strict=True)):
             self._networks[setting][labels["seed"]] = {
                 "validation_accuracy": float(history.validation_accuracy[-1, i]),
                 "test_accuracy": float(history.test_accuracy[-1, i]),
                 "diverged": int(history.diverged_at[i] >= 0),
             }
+        for setting in dict.fromkeys(settings):
             if len(self._networks[setting]) == self._seeds:
                 self._print(self._row(setting))
 

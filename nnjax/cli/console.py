@@ -54,7 +54,7 @@ class Display:
 
     def __init__(self, epochs: int):
         self._epochs = epochs
-        self._start, self._restored = time.perf_counter(), 0
+        self._start = time.perf_counter()
         self._bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
@@ -76,11 +76,11 @@ class Display:
     def show(self, run: Run) -> None:
         """Prints the last epoch of `run`."""
         done, history = len(run.history), run.history
-        if done > 1 and not self._bar.tasks[self._task].completed:  # epochs of a checkpoint
-            self._restored, self._start = done, time.perf_counter()
+        if done == run.restored:
+            self._start = time.perf_counter()
             self._bar.reset(self._task, completed=done)
         line = f"cost {history.train_cost[-1]:.4f}  test {percent(history.test_accuracy[-1])}"
-        rate = (done - self._restored) / (time.perf_counter() - self._start)
+        rate = (done - run.restored) / (time.perf_counter() - self._start)
         self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
         console.print(f"epoch {done:3} / {self._epochs}  {line}")
 

@@ -27,7 +27,7 @@ class TrainingOutcome:
 
     def on_epoch(self, run: Run) -> bool:
         """The callback of `fit`: records and prints the epoch, and returns whether training stops."""
-        resumed = self.run is None and len(run.history) > 1
+        resumed = len(run.history) == run.restored
         self.run = run
         if run.history.diverged_at < 0:
             self.last_finite = run

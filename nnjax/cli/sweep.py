@@ -5,6 +5,7 @@ for each combination of them the accuracies of all seeds; the histories, as `xar
 them; and the environment.
 """
 
+import signal
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from nnjax.cli._flags import (
     to_arguments,
     used_flags,
 )
+from nnjax.cli._outputs import Outputs
 from nnjax.cli._runtime_flags import ConfigFlag, StorageFlags, Switch
 from nnjax.cli._settings import Settings, load_settings
 from nnjax.cli._sweep_table import SweepTable
@@ -100,11 +102,13 @@ class Sweep:
             "grid": grid.data.to_dict(),
             "environment": environment(),
         }
-        self._write(grid, data, record)
+        outputs = self._write(grid, data, record)
         if len(rows) > 1:
             console.print(table.best())
+        outputs.print()
         if self.json:
             print_json(record)
+        outputs.check()
         return 0
 
     def _train(
@@ -118,8 +122,13 @@ class Sweep:
         stop: StopRequest,
     ) -> Grid:
         def on_epoch(progress: SweepProgress) -> None:
-            bar.show(progress)
-            table.add(progress)
+            try:
+                bar.show(progress)
+                table.add(progress)
+            except OSError:  # nobody reads the table: train only for what is written to files
+                console.quiet = True
+                if not (self.storage.record or self.storage.plot):
+                    stop.signal = stop.signal or signal.SIGINT
             if stop.signal is not None:
                 raise KeyboardInterrupt
 
@@ -141,14 +150,14 @@ class Sweep:
             return "interrupted, nothing is saved; with --checkpoint-dir it could be resumed"
         return f"interrupted; resume from the last checkpoint with: {command_line('sweep', self)}"
 
-    def _write(self, grid: Grid, data: Dataset, record: dict[str, Any]) -> None:
+    def _write(self, grid: Grid, data: Dataset, record: dict[str, Any]) -> Outputs:
+        outputs = Outputs()
         if self.storage.record:
-            write_record(self.storage.record, record)
-            console.print(f"record in {self.storage.record}")
+            outputs.write("record", self.storage.record, write_record, record)
         if self.storage.plot:
-            accuracy = grid.validation_accuracy.isel(epoch=-1)
-            write_figure(self.storage.plot, sweep_figure(accuracy, data.name))
-            console.print(f"figure in {self.storage.plot}")
+            figure = sweep_figure(grid.validation_accuracy.isel(epoch=-1), data.name)
+            outputs.write("figure", self.storage.plot, write_figure, figure)
+        return outputs
 
 
 def _axis(config: TrainConfig, name: str, values: tuple) -> dict[Any, Any]:

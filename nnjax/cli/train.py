@@ -25,6 +25,7 @@ from nnjax.cli._flags import (
     command_line,
     used_flags,
 )
+from nnjax.cli._outputs import Outputs
 from nnjax.cli._runtime_flags import ConfigFlag, DeviceFlags, Switch, TrainStorageFlags
 from nnjax.cli._settings import Settings, load_settings
 from nnjax.cli.console import Display, console, print_json
@@ -87,35 +88,20 @@ class Train:
           ValueError: at the end, what could not be written.
         """
         assert outcome.run is not None
-        errors, written = [], []
-
-        def attempt(write, *arguments):
-            try:
-                return write(*arguments)
-            except (OSError, ValueError) as error:
-                errors.append(str(error))
-                return None
-
-        def write_output(name, path, write, content):
-            write(path, content)
-            written.append(f"{name} in {path}")
-
-        model = attempt(self._save_model, outcome, settings, data)
+        outputs = Outputs()
+        model = outputs.attempt(self._save_model, outcome, settings, data)
         record = _record(outcome, settings, model)
         if self.storage.record:
-            attempt(write_output, "record", self.storage.record, write_record, record)
+            outputs.write("record", self.storage.record, write_record, record)
         if self.storage.plot:
             figure = learning_curve(outcome.run.history, data.name)
-            attempt(write_output, "figure", self.storage.plot, write_figure, figure)
-        # Printed when everything is written, because printing ends the command if nobody reads its output.
+            outputs.write("figure", self.storage.plot, write_figure, figure)
         if model:
             console.print(f"model in {model}: nnjax evaluate {model}")
-        for line in written:
-            console.print(line)
+        outputs.print()
         if self.json:
             print_json(record)
-        if errors:
-            raise ValueError("; ".join(errors))
+        outputs.check()
 
     def _save_model(self, outcome: TrainingOutcome, settings: Settings, data: Dataset) -> Path | None:
         """Saves the model of the last finite epoch; returns its file, or None if there is none.

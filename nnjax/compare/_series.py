@@ -27,7 +27,7 @@ def to_series(results: Any, metric: str = "test error") -> dict[str, Series]:
 
     Args:
       results: a `Grid` (one label for each setting), a `History` (of one network, or of several with a
-        network axis), a `DataArray` with the dimensions seed and epoch, an array of shape (epochs,) or
+        network axis), a `DataArray` with the dimension seed, epoch or both, an array of shape (epochs,) or
         (seeds, epochs), or a mapping from labels to any of these but grids.
       metric: a key of `METRICS`; it selects what is read from a `Grid` or a `History`.
     """
@@ -41,6 +41,11 @@ def to_series(results: Any, metric: str = "test error") -> dict[str, Series]:
 
 
 def _one_series(value: Any, metric: str) -> Series:
+    if hasattr(value, "dims"):  # an xarray.DataArray
+        series = list(_by_setting(value).values())
+        if len(series) > 1:
+            raise ValueError(f"a DataArray in a mapping must have the axes seed and epoch, got {value.dims}")
+        return series[0]
     if isinstance(value, History):
         values = np.asarray(lookup("metric", metric, METRICS)(value), float)
         return np.atleast_2d(values.T)
@@ -52,16 +57,16 @@ def _one_series(value: Any, metric: str) -> Series:
 
 def _by_setting(array: Any) -> dict[str, Series]:
     """The series of every setting of a `DataArray`, labelled by its coordinates."""
+    array = array.expand_dims([dim for dim in ("seed", "epoch") if dim not in array.dims])
     settings = [dim for dim in array.dims if dim not in ("seed", "epoch")]
-    last = [dim for dim in ("seed", "epoch") if dim in array.dims]
     if not settings:
-        return {"": np.atleast_2d(array.transpose(*last).values)}
-    stacked = array.stack(setting=settings).transpose("setting", *last)
+        return {"": array.transpose("seed", "epoch").values.astype(float)}
+    stacked = array.stack(setting=settings).transpose("setting", "seed", "epoch")
     labels = [
         ", ".join(f"{name} = {_text(value)}" for name, value in zip(settings, values, strict=True))
         for values in stacked.setting.values
     ]
-    return {label: np.atleast_2d(v) for label, v in zip(labels, stacked.values.astype(float), strict=True)}
+    return dict(zip(labels, stacked.values.astype(float), strict=True))
 
 
 def _text(value: Any) -> str:

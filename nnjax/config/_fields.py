@@ -1,6 +1,5 @@
 """The fields of `TrainConfig`: registered names, limits, checks and JSON values."""
 
-import dataclasses
 import math
 import numbers
 from collections.abc import Iterable, Mapping
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from nnjax.nn import ACTIVATIONS, CODES, COSTS, INITIAL_WEIGHTS, Augment
+from nnjax.nn import ACTIVATIONS, CODES, COSTS, INITIAL_WEIGHTS
 from nnjax.optim import OPTIMIZERS, SCHEDULES, Factory
 from nnjax.runtime.checks import check_positive_int, check_range
 
@@ -24,8 +23,6 @@ REGISTRIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "optimizer": ("optimizer", FACTORIES),
     "schedule": ("schedule", SCHEDULES),
 }
-
-AUGMENT_ARGUMENTS = tuple(f.name for f in dataclasses.fields(Augment))[2:]
 
 # The fields that may be None, and the maxima of the fields that are numbers.
 OPTIONAL_FIELDS = {"dropout", "augment", "learning_rate", "ema_decay"}

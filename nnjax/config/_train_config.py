@@ -1,5 +1,6 @@
 """`TrainConfig`: the configuration of a network and its training, as one value."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,7 +12,6 @@ import optax
 from jaxtyping import Array
 
 from nnjax.config._fields import (
-    AUGMENT_ARGUMENTS,
     MAXIMA,
     OPTIONAL_FIELDS,
     REGISTRIES,
@@ -41,6 +41,7 @@ from nnjax.nn import (
     standard_normal,
     weight_penalty,
 )
+from nnjax.nn.augment import MAGNITUDES
 from nnjax.optim import OPTIMIZERS, Factory, Schedule
 from nnjax.optim.schedules import constant
 from nnjax.runtime.checks import check_positive_int, lookup, registered_name
@@ -50,7 +51,7 @@ from nnjax.training import Run, fit
 MNIST_SIDE = 28  # the lengths in `augment` are pixels of a 28x28 image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainConfig:
     """How a network is built and trained; the defaults are those of the book's chapter 1.
 
@@ -82,8 +83,8 @@ class TrainConfig:
     Raises:
       ValueError: an unknown name, a number out of range, or a field that would have no effect.
 
-    >>> TrainConfig(hidden=(100,), activation="sigmoid").activation is sigmoid
-    True
+    >>> TrainConfig(hidden=(100,), optimizer=optax.adam)
+    TrainConfig(hidden=(100,), optimizer='adam')
     """
 
     hidden: tuple[int, ...] = (30,)
@@ -123,7 +124,7 @@ class TrainConfig:
             if not (isinstance(value, Mapping) or (name in OPTIONAL_FIELDS and value is None)):
                 raise ValueError(f"{name} must be a mapping from names to values, got {value!r}")
         for name, value in (self.augment or {}).items():
-            lookup("augment", name, dict.fromkeys(AUGMENT_ARGUMENTS))
+            lookup("augment", name, dict.fromkeys(MAGNITUDES))
             check_finite_number(f"augment {name}", value)
         self._check_combinations()
 
@@ -137,6 +138,23 @@ class TrainConfig:
             )
         if repeated := sorted({f.name for f in fields(self)} & set(self.hyperparameters)):
             raise ValueError(f"hyperparameters must not contain {', '.join(repeated)}: set the field instead")
+        arguments = {name for function in (fit, sweep) for name in inspect.signature(function).parameters}
+        if repeated := sorted(arguments & set(self.hyperparameters)):
+            raise ValueError(
+                f"hyperparameters must be arguments of the optimizer, got {', '.join(repeated)}, which `fit` "
+                "or `sweep` takes"
+            )
+
+    def __repr__(self) -> str:
+        """The fields that differ from their defaults; functions as their registered names."""
+        defaults = {f.name: f.default for f in fields(self)} | {"hyperparameters": {}}
+        changed = [name for name, default in defaults.items() if getattr(self, name) != default]
+        return f"TrainConfig({', '.join(f'{name}={self._shown(name)!r}' for name in changed)})"
+
+    def _shown(self, name: str) -> Any:
+        value = getattr(self, name)
+        _, registry = REGISTRIES.get(name, ("", {}))
+        return next((known for known, function in registry.items() if function == value), value)
 
     def _check_images(self, data: Dataset) -> None:
         """Raises ValueError if the configuration needs images that `data` does not have."""
@@ -251,17 +269,18 @@ class TrainConfig:
                 f"an axis of a sweep must be one of {', '.join(sorted(SWEEP_ARGUMENTS))}, got "
                 f"{', '.join(fixed)}: set it with dataclasses.replace"
             )
-        kwargs = self.fit_kwargs(data) | axes
-        if "hidden" not in axes and "initial_weights" not in axes:
-            kwargs["init"] = kwargs.get("init") or self.init_fn(data)
-        elif self.channels:
+        kwargs: dict[str, Any] = self.fit_kwargs(data) | axes
+        if not {"hidden", "initial_weights"} & set(axes):
+            kwargs.setdefault("init", self.init_fn(data))
+            return sweep(key, data, **kwargs)
+        if self.channels:
             raise ValueError(
                 "hidden and initial_weights can be swept only for dense networks: set channels to ()"
             )
-        else:
-            kwargs.setdefault("initial_weights", self.initial_weights)
-            kwargs.setdefault("hidden", self.hidden[0] if len(self.hidden) == 1 else [self.hidden])
-        return sweep(key, data, **kwargs)
+        # A sequence is an axis for `sweep`, also one network's layers.
+        kwargs = {"hidden": [self.hidden], "initial_weights": self.initial_weights} | kwargs
+        grid = sweep(key, data, **kwargs)
+        return grid if "hidden" in axes else grid.squeeze("hidden")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values: functions by their registered names.

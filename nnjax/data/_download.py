@@ -110,7 +110,7 @@ def _read(url: str, size: int, on_progress: Callable) -> bytes:
             break
         content += block
         on_progress(completed=len(content))
-    response.close()
+    response.close()  # not after a timeout: it would wait for the thread that still reads
     return bytes(content)
 
 

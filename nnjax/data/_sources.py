@@ -19,6 +19,7 @@ from nnjax.data._digits import load_digits
 from nnjax.data._download import Expected, fetch, is_reachable
 from nnjax.data.dataset import Dataset
 from nnjax.runtime.checks import lookup
+from nnjax.runtime.files import expand_home
 
 NAMES = (*URLS, "digits", "auto")
 
@@ -66,7 +67,7 @@ def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Data
 
 def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
     """The directory of data sets: `data_dir`, else `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expand_home(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def prepared_path(name: str, data_dir: Path) -> Path:

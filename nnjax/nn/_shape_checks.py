@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array
 
 from nnjax.data import Dataset
-from nnjax.nn.dense import identity, is_dense, sizes_of
+from nnjax.nn.conv import ConvNet
+from nnjax.nn.dense import Dense, identity, is_dense, sizes_of
 from nnjax.nn.objective import Objective, final_activation, float_dtype, inference, softmax_cross_entropy
 from nnjax.nn.output_codes import Binary, IsDigit
 
@@ -54,7 +55,8 @@ def check_split(
 
 def check_output(objective: Objective) -> None:
     """Raises ValueError if the cost takes z but `forward` returns activations."""
-    output = getattr(inference(objective.forward), "output", identity)
+    forward = inference(objective.forward)
+    output = forward.output if isinstance(forward, Dense | ConvNet) else identity
     if final_activation(objective.cost) is not identity and output is not identity:
         name = getattr(output, "__name__", output)
         raise ValueError(

@@ -5,7 +5,7 @@ networks applied to visual document analysis* (2003): every pixel is displaced b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,6 +15,9 @@ from jaxtyping import Array, Float
 
 from nnjax.nn.objective import combine, inference, partition
 from nnjax.runtime.checks import check_range
+
+# The fields of `Augment` that are numbers.
+MAGNITUDES = ("translate", "rotate", "log_scale", "elastic_alpha", "elastic_sigma")
 
 
 @jax.tree_util.register_pytree_node_class
@@ -104,6 +107,3 @@ class Augment:
         i, sigma = jnp.arange(n, dtype=dtype), jnp.maximum(jnp.asarray(self.elastic_sigma, dtype), 1e-3)
         weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * sigma**2))
         return weights / jnp.linalg.norm(weights, axis=1, keepdims=True)
-
-
-MAGNITUDES = tuple(field.name for field in fields(Augment))[2:]

@@ -71,7 +71,8 @@ class HasInference(Protocol):
 
 def inference(part: Any) -> Any:
     """Returns `part.inference()` if `part` has this method, else `part`."""
-    return part.inference() if isinstance(part, HasInference) else part
+    has_inference = isinstance(part, HasInference) and callable(part.inference)
+    return part.inference() if has_inference else part
 
 
 def partition(functions: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:

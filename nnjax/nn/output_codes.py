@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer
 
+from nnjax.runtime.checks import check_range
+
 
 class Code(Protocol):
     """Encodes a label as an output vector, and decodes an output vector into a label."""
@@ -59,6 +61,9 @@ class LabelSmoothing(OneHot):
     """
 
     alpha: float = 0.1
+
+    def __post_init__(self):
+        check_range("alpha", self.alpha, 0, 1)
 
     def inference(self) -> OneHot:
         """The code without smoothing."""

@@ -156,7 +156,7 @@ def make_optimizer(
 
     Raises:
       ValueError: an unknown or missing hyper-parameter, a negative learning rate, a number that is not
-        finite, a schedule without a learning rate.
+        finite, a schedule without a learning rate or without `num_steps`.
 
     >>> make_optimizer(optax.sgd, {"learning_rate": 3, "nesterov": False}).hyperparams
     {'learning_rate': 3.0}
@@ -164,7 +164,11 @@ def make_optimizer(
     schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
     if not callable(schedule):
         raise ValueError(f"schedule must be a name or a function of a fraction, got {schedule!r}")
-    steps = None if schedule is constant or num_steps is None else float(num_steps)
+    steps = None
+    if schedule is not constant:
+        if num_steps is None:
+            raise ValueError("num_steps must be a number if the schedule is not constant, got None")
+        steps = float(num_steps)
     if ema_decay is not None:
         ema_decay = _number("ema_decay", ema_decay)
         check_range("ema_decay", ema_decay, 0, 1)
@@ -230,9 +234,10 @@ def _is_number(name: str, value: Any) -> bool:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, str) or np.ndim(value) != 0 or np.iscomplexobj(value):
-        raise ValueError(f"{name} must be a single number, got {value!r}")
-    number = float(value)
+    try:
+        number = math.nan if isinstance(value, str) or np.iscomplexobj(value) else float(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a single number, got {value!r}") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name == "learning_rate":

@@ -103,8 +103,8 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
             candidates.append(candidate)
             crops.append(normalize_digit(crop_digit(ink, occupied, pixels), shape, layout))
         lines.append((candidates, height))
-    crops = np.array(crops, np.uint8)
-    p, outlier_scores = classify(model, crops.reshape(-1, *shape))
+    crops = np.array(crops, np.uint8).reshape(-1, *shape)
+    p, outlier_scores = classify(model, crops)
     scale = [n / m for n, m in zip(gray.shape, resized.shape, strict=True)]
     return _best_reading(lines, crops, p, outlier_scores, scale)
 

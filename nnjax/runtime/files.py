@@ -40,6 +40,14 @@ def make_dir(path: Path) -> Path:
     return path
 
 
+def expand_home(path: str | os.PathLike) -> Path:
+    """`path` with "~" and "~name" replaced by home directories; raises ValueError for an unknown name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"path must begin with the name of a user, got {path}: {error}") from None
+
+
 def check_writable(path: Path) -> None:
     """Raises ValueError if `write_atomically` cannot write a file at `path`."""
     if path.exists() and not path.is_file():

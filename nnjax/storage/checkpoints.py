@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnjax.runtime.checks import check_positive_int
+from nnjax.runtime.files import expand_home
 from nnjax.runtime.multihost import any_process, broadcast_from_primary, on_primary
 from nnjax.storage._orbax import make_manager, orbax_args, short_reason, without_orbax_messages
 from nnjax.storage._serialization import deserialize, serialize, serialized_size
@@ -66,7 +67,7 @@ class CheckpointPolicy:
             check_positive_int("every_epochs", self.every_epochs)
         check_positive_int("max_to_keep", self.max_to_keep)
         # Absolute, because the process may change its working directory.
-        object.__setattr__(self, "directory", Path(directory).expanduser().absolute())
+        object.__setattr__(self, "directory", expand_home(directory).absolute())
 
 
 def as_policy(checkpoint: Any) -> CheckpointPolicy | None:

@@ -136,7 +136,7 @@ def save_model(
 
     Raises:
       ValueError: a model that is not a dense or convolutional network of this package, does not fit the
-        data, or contains NaN; settings of more than a megabyte.
+        data, or contains NaN; settings that are not JSON values, or take more than a megabyte.
       OSError: the disk's error; an existing file is unchanged.
     """
     objective, calibration = objective.inference(), calibration or Calibration()
@@ -170,7 +170,11 @@ def save_model(
         tensors |= {f"outlier_model.{name}": value for name, value in parts.items()}
     # safetensors writes the whole buffer of a view, and ignores the strides of a transposed array.
     tensors = {name: np.require(value, requirements="C") for name, value in tensors.items()}
-    content = safetensors.save(tensors, metadata={"nnjax": json.dumps(meta)})
+    try:
+        metadata = json.dumps(meta)
+    except TypeError as error:
+        raise ValueError(f"settings must be JSON values: {error}") from None
+    content = safetensors.save(tensors, metadata={"nnjax": metadata})
     check_header(content)
     write_atomically(Path(path), content)
 

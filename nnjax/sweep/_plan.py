@@ -80,7 +80,7 @@ def parse_axis(name: str, value: Any) -> dict[Any, Any] | None:
     """An axis as a mapping from labels to values; None if `value` is a single value.
 
     >>> parse_axis("hidden", (30, (30, 20)))
-    {30: 30, '30-20': (30, 20)}
+    {30: 30, '30x20': (30, 20)}
     """
     if isinstance(value, Mapping):
         axis = {_label(name, label): element for label, element in value.items()}
@@ -109,9 +109,9 @@ def _python_number(value: np.generic) -> Any:
 
 
 def _label(name: str, value: Any) -> Any:
-    """The label of a value: a number or a string as it is, layers as "30-20", a function as its name."""
+    """The label of a value: a number or a string as it is, layers as "30x20", a function as its name."""
     if isinstance(value, tuple | list):
-        return value[0] if len(value) == 1 else "-".join(map(str, value))
+        return value[0] if len(value) == 1 else "x".join(map(str, value))
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
     if isinstance(value, str | int | float | np.generic):
@@ -131,13 +131,13 @@ def make_cells(
 ) -> tuple[dict[str, dict], list[Cell]]:
     """The axes of a grid and its checked cells, in the order in which the last axis varies fastest."""
     settings = model | training | hyperparameters
-    for name in hyperparameters:
+    axes = {name: axis for name, value in settings.items() if (axis := parse_axis(name, value)) is not None}
+    for name in axes:
         if name in RESERVED:
             raise ValueError(
                 f"a swept hyper-parameter must not be called {name}, because the grid uses this name: rename "
                 "it with a function around the optimizer"
             )
-    axes = {name: axis for name, value in settings.items() if (axis := parse_axis(name, value)) is not None}
     cells = []
     for labels in itertools.product(*axes.values()):
         chosen = settings | {name: axes[name][label] for name, label in zip(axes, labels, strict=True)}

@@ -138,7 +138,7 @@ def sweep(
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
-            settings = model | training | hyperparameters | {name: list(axis) for name, axis in axes.items()}
+            settings = model | training | hyperparameters | axes
             if any(cell.optimizer.num_steps is not None for cell in cells):
                 settings["num_steps"] = num_steps
             fingerprint = run_fingerprint(

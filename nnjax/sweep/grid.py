@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -88,6 +88,11 @@ class Grid:
     def rng_keys(self, seed: int) -> tuple[Array, Array]:
         """The keys of `init` and of `fit` with which the network of a seed can be trained again alone."""
         return self._keys.for_seed(seed)
+
+    def squeeze(self, axis: str) -> "Grid":
+        """The grid without an axis that has one value."""
+        data, index = (part.squeeze(axis, drop=True) for part in (self.data, self._index))
+        return replace(self, data=data, _index=index)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """The histories as a tidy pandas DataFrame: one row per network and epoch."""

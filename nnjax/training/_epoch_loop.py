@@ -78,7 +78,13 @@ def run_epochs(
         # A single network that has diverged is not saved, so that it resumes from the last finite state.
         save = checkpointer.save if checkpointer and (is_population or diverged_at < 0) else _no_save
         save(e + 1, (state, so_far), last=e + 1 == epochs)
-        if any_process(bool(after_epoch(state, so_far))):
+        try:
+            stop = any_process(bool(after_epoch(state, so_far)))
+        except BaseException:
+            if jax.process_count() == 1:  # other processes would not take part
+                save(e + 1, (state, so_far), last=True)
+            raise
+        if stop:
             save(e + 1, (state, so_far), last=True)
             break
     return state, so_far

@@ -51,11 +51,13 @@ class Run:
       state: the training state after the last epoch.
       history: costs, counts and times of the finished epochs.
       divergence: the divergence, if the run diverged and `locate_nan` was set; else None.
+      restored: the number of epochs that were restored from a checkpoint.
     """
 
     state: TrainState
     history: History
     divergence: Divergence | None = None
+    restored: int = 0
 
     def __repr__(self) -> str:
         return f"Run(epochs={len(self.history)}, test_accuracy={self.history.test_accuracy[-1]:.4f})"
@@ -130,6 +132,8 @@ def fit(
     epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
     configured = make_optimizer(optimizer, hyperparameters, schedule, num_steps, ema_decay)
     policy = as_policy(checkpoint)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback must be a function of the Run, got {callback!r}")
     check_dataset(objective, params, data)
 
     mesh = with_auto_axes(mesh)
@@ -155,7 +159,7 @@ def fit(
             trainer.after_epoch,
             checkpointer,
         )
-    return Run(state, history, trainer.divergence)
+    return Run(state, history, trainer.divergence, trainer.restored or 0)
 
 
 def _fingerprint(
@@ -185,20 +189,24 @@ class _Trainer:
     stop_on_nan: bool
     locate_nan: bool
     divergence: Divergence | None = None
+    restored: int | None = None  # epochs of a checkpoint; None before the first epoch
     _previous: TrainState | None = None  # the state before the last epoch
 
     def advance(self, state: TrainState) -> tuple[TrainState, Array]:
+        self.restored = self.restored or 0
         if self.locate_nan:
             self._previous = _copy(state)
         return train_epoch(state, *self.arguments)
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
         """Calls the callback; returns whether training stops."""
+        if self.restored is None:  # no epoch was trained before
+            self.restored = len(history)
         diverged = history.diverged_at >= 0
         if history.diverged_at == len(history) - 1 and self._previous is not None:
             location = find_divergence(self._previous, *self.arguments)
             self.divergence = location and Divergence(int(history.diverged_at), *location)
-        stop = self.callback and self.callback(Run(_copy(state), history, self.divergence))
+        stop = self.callback and self.callback(Run(_copy(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))
 
 
