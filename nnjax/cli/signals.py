@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class StopRequest:
-    """Whether a signal has asked training to stop, and which one."""
+    """The signal that requests training to stop; `signal` is None before."""
 
     def __init__(self):
         self.signal: int | None = None

@@ -74,7 +74,7 @@ class Train:
         try:
             on_primary(lambda: self._write(outcome, settings, data))
         finally:
-            hint = "with --checkpoint-dir it could be resumed"
+            hint = "use --checkpoint-dir to resume interrupted trainings"
             if checkpoint:
                 hint = f"resume with: {command_line('train', self)}"
             code = outcome.report(settings.config.epochs, hint)
@@ -107,7 +107,7 @@ class Train:
         if self.storage.plot:
             figure = learning_curve(outcome.run.history, data.name)
             attempt(write_output, "figure", self.storage.plot, write_figure, figure)
-        # Printed when everything is written, because printing ends the command if nobody reads its output.
+        # Printed after everything is written: printing ends the command if the reader of a pipe has exited.
         if model:
             console.print(f"model in {model}: nnjax evaluate {model}")
         for line in written:

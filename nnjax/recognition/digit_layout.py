@@ -1,4 +1,4 @@
-"""How digits are placed in the images that a network was trained on, and other digits placed in the same way.
+"""How digits are placed in the training images of a network, and how other digits are placed in the same way.
 
 MNIST fits each digit into a box of 20x20 pixels, keeps its proportions, and centers its mass in an image
 of 28x28 pixels (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document recognition*,

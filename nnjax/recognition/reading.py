@@ -68,8 +68,8 @@ class Reading:
 def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Reading:
     """Recognizes the digits in a picture, line by line.
 
-    Ink may be dark on light paper or light on dark paper. Digits that touch are cut, and fragments of a
-    digit are joined, such that the network is most confident about the line.
+    Ink may be dark on light paper or light on dark paper. Touching digits are cut and fragments of a digit
+    are joined in the way in which the network is most confident.
 
         model = nnjax.load_model("model.safetensors")
         print(nnjax.read_picture("photo.jpg", model))

@@ -1,9 +1,9 @@
-"""Cutting a line of writing into digits at seams, such that the network recognizes the pieces.
+"""Segmentation of a line of writing into digits, guided by the confidence of the network.
 
 The book's hint: "try cuts, and let the classifier's confidence say whether a cut is good". A line is cut at
 seams. A seam has a position in every row: ink to its left belongs to one digit, ink to its right to the next.
-The number of pairs of neighboring ink pixels that it separates is what it costs. The cheapest seams are
-computed by dynamic programming, as in Avidan and Shamir, *Seam Carving for Content-Aware Image Resizing*
+Its cost is the number of pairs of neighboring ink pixels that it separates. The cheapest seams are computed
+by dynamic programming, as in Avidan and Shamir, *Seam Carving for Content-Aware Image Resizing*
 (2007).
 
 The ink between any two seams is a candidate for a digit: a part of a component, or several components. The

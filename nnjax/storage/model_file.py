@@ -1,4 +1,4 @@
-"""Model files: the parameters of a network as safetensors, and what they mean as JSON metadata."""
+"""Model files: the parameters of a network as safetensors, with a description as JSON metadata."""
 
 import json
 import math
@@ -47,7 +47,7 @@ class OutlierModel(NamedTuple):
       means: the mean image of each label.
       directions: the directions of largest variance that all labels share, scaled to unit variance.
       noise_variance: the variance in every other direction.
-      center, scale: mean and standard deviation of the distance of images that were not trained on.
+      center, scale: mean and standard deviation of the distance for images that were not trained on.
     """
 
     means: Float[Any, "labels pixels"]
@@ -58,12 +58,12 @@ class OutlierModel(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What reading pictures needs besides the network; computed by `nnjax.recognition.calibrate`.
+    """What `read_picture` needs in addition to the network; computed by `nnjax.calibrate`.
 
     Attributes:
       layout: how digits are placed in the images; None if the inputs are not gray images.
       temperature: divides log-probabilities, so that they are calibrated on validation images.
-      outlier_model: what the images look like; None if they have no single labels.
+      outlier_model: describes the images of each label; None if the targets are not labels.
     """
 
     layout: DigitLayout | None = None
@@ -131,7 +131,7 @@ def save_model(
       objective: what they were trained for, with this package's activations, costs and codes. The file
         stores `objective.inference()`, without dropout, augmentation and label smoothing.
       data: what they were trained on.
-      calibration: from `nnjax.recognition.calibrate`, for models that read pictures.
+      calibration: from `nnjax.calibrate`, for models that `read_picture` uses.
       settings: any JSON values, stored with the model.
 
     Raises:

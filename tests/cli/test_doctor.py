@@ -393,7 +393,7 @@ def test_a_slow_fit_on_a_cpu_is_a_finding_with_the_likely_cause(speed_of, monkey
     for load, advice in ((0.0, "run nnjax doctor again"), (1e6, "stop other programs")):
         monkeypatch.setattr(numpy_speed, "load_average", lambda load=load: load)
         findings = speed_of(1.8, 2.0, 0.6).findings
-        assert f"fit takes 0.90 of NumPy's time, and 0.4 is usual: {advice}" in findings[0]
+        assert f"fit takes 0.90 times as long as NumPy, usually 0.4: {advice}" in findings[0]
     with jax.enable_x64(True):
         assert "unset JAX_ENABLE_X64" in speed_of(4.0).findings[0]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # the usual ratio holds for CPUs only

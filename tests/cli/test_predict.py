@@ -105,14 +105,14 @@ def test_the_model_may_be_at_any_place_but_only_one(run, file, picture, capsys):
     assert run("predict", name, file) == 0
     assert capsys.readouterr().out.replace("?", "").strip() == text
     assert run("predict", name, file, file) == 2
-    assert "at most one model must be named, got m, m" in capsys.readouterr().err
+    assert "files must include at most one model file, got m, m" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["m"], "at least one picture must be named"),
-        ([], "at least one picture must be named"),
+        (["m"], "files must include at least one picture"),
+        ([], "files must include at least one picture"),
         (["m", "none.png"], "none.png"),
         (["m", "p.png", "p.png", "--annotate", "a.png"], "--annotate must be used with one picture, got 2"),
         (["m", "p.png", "--annotate", "p.png"], "--annotate must name a new file, got p.png"),

@@ -145,10 +145,10 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
         (["--record", "/proc/nnjax.json"], "cannot write"),
         (["--save", "m", "--record", "m"], "--save and --record must name different files, got m twice"),
         (["--plot", "m.txt"], "--plot must end in one of"),
-        (["--save", "m", "--no-save"], "--save and --no-save contradict each other"),
+        (["--save", "m", "--no-save"], "--save must not be used with --no-save"),
         (["--checkpoint-dir", "."], "--checkpoint-dir must not be the current directory, got ."),
-        (["--checkpoint-every-epochs", 2], "--checkpoint-every-epochs needs --checkpoint-dir"),
-        (["--checkpoint-every-seconds", 2], "--checkpoint-every-seconds needs --checkpoint-dir"),
+        (["--checkpoint-every-epochs", 2], "--checkpoint-every-epochs must be used with --checkpoint-dir"),
+        (["--checkpoint-every-seconds", 2], "--checkpoint-every-seconds must be used with --checkpoint-dir"),
         (
             ["--checkpoint-dir", "c", "--checkpoint-every-seconds", -1],
             "--checkpoint-every-seconds must be at least 0, got -1",
@@ -179,7 +179,7 @@ def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys
         (["--config", "best-cpu"], "the configuration does not fit digits: "),
         (["--optimizer", "adam", "--hyperparameters", "b3=1"], "hyper-parameter must be one of"),
         (["--cost", "softmax_cross_entropy", "--output-code", "binary"], "sigmoid_cross_entropy"),
-        (["--epochs", 10**13], "this machine cannot do that"),
+        (["--epochs", 10**13], "the computation failed on this machine"),
         (["--distributed", "--heartbeat", 0, "--coordinator-address", "localhost:1"], "heartbeat must be"),
     ],
 )
@@ -330,7 +330,7 @@ def test_a_signal_ends_training_after_the_epoch_and_the_printed_command_resumes_
 def test_without_checkpoints_the_model_is_saved_and_the_flag_is_named(run, capsys, signal_after):
     signal_after(1, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert run(*TRAIN, "--epochs", 3) == 130
-    assert "interrupted after 1 of 3 epochs; with --checkpoint-dir it could be resumed" in (
+    assert "interrupted after 1 of 3 epochs; use --checkpoint-dir to resume interrupted trainings" in (
         capsys.readouterr().out
     )
     assert len(models()) == 1

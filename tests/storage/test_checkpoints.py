@@ -343,7 +343,7 @@ def test_a_full_disk_triggers_one_warning_and_training_goes_on(params, digits, r
         warnings.simplefilter("always")
         resumed = train(params, digits, epochs=4, checkpoint=every_epoch(run_dir))
     assert [str(warning.message) for warning in caught] == [
-        f"no checkpoint can be written into {run_dir}, but training goes on: File too large",
+        f"no checkpoint can be written into {run_dir}, but training continues: File too large",
         f"epoch 4 is not saved in {run_dir}: a restarted training resumes from epoch 2",
     ]
     assert_same_run(resumed, uninterrupted)

@@ -92,7 +92,7 @@ def test_another_function_raises_even_if_it_changes_only_the_evaluation(params, 
 
     train(params, digits, objective=objective(1), checkpoint=tmp_path)
     train(params, digits, objective=objective(1), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="a function of yours has different code"):
+    with pytest.raises(ValueError, match="the code of a function has changed"):
         train(params, digits, objective=objective(-1), checkpoint=tmp_path)
 
 
