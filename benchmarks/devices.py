@@ -1,4 +1,4 @@
-"""The cost and the benefit of several devices, measured on virtual ones of one processor.
+"""The cost and the benefit of several devices, measured with virtual devices on one processor.
 
     python -m benchmarks.devices                    # about 10 minutes on 2 idle cores
 

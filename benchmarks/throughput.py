@@ -40,9 +40,9 @@ class Flags(OutputFlags):
     """The flags of this benchmark."""
 
     max_networks: int = 10_000
-    """The largest number of networks."""
+    """Largest number of networks to measure."""
     rounds: int = 3
-    """Measured epochs per method, after one that compiles."""
+    """Number of measured epochs per method, after one that compiles."""
 
 
 def methods() -> dict[str, Any]:
@@ -108,7 +108,7 @@ def sweep_seconds(data: nnjax.Dataset) -> float:
 
 
 def run(flags: Flags) -> Record:
-    """Times every number of networks with every method, and a whole sweep if so many networks are allowed."""
+    """Times every number of networks with every method, and a whole sweep if `max_networks` allows it."""
     data = nnjax.load(flags.dataset)
     bandwidth, n, timed = roofline.bandwidth(), len(data.train.targets), methods()
     rows = []

@@ -2,7 +2,7 @@
 
 N(0, 1) for every weight, as in the chapter, and N(0, 1/n_in), with which a neuron's z does not grow with
 its number of inputs; for 30 and for 100 hidden neurons. The networks of one seed are drawn from the same
-random numbers, scaled or not, and see the same mini-batches.
+random numbers, with or without scaling, and use the same mini-batches.
 
 Expected: with N(0, 1) most hidden neurons start saturated, which makes the first epochs slow. With 100 of
 them some output neurons never recover. With N(0, 1/n_in) neither happens.

@@ -1,9 +1,9 @@
 """Ten output neurons or four: does the output code matter? And what can one neuron do?
 
-Ten neurons, one for each digit; four, the digit in binary; one, which says only whether it is a 9. Each code
-tries five learning rates, because they need not suit the same one. The networks of one seed share the hidden
-layer's initial weights and all mini-batches; those of different seeds share neither. So codes are compared
-seed by seed.
+Ten neurons, one for each digit; four, the digit in binary; one, only whether the digit is a 9. Each code is
+trained with five learning rates, because the best one may depend on the code. The networks of one seed share
+the hidden layer's initial weights and all mini-batches; those of different seeds share neither. So codes are
+compared seed by seed.
 
 Expected: four are worse than ten, because no stroke of a digit corresponds to a bit. "Is it a 9?" is 90 %
 accurate if the answer is always no, so recall and false alarms are counted separately.

@@ -44,7 +44,7 @@ def run(context: RunContext) -> Record:
 
 @jax.jit
 def measure() -> Record:
-    """All numbers of the record that are computed."""
+    """The computed values of the record."""
     w = jnp.arange(SWEEP_START + CHANGE / 2, SWEEP_STOP, CHANGE)  # z is never 0
     step = neuron(w, nnjax.heaviside)
     sigmoid = jax.vmap(lambda c: neuron(w, lambda z: nnjax.sigmoid(c * z)))

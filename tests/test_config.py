@@ -235,7 +235,11 @@ def test_a_sweep_over_a_part_of_the_model_takes_the_rest_from_the_configuration(
     ("config", "axes", "message"),
     [
         (TrainConfig(), {"batch_size": (10, 20)}, "an axis of a sweep must be one of ema_decay, hidden"),
-        (configs["best-cpu"], {"hidden": (10, 20)}, "only for dense networks: set channels to"),
+        (
+            configs["best-cpu"],
+            {"hidden": (10, 20)},
+            "channels must be .* for a sweep over hidden",
+        ),
     ],
 )
 def test_axes_that_cannot_be_swept_are_refused(config, axes, message, digits):

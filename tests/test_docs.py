@@ -125,7 +125,7 @@ def test_the_ladder_reaches_its_goals_for_two_cores(records):
 @pytest.mark.parametrize("document", build_tables.DOCUMENTS, ids=lambda path: path.name)
 def test_the_tables_are_current(document):
     text = document.read_text()
-    assert equal_up_to_rounding(text, build_tables.written(text, build_tables.DOCUMENTS[document]))
+    assert equal_up_to_rounding(text, build_tables.replace_tables(text, build_tables.DOCUMENTS[document]))
 
 
 def test_the_results_page_is_current_and_has_every_experiment():
@@ -162,9 +162,9 @@ def test_the_readme_table_shows_the_record(records):
 def test_a_table_is_written_between_its_markers_and_nowhere_else():
     tables = {"a": lambda: r"| \1 | 2 |", "b": lambda: "two"}
     text = "x\n<!-- a -->\n<!-- /a -->\ny\n<!-- b -->\nold\nold\n<!-- /b -->\nz\n"
-    once = build_tables.written(text, tables)
+    once = build_tables.replace_tables(text, tables)
     assert once == "x\n<!-- a -->\n| \\1 | 2 |\n<!-- /a -->\ny\n<!-- b -->\ntwo\n<!-- /b -->\nz\n"
-    assert build_tables.written(once, tables) == once
+    assert build_tables.replace_tables(once, tables) == once
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_table_is_written_between_its_markers_and_nowhere_else():
 )
 def test_a_table_without_exactly_one_place_raises(text):
     with pytest.raises(ValueError, match="a"):
-        build_tables.written(text, {"a": lambda: "table"})
+        build_tables.replace_tables(text, {"a": lambda: "table"})
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Plots of repeated trainings, drawn on a matplotlib axis of yours.
+"""Plots of repeated trainings, drawn on matplotlib axes that the caller creates.
 
 Every function takes the results of `fit` and `sweep` or plain arrays with one row for each seed. Lines differ
-in dashes and markers as well as in colour, so that they also differ in gray.
+in dashes and markers as well as in colour, so that they can be distinguished in grayscale.
 """
 
 import io
@@ -169,7 +169,7 @@ def heat_map(
     framed: Sequence[int] | None = None,
     limits: tuple[float, float] = (0, 100),
 ) -> Any:
-    """Draws the median over seeds as colour, with the median, and of several seeds the range, as text.
+    """Draws the median over seeds as colour and as text; with several seeds, the text includes the range.
 
     Args:
       axis: a matplotlib axis.

@@ -71,7 +71,7 @@ def bootstrap_interval(
 
 
 def paired_permutation_test(values: ArrayLike, others: ArrayLike) -> float:
-    """The two-sided p-value of paired values, if each difference were as likely with the other sign.
+    """The two-sided p-value of paired values; under the null hypothesis, the signs of differences are random.
 
     The statistic is the mean difference. The test tries all sign patterns for up to 20 pairs, and 100,000
     random ones for more.
@@ -112,7 +112,7 @@ def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def select_best(validation: ArrayLike) -> int:
-    """The index of the setting with the highest mean over seeds on validation; the first one of equals.
+    """The index of the setting with the highest mean over seeds on validation; of equal means the first.
 
     Args:
       validation: correct predictions or accuracy, (settings, seeds).

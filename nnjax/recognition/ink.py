@@ -37,15 +37,13 @@ def find_ink(gray: Gray, upscaled: int = 1) -> Ink:
     if noise > MIN_CONTRAST / 4:  # a picture with less noise is not blurred
         sigma = 1.5 if noise > MIN_CONTRAST else 1.0
         gray = ndimage.gaussian_filter(gray, sigma)
-        noise /= max(
-            1.0, 2 * np.sqrt(np.pi) * sigma / upscaled
-        )  # the filter reduces white noise by this factor
+        # The filter reduces white noise by this factor.
+        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / upscaled)
     paper = _paper(gray)
     polarities = []
     for difference, largest in ((paper - gray, paper), (gray - paper, 1 - paper)):
-        largest = np.maximum(
-            largest, _MIN_BRIGHTNESS
-        )  # the lighting multiplies all brightnesses, so ratios do not change
+        # Ink is a ratio of brightnesses, which the lighting multiplies by a common factor.
+        largest = np.maximum(largest, _MIN_BRIGHTNESS)
         ink, ink_noise = difference / largest, noise / float(np.median(largest))
         polarities.append((ink, ink[ink > max(MIN_CONTRAST, 3 * ink_noise)], ink_noise))
     ink, strong, noise = max(polarities, key=lambda polarity: np.sum(polarity[1]))

@@ -38,7 +38,7 @@ def test_what_was_run_with_the_same_settings_is_not_run_again(run, capsys):
     run(toy("a"))
     assert run(toy("a")) == 0
     assert RAN == []
-    assert "a: run before" in capsys.readouterr().out
+    assert "a: already done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
