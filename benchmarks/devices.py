@@ -33,7 +33,7 @@ REPETITIONS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """What one process measures: the task, its devices, and its threads (0: as many as cores)."""
+    """The measurement of one process: the task, its devices, and its threads (0: as many as cores)."""
 
     task: str
     devices: int

@@ -57,7 +57,7 @@ def methods() -> dict[str, Any]:
 
 
 def steps_per_block(networks: int) -> int:
-    """The mini-batches in a block for so many networks, or 0 if `sweep` does not use blocks for them."""
+    """The mini-batches in a block for this number of networks; 0 if `sweep` does not use blocks."""
     init = jax.vmap(lambda key: nnjax.init(key, peers.SIZES))
     params = jax.eval_shape(init, jax.random.split(jax.random.key(0), networks))
     optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.LEARNING_RATE})

@@ -179,7 +179,7 @@ def search(flags: Flags, data: nnjax.Dataset) -> list[Trial]:
 
 
 def choose(target: float, trials: Sequence[Trial], finalists: int, data: nnjax.Dataset) -> Candidate:
-    """Of the candidates that reached a target fastest, the one with the smallest mean over ten seeds.
+    """The candidate with the smallest mean over ten seeds, of those that reached a target fastest.
 
     Raises:
       RuntimeError: no candidate reached the target with every seed.

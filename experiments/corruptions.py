@@ -50,9 +50,9 @@ def draw(
     """Draws digits.
 
     Args:
-      rng: decides everything that is random.
-      images: of the digits, (n, side, side) uint8.
-      labels: of the digits, (n,).
+      rng: the source of all random numbers.
+      images: the images of the digits, (n, side, side) uint8.
+      labels: the labels of the digits, (n,).
       style: how they are drawn.
 
     Returns:

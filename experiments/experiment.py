@@ -107,12 +107,12 @@ class Experiment:
     """One question.
 
     Attributes:
-      name: of its module, its record and its figure.
+      name: the name of its module, its record and its figure.
       about: the docstring of its module: question, method and expectation.
       run: trains what is needed, and returns the data of the record.
       plot: draws a record, and returns a matplotlib figure.
-      claims: what the book states, and what a record shows.
-      seeds, epochs: of a full run; 1 if there is nothing to repeat.
+      claims: compares the statements of the book with a record.
+      seeds, epochs: the numbers of a full run; 1 if nothing is repeated.
       minutes: the approximate duration of a full run on 2 cores.
       uses: the flags that affect the result; the others are ignored.
       constants: other values that affect the result, as JSON. A record with other constants is outdated.
@@ -169,7 +169,7 @@ class Experiment:
         An interrupted run is resumed at the finished programs of its sweeps.
 
         Args:
-          flags: of the run.
+          flags: the flags of the run.
           on_progress: called with a message while the experiment runs.
 
         Raises:

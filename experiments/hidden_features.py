@@ -75,7 +75,7 @@ def measure(layer: nnjax.Layer, split: nnjax.Split, shape: tuple[int, ...]) -> R
 
 
 def pictures(params: nnjax.Params, images: Any, num_neurons: int) -> list[Record]:
-    """Of the first neurons: weights as signed bytes, images with the largest z, weights to outputs."""
+    """For the first neurons: weights as signed bytes, images with the largest z, weights to the outputs."""
     w, z = np.asarray(params[0].w), preactivations(params[0], images)
     return [
         {

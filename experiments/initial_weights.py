@@ -124,7 +124,9 @@ def claims(record: Record) -> list[Claim]:
     counts = ", ".join(f"{n} ({LABELS[name]}, {hidden} hidden)" for (name, hidden), n in stuck.items())
     wide, narrow = (sum(n for (name, _), n in stuck.items() if name == kind) for kind in INITIAL_WEIGHTS)
     statement = "Stuck output neurons are caused by the initial weights"
-    result.append(Claim(statement, "", f"networks with one: {counts}", narrow < wide, False))
+    result.append(
+        Claim(statement, "", f"networks with a stuck output neuron: {counts}", narrow < wide, False)
+    )
     saturated = {
         name: 100 * np.concatenate([r["saturated"] for r in record["runs"] if r["initial_weights"] == name])
         for name in INITIAL_WEIGHTS

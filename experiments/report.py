@@ -33,7 +33,7 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
     Args:
       experiments: those that can be imported, by name.
       failures: why an experiment has no results, by name; failures of this function are added.
-      flags: of the run.
+      flags: the flags of the run.
 
     Raises:
       OSError, ValueError: the folder is not writable.

@@ -67,7 +67,7 @@ def train(data: nnjax.Dataset, config: nnjax.TrainConfig) -> nnjax.Model:
 
 
 def count_uncertain(model: nnjax.Model, split: nnjax.Split) -> Record:
-    """Of single images: how many are uncertain, and how many of those and of the others are correct."""
+    """For single images: the number of uncertain ones, and the correct ones among these and the others."""
     p, _ = classify(model, np.asarray(split.inputs))
     correct, uncertain = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < MIN_CONFIDENCE
     return {

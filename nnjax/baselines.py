@@ -117,7 +117,7 @@ def score(estimators: Iterable[Any], train: Split, test: Split, jobs: int = 1) -
     Args:
       estimators: scikit-learn classifiers.
       train, test: (inputs, targets), with integer labels.
-      jobs: how many estimators are fitted at a time, each in a separate process.
+      jobs: number of estimators to fit at a time, each in a separate process.
     """
     train, test = (Split(*map(np.asarray, split)) for split in (train, test))
     scores: Any = Parallel(n_jobs=jobs)(delayed(_score)(e, train, test) for e in estimators)
@@ -150,7 +150,7 @@ def tune_svm(
       data: a data set with integer labels.
       subset: the number of training images to fit, from the first.
       Cs, gammas: the values to try, in all pairs; of equally good pairs the first is chosen.
-      jobs: how many to fit at a time.
+      jobs: number of support vector machines to fit at a time.
 
     Raises:
       ValueError: an empty list of values, a subset below 1, or no validation examples.

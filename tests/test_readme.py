@@ -31,7 +31,7 @@ def test_the_tables_are_current():
     assert equal_up_to_rounding(TEXT, made)
 
 
-def test_a_missing_place_for_a_table_raises():
+def test_a_missing_marker_of_a_table_raises():
     with pytest.raises(ValueError, match="speed"):
         build_tables.replace_tables(TEXT.replace("<!-- speed -->", ""), build_tables.DOCUMENTS[README])
 

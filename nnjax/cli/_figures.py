@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE_INCHES = (8, 4)
-_LOG_RATIO = 20  # an axis is logarithmic if its largest value is at least so many times its smallest
+_LOG_RATIO = 20  # of the largest to the smallest value: minimum for a logarithmic axis
 
 
 def check_plot(path: Path) -> None:

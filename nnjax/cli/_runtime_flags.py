@@ -1,4 +1,4 @@
-"""The flags that do not change a result: what is saved and printed, checkpoints and devices."""
+"""The flags that do not change a result: output files, checkpoints and devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the `nnjax` command prints: lines, JSON, and a progress bar on a terminal."""
+"""The output of the `nnjax` command: lines, JSON, and a progress bar on a terminal."""
 
 import contextlib
 import math

@@ -43,7 +43,7 @@ def save_figure(
     Args:
       plot: draws and returns a matplotlib figure.
       folder: an existing folder.
-      name: of the files, without suffix.
+      name: name of the files, without suffix.
       formats: file formats, which are also the suffixes.
       dpi: the resolution of pixel formats.
     """
@@ -227,7 +227,7 @@ def forest(
     Args:
       axis: a matplotlib axis.
       groups: from labels to one number for each seed.
-      level: of the intervals.
+      level: confidence level of the intervals.
       seeds: whether every seed is drawn as a dot.
       styles: "color" and "marker" for each label; by default one colour for all.
       maximum: a mean above it is written at the right edge instead of drawn, so that it does not squeeze

@@ -103,7 +103,7 @@ def fit_temperature(
 ) -> Float[Array, ""]:  # fmt: skip
     """The temperature of `tta_probabilities` that minimizes the mean of −ln p of the correct label.
 
-    Of the predictions with probability p, a fraction of about p is then correct on images that were not
+    Then about a fraction p of the predictions with probability p is correct on images that were not
     trained on (Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, 2017). The search
     is over 97 values from 1/4 to 16.
     """
@@ -121,9 +121,9 @@ def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
     """Computes what `save_model` stores for `read_picture`: layout, temperature and outlier model.
 
     Args:
-      params: of a trained network.
-      objective: what it was trained for.
-      data: what it was trained on; temperature and outlier scores are scaled on its validation split.
+      params: the parameters of a trained network.
+      objective: the objective of its training.
+      data: the data set of its training; temperature and outlier scores are fitted to the validation split.
 
     Returns:
       The calibration. Without gray images its layout is None, and `nnjax.read_picture` raises an error.

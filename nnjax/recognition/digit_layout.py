@@ -41,8 +41,8 @@ def normalize_digit(
 
     Args:
       ink: the digit, cropped to its ink, from 0 to 1.
-      shape: of the image: (28, 28) for MNIST.
-      layout: of the images that the network was trained on.
+      shape: the shape of the image: (28, 28) for MNIST.
+      layout: the layout of the images that the network was trained on.
 
     >>> mnist = DigitLayout((20, 20), False)
     >>> normalize_digit(np.ones((40, 10)), (28, 28), mnist).sum(axis=0).nonzero()[0]

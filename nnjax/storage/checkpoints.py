@@ -86,7 +86,7 @@ def open_checkpoints(
 
     Args:
       policy: where and how often to save.
-      settings: what must be equal to resume the training.
+      settings: the settings that must be equal to resume the training.
 
     Raises:
       ValueError: the directory cannot be used for this training.
@@ -238,7 +238,7 @@ class RunCheckpointer:
         self._failed |= bool(reason)
 
     def _read(self, epoch: int, size: int) -> np.ndarray:
-        """The bytes of a checkpoint; raises ValueError if it is not an array of so many bytes."""
+        """The bytes of a checkpoint; raises ValueError if it is not an array of `size` bytes."""
         # Checked before anything is read, because a damaged file may declare more than fits in memory.
         files = (self._directory / str(epoch)).rglob("*")
         if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _MAX_OVERHEAD_BYTES:

@@ -83,7 +83,7 @@ class Model:
       num_classes: the number of labels of the data set.
       layout, temperature, outlier_model: see `Calibration`.
       validation_accuracy: the fraction of correct predictions on the validation split; 0 without one.
-      settings: what it was trained with, as passed to `save_model`.
+      settings: the settings of its training, as passed to `save_model`.
       versions: the versions of the packages that trained it.
     """
 
@@ -128,9 +128,9 @@ def save_model(
     Args:
       path: the file, by convention `*.safetensors`; an existing file is replaced atomically.
       params: as returned by `init`, `ConvNet.init` or `fit`.
-      objective: what they were trained for, with this package's activations, costs and codes. The file
+      objective: the objective of the training, with activations, costs and codes of nnjax. The file
         stores `objective.inference()`, without dropout, augmentation and label smoothing.
-      data: what they were trained on.
+      data: the data set of the training.
       calibration: from `nnjax.calibrate`, for models that `read_picture` uses.
       settings: any JSON values, stored with the model.
 

@@ -31,7 +31,7 @@ def lock_run_dir(
 
     Args:
       directory: created if it does not exist.
-      settings: what must be equal to resume the training.
+      settings: the settings that must be equal to resume the training.
       display_settings: the same settings by the user's names, for the error message.
 
     Raises:

@@ -161,7 +161,7 @@ def test_the_home_folder_is_a_tilde_and_only_paths_of_nnjax_are_shown(monkeypatc
 # --- XLA flags ---
 
 
-def test_flags_are_split_as_xla_does_and_only_those_that_end_a_process_are_refused(monkeypatch):
+def test_flags_are_split_as_xla_does_and_only_those_that_end_a_process_are_rejected(monkeypatch):
     monkeypatch.setattr(xla_flags, "_start_error", lambda flags: "no" if "bad" in flags else "")
     probe = probe_start("--bad=1 word --xla_a='x y' --xla_b --worse_bad")
     assert probe.flags == ["--bad=1", "word", "--xla_a='x y'", "--xla_b", "--worse_bad"]
@@ -176,7 +176,7 @@ def test_flags_are_split_as_xla_does_and_only_those_that_end_a_process_are_refus
     assert probe_start("a bad file").refused == {"a bad file": "no"}
 
 
-def test_flags_that_end_a_process_only_together_are_refused_together(monkeypatch):
+def test_flags_that_end_a_process_only_together_are_rejected_together(monkeypatch):
     monkeypatch.setattr(xla_flags, "_start_error", lambda flags: "no" if " " in flags else "")
     assert probe_start("--a --b").refused == {"--a": "no", "--b": "no"}
 

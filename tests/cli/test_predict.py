@@ -100,7 +100,7 @@ def test_the_annotated_picture_keeps_its_colors(run, file, picture, folder):
         assert np.mean((np.asarray(annotated) == (255, 250, 205)).all(axis=-1)) > 0.3
 
 
-def test_the_model_may_be_at_any_place_but_only_one(run, file, picture, capsys):
+def test_one_model_is_accepted_at_any_position(run, file, picture, capsys):
     name, text = picture
     assert run("predict", name, file) == 0
     assert capsys.readouterr().out.replace("?", "").strip() == text
@@ -121,7 +121,7 @@ def test_the_model_may_be_at_any_place_but_only_one(run, file, picture, capsys):
         (["m", "p.png", "--annotate", "none/a.png"], "No such file"),
     ],
 )
-def test_wrong_arguments_are_refused_in_a_line(run, file, picture, arguments, words, capsys):
+def test_wrong_arguments_are_rejected_in_one_line(run, file, picture, arguments, words, capsys):
     assert run("predict", *arguments) == 2
     err = capsys.readouterr().err
     assert words in err

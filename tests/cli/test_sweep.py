@@ -1,4 +1,4 @@
-"""`nnjax sweep`: the table, the record, the figure, and what is refused."""
+"""`nnjax sweep`: the table, the record, the figure, and wrong flags."""
 
 import json
 import os
@@ -120,7 +120,7 @@ def test_several_values_become_axes_and_one_value_a_setting(run, flags, axes, co
         (["--record", "none/r.json"], "No such file"),
     ],
 )
-def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
+def test_wrong_flags_are_rejected_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sweep, "load", lambda *_: pytest.fail("loaded the data"))
     assert run(*SWEEP, *flags) == 2
@@ -130,7 +130,7 @@ def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys
     assert not os.listdir()
 
 
-def test_widths_of_a_convolutional_configuration_are_refused(run, capsys):
+def test_widths_of_a_convolutional_configuration_are_rejected(run, capsys):
     assert run(*SWEEP, "--config", "best-cpu", "--hidden", 10, 20) == 2
     assert "only for dense networks: set channels to ()" in " ".join(capsys.readouterr().err.split())
 

@@ -1,4 +1,4 @@
-"""Between machines, floats that agree to rounding are equal, and digests of floats are not compared."""
+"""On different machines, floats may differ in rounding, and digests of floats are not compared."""
 
 import importlib
 import json

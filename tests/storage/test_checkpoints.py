@@ -337,7 +337,7 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_triggers_one_warning_and_training_goes_on(params, digits, run_dir):
+def test_a_full_disk_triggers_one_warning_and_training_continues(params, digits, run_dir):
     uninterrupted = train(params, digits, epochs=4)
     with warnings.catch_warnings(record=True) as caught, full_disk():
         warnings.simplefilter("always")
