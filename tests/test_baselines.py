@@ -228,7 +228,7 @@ def test_the_command_needs_a_model_that_predicts_labels(command, digits):
     nnjax.save_model("m.st", nnjax.init(jax.random.key(0), (64, 1)), nine, digits)
     code, _, messages = command("--model", "m.st")
     assert code == 2
-    assert "m.st must predict labels" in " ".join(messages.split())
+    assert "m.st must predict all labels" in " ".join(messages.split())
 
 
 @pytest.mark.parametrize(

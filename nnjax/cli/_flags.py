@@ -165,7 +165,7 @@ class ModelFlags:
     activation: Annotated[str | FromConfig, _flag(str, _names(ACTIVATIONS))] = FROM_CONFIG
     """Activation function of the hidden layers."""
     initial_weights: Annotated[str | FromConfig, _flag(str, _names(INITIAL_WEIGHTS))] = FROM_CONFIG
-    """Variance of the initial weights: 1 (standard_normal), 1/n_in (lecun) or 2/n_in (he), n_in: inputs."""
+    """Variance of the initial weights: 1 (standard_normal), 1/n_in (lecun) or 2/n_in (he) for n_in inputs."""
 
 
 @dataclass
@@ -175,7 +175,7 @@ class ModelAxes(ModelFlags):
     hidden: Annotated[tuple | FromConfig, _axis(_layers, "INT")] = FROM_CONFIG
     """Neurons in the hidden layer; several values become an axis; 20x30 is a network of two layers."""
     initial_weights: Annotated[tuple | FromConfig, _axis(str, _names(INITIAL_WEIGHTS))] = FROM_CONFIG
-    """Variance of the initial weights, as for nnjax train; several values become an axis."""
+    """Variance of the initial weights: 1, 1/n_in or 2/n_in for n_in inputs; several values become an axis."""
 
 
 @dataclass

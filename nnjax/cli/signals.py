@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class StopRequest:
-    """The signal that requests training to stop; `signal` is None before."""
+    """A request to stop training; `signal` is the number of the signal, or None if there was none."""
 
     def __init__(self):
         self.signal: int | None = None

@@ -36,8 +36,8 @@ class CheckpointPolicy:
 
     Attributes:
       directory: of this training only; it is created if it does not exist.
-      every_seconds: the time after which the next checkpoint is saved, at the end of an epoch.
-      every_epochs: the number of epochs after which it is saved even earlier; None for no such limit.
+      every_seconds: save at the end of an epoch if this time has passed since the last checkpoint.
+      every_epochs: also save after this number of epochs; None to save by time only.
       max_to_keep: the number of checkpoints to keep; older ones are deleted.
       display_settings: the settings by the names that your users know, for the error message if a
         training is resumed with other settings.

@@ -79,7 +79,7 @@ def test_baselines_are_compared_with_the_model(run, capsys, trained, digits):
     assert run("baselines", "--model", "m.st") == 0
     out = capsys.readouterr().out
     assert f"{100 * correct / 296:.2f} %" in out
-    assert "--svm adds support vector machines" in out
+    assert "use --svm to add support vector machines" in out
     assert run("baselines", "--model", "m.st", "--json") == 0
     results = json.loads(capsys.readouterr().out)
     assert results["methods"]["network [64, 30, 10]"] == {"accuracy": correct / 296, "correct": correct}
@@ -93,7 +93,7 @@ def test_baselines_reject_a_model_that_predicts_no_labels(run, capsys, model, mo
     other = replace(model, params=params, objective=objective)
     monkeypatch.setattr(baselines, "load_model", lambda path: other)
     assert run("baselines", "--model", "m.st") == 2
-    assert "must predict labels to be compared" in " ".join(capsys.readouterr().err.split())
+    assert "must predict all labels of the data" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow

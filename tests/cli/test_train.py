@@ -365,7 +365,7 @@ def test_output_that_cannot_be_written_does_not_end_training(run, signal_after, 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert run(*TRAIN, "--epochs", 2, "--save", "m.st") == 0
-    assert "the output cannot be written, training continues" in capsys.readouterr().err
+    assert "training continues, but its output cannot be printed" in capsys.readouterr().err
     assert nnjax.load_model("m.st").settings["epochs"] == 2
 
 
