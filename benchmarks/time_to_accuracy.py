@@ -32,7 +32,7 @@ from nnjax.optim import OPTIMIZERS
 from nnjax.runtime import registered_name
 
 TARGETS = (0.95, 0.97, 0.98)
-MAX_TRAINING_S = 8.0  # training stops then if the last target is not reached
+MAX_TRAINING_S = 8.0  # training stops after this time, even if the last target is not reached
 MIN_RATE_FACTOR = 0.05  # of the learning rate, after its decay
 NUM_BEST = 3  # candidates to mutate
 MUTATION_PROBABILITY = 0.3

@@ -31,7 +31,7 @@ class Command(Flags):
     names: Positional[Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")]] = ()
     """Experiments to run (default: all except the ladder; with --quick, all)."""
     again: Switch = False
-    """Run experiments again that have a record with the same settings."""
+    """Run experiments again even if they have a record with the same settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -96,7 +96,7 @@ def summarize(record: Record) -> list[dict[str, Any]]:
 
 
 def epochs_to(validation: np.ndarray, target: float) -> float | None:
-    """The median over seeds of the first epoch that reaches the target; None if it is infinite."""
+    """The median over seeds of the first epoch that reaches the target; None if at least half never do."""
     reached = validation >= target
     first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, np.inf)
     median = float(np.median(first))

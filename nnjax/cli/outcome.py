@@ -35,9 +35,7 @@ class TrainingOutcome:
             if resumed:
                 console.print(f"resuming after epoch {len(run.history)} from {self._checkpoint_dir}")
             self._show(run)
-        except (
-            BrokenPipeError
-        ):  # the reader of the pipe has exited: stop after the epoch and save, as after Ctrl-C
+        except BrokenPipeError:  # the reader of the pipe has exited: stop and save, as after Ctrl-C
             self._stop.signal = self._stop.signal or signal.SIGINT
         except OSError as error:
             warnings.warn(f"training continues, but its output cannot be printed: {error}", stacklevel=2)

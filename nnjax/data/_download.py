@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from nnjax.runtime.files import write_atomically
 
 CONNECT_TIMEOUT_S = 4.0  # a host that takes longer to answer counts as unreachable
-STALL_TIMEOUT_S = 30.0  # an attempt ends after so long without data; also the start of the rate check
+STALL_TIMEOUT_S = 30.0  # an attempt ends after this time without data; also the start of the rate check
 MIN_BYTES_PER_S = 10_000  # an attempt ends if its average rate is lower after STALL_TIMEOUT_S
 BACKOFF_S = (1.0, 3.0, 9.0)  # the pauses before the second and later attempts
 RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)

@@ -127,7 +127,7 @@ def _connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Pixels
 
 
 def _is_frame(component: Pixels, box: Box, boxes: Int[np.ndarray, "n 4"]) -> bool:
-    """Whether a component is close to the edges of its box everywhere, and contains another box."""
+    """Whether at least 90 % of a component is near the edges of its box, and another box is inside."""
     rows, columns = component
     max_distance = 0.12 * min(box.height, box.width)
     distance = np.minimum.reduce(
@@ -159,7 +159,7 @@ def _remove_ruled_lines(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarr
             ruled[where] |= line
     if not ruled.any():
         return mask
-    # The edges of a ruled line are fainter, so they are not part of the runs.
+    # Also remove the fainter edges above and below the runs.
     ruled = mask & ndimage.binary_dilation(ruled, np.ones((3, 1), bool))
     thickness = int(ruled.sum(axis=0).max())
     rest = mask & ~ruled
