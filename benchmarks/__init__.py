@@ -1,1 +1,1 @@
-"""Speed, against peers, measured in one run."""
+"""Benchmarks of speed, compared with other programs (peers) in the same run."""

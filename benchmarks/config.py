@@ -23,11 +23,11 @@ class Flags(OutputFlags):
     """The flags of this benchmark."""
 
     config: str = "best-cpu"
-    """A configuration of `nnjax train --config`."""
+    """Configuration to train, as for `nnjax train --config`."""
     seeds: int = 5
-    """Trainings with the seeds 0, 1, ...; the first one also compiles."""
+    """Number of trainings, with the seeds 0, 1, ...; the first one also compiles."""
     epochs: int | None = None
-    """Epochs of each training; by default those of the configuration."""
+    """Number of epochs of each training; by default that of the configuration."""
 
 
 def run(flags: Flags) -> Record:

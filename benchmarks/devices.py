@@ -1,4 +1,4 @@
-"""The cost and the benefit of several devices, measured on virtual ones of one processor.
+"""The cost and the benefit of several devices, measured with virtual devices on one processor.
 
     python -m benchmarks.devices                    # about 10 minutes on 2 idle cores
 
@@ -33,7 +33,7 @@ REPETITIONS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """What one process measures: the task, its devices, and its threads (0: as many as cores)."""
+    """The measurement of one process: the task, its devices, and its threads (0: as many as cores)."""
 
     task: str
     devices: int

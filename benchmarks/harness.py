@@ -1,4 +1,4 @@
-"""What the benchmarks share: flags, records, the check that programs do equal work, alternating rounds."""
+"""Shared by the benchmarks: flags, records, the check that programs do equal work, alternating rounds."""
 
 import os
 import statistics
@@ -29,9 +29,9 @@ class OutputFlags:
     """The flags of every benchmark."""
 
     dataset: str = "mnist"
-    """A data set of 28x28 images."""
+    """Data set with images of 28x28 pixels."""
     output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Path of the record; by default benchmarks/results/NAME.json."""
+    """JSON file for the record (default: benchmarks/results/NAME.json)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Flags(OutputFlags):
     """The flags of a benchmark that measures in rounds."""
 
     rounds: int = 7
-    """Measured rounds, after one that is not counted."""
+    """Number of measured rounds, after one warm-up round."""
 
 
 def provenance() -> Record:

@@ -1,4 +1,4 @@
-"""One epoch of plain SGD, as a competent user of each library, or of C, would write it."""
+"""One epoch of plain SGD, as an experienced user of each library, or of C, would write it."""
 
 import ctypes
 import shutil
@@ -222,5 +222,5 @@ class ManyCompiledTorch(ManyTorch):
     """The same with `torch.compile` around the step of all networks."""
 
     def compile(self, step):
-        self.torch.compiler.reset()  # or the number of networks counts as one more shape
+        self.torch.compiler.reset()  # otherwise the next number of networks counts as a further shape
         return self.torch.compile(step)

@@ -1,4 +1,4 @@
-"""One epoch of plain SGD in NumPy, in JAX and by `nnjax`; the module `libraries` has other libraries and C.
+"""One epoch of plain SGD in NumPy, JAX and nnjax; the module `libraries` has other libraries and C.
 
 A peer is made from a seed and a data set. Each call trains one epoch: it shuffles, takes one step per
 mini-batch, and returns its seconds. `correct()` counts the correct test predictions, so that a benchmark can

@@ -1,4 +1,4 @@
-"""Lower bounds of measured times: what the arithmetic alone, or the memory alone, would take on a device.
+"""Lower bounds of measured times: the time for the arithmetic alone, or for the memory traffic alone.
 
 `peak_flops` and `bandwidth` are measured in the same run as the times that they bound.
 """

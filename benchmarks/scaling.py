@@ -4,8 +4,8 @@
     python -m benchmarks.scaling --rounds 3 --output /tmp/scaling.json
 
 Starting from one network [784, 30, 10] with m = 10, one quantity grows at a time. An epoch has 10,000 images,
-unless their number is what grows. The roofline is what the matrix products alone would take at the peak speed
-of the machine.
+unless their number grows. The roofline is the time of the matrix products alone at the peak speed of the
+machine.
 """
 
 import statistics

@@ -63,7 +63,7 @@ class Flags(OutputFlags):
     """The flags of this benchmark."""
 
     rounds: int = 5
-    """Measured runs of each process, after one that fills the caches."""
+    """Number of measured runs of each process, after one that fills the caches."""
 
 
 def run(flags: Flags) -> Record:

@@ -1,4 +1,4 @@
-"""The tables and sentences that README and documentation show of the benchmarks' records."""
+"""The tables and sentences of README and documentation that are made from the benchmarks' records."""
 
 import json
 import statistics

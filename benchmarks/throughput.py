@@ -40,9 +40,9 @@ class Flags(OutputFlags):
     """The flags of this benchmark."""
 
     max_networks: int = 10_000
-    """The largest number of networks."""
+    """Largest number of networks to measure."""
     rounds: int = 3
-    """Measured epochs per method, after one that compiles."""
+    """Number of measured epochs per method, after one that compiles."""
 
 
 def methods() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def methods() -> dict[str, Any]:
 
 
 def steps_per_block(networks: int) -> int:
-    """The mini-batches in a block for so many networks, or 0 if `sweep` does not use blocks for them."""
+    """The mini-batches in a block for this number of networks; 0 if `sweep` does not use blocks."""
     init = jax.vmap(lambda key: nnjax.init(key, peers.SIZES))
     params = jax.eval_shape(init, jax.random.split(jax.random.key(0), networks))
     optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.LEARNING_RATE})
@@ -108,7 +108,7 @@ def sweep_seconds(data: nnjax.Dataset) -> float:
 
 
 def run(flags: Flags) -> Record:
-    """Times every number of networks with every method, and a whole sweep if so many networks are allowed."""
+    """Times every number of networks with every method, and a whole sweep if `max_networks` allows it."""
     data = nnjax.load(flags.dataset)
     bandwidth, n, timed = roofline.bandwidth(), len(data.train.targets), methods()
     rows = []

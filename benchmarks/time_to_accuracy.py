@@ -32,14 +32,14 @@ from nnjax.optim import OPTIMIZERS
 from nnjax.runtime import registered_name
 
 TARGETS = (0.95, 0.97, 0.98)
-MAX_TRAINING_S = 8.0  # until a candidate has reached the last target
+MAX_TRAINING_S = 8.0  # training stops after this time, even if the last target is not reached
 MIN_RATE_FACTOR = 0.05  # of the learning rate, after its decay
 NUM_BEST = 3  # candidates to mutate
 MUTATION_PROBABILITY = 0.3
 FINAL_SEED = 100  # the first seed of the final trainings; the search uses 0 to 9
 SEARCH_SEEDS = 10
 
-# The center of the search for mini-batches of 10, and the power of the batch size by which it grows.
+# The center of the search for mini-batches of 10; it is proportional to this power of the batch size.
 LEARNING_RATES = {"sgd": (0.15, 1.0), "nesterov": (0.015, 1.0), "adam": (0.0015, 0.5)}
 SEARCHED = ("hidden", "activation", "optimizer", "learning_rate", "batch_size", "epochs")
 
@@ -49,11 +49,11 @@ class Flags(harness.OutputFlags):
     """The flags of this benchmark."""
 
     tries: int = 240
-    """Candidates, half of them random and half near the fastest ones, each trained with one seed."""
+    """Number of candidates, half of them random and half near the fastest, each trained with one seed."""
     finalists: int = 8
-    """The fastest candidates for each target, trained with nine more seeds."""
+    """Number of fastest candidates for each target that are trained with nine more seeds."""
     seeds: int = 10
-    """Seeds of the final trainings."""
+    """Number of seeds of the final trainings."""
 
 
 def linear_then_constant(fraction: jax.Array) -> jax.Array:
@@ -179,7 +179,7 @@ def search(flags: Flags, data: nnjax.Dataset) -> list[Trial]:
 
 
 def choose(target: float, trials: Sequence[Trial], finalists: int, data: nnjax.Dataset) -> Candidate:
-    """Of the candidates that reached a target fastest, the one with the smallest mean over ten seeds.
+    """The candidate with the smallest mean over ten seeds, of those that reached a target fastest.
 
     Raises:
       RuntimeError: no candidate reached the target with every seed.

@@ -2,7 +2,7 @@
 
     python -m docs.build_tables
 
-A table stands between `<!-- name -->` and `<!-- /name -->`, so no number is typed by hand.
+The markers `<!-- name -->` and `<!-- /name -->` enclose a table, so no number is copied by hand.
 """
 
 import re
@@ -30,7 +30,7 @@ def _benchmark(name: str, table: Callable) -> Table:
     return partial(benchmarks.of_benchmark, name, table)
 
 
-# The tables of each document, by the name of their place.
+# The tables of each document, by the name in their markers.
 DOCUMENTS: dict[Path, dict[str, Table]] = {
     README: {
         "learning": _experiment("first_network", experiments.learning_table),
@@ -65,18 +65,18 @@ the statement (–: not judged). `python -m docs.build_tables` writes this page 
 """
 
 
-def written(text: str, tables: Mapping[str, Table]) -> str:
+def replace_tables(text: str, tables: Mapping[str, Table]) -> str:
     """A document with its tables replaced.
 
     Raises:
-      ValueError: a table does not have exactly one place.
+      ValueError: the markers of a table do not occur exactly once.
     """
     for name, table in tables.items():
         place = rf"(?s)(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)"
         content = table()
         text, count = re.subn(place, lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
         if count != 1:
-            raise ValueError(f"a document must have one place for the table {name!r}, got {count}")
+            raise ValueError(f"a document must contain the table {name!r} once, got {count} places")
     return text
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     """Rewrites the documents in place."""
     RESULTS.write_text(results_page())
     for path, tables in DOCUMENTS.items():
-        path.write_text(written(path.read_text(), tables))
+        path.write_text(replace_tables(path.read_text(), tables))
 
 
 if __name__ == "__main__":

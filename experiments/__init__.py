@@ -1,1 +1,1 @@
-"""The book's chapter as experiments: one module for each question, and their records in `results`."""
+"""The experiments of the book's chapter: one module for each question; their records are in `results`."""

@@ -1,7 +1,7 @@
 """Run the experiments of the chapter one after another, and write the report.
 
-By default all but the ladder, which takes hours and runs if it is named, or with --quick. An experiment that
-was run with the same settings is not run again. An experiment that fails does not stop the others.
+By default, all experiments run except the ladder, which takes hours; with --quick, all run. Experiments that
+have a record with the same settings are skipped. If an experiment fails, the others still run.
 """
 
 import sys
@@ -29,9 +29,9 @@ class Command(Flags):
     """The flags of all experiments, and the experiments to run."""
 
     names: Positional[Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")]] = ()
-    """The experiments to run; by default all but the ladder, and with --quick all."""
+    """Experiments to run (default: all except the ladder; with --quick, all)."""
     again: Switch = False
-    """Run also the experiments that were run with the same settings."""
+    """Run experiments again even if they have a record with the same settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +83,7 @@ class Run:
         make_dir(report.report_dir(self.experiments.values(), command))
 
     def run_all(self) -> int:
-        """Runs what was not run before, writes the report, and returns the exit code."""
+        """Runs the experiments that have no current record, writes the report, and returns the exit code."""
         records = {name: self._earlier(name) for name in self.command.names if name in self.experiments}
         clock = Clock([0 if record else self._expected_s(name) for name, record in records.items()])
         finished: list[str] = []
@@ -94,7 +94,7 @@ class Run:
                 try:
                     self._complete(name, record, lambda message: bar.update(task, description=message))
                     finished.append(name)
-                    console.print(f"{name}: {'run before' if record else duration(clock.running())}")
+                    console.print(f"{name}: {'already done' if record else duration(clock.running())}")
                 except KeyboardInterrupt:
                     bar.stop()
                     console.print(f"interrupted in {name}; finished: {', '.join(finished) or 'none'}")
@@ -108,7 +108,7 @@ class Run:
         return self._exit_code()
 
     def _earlier(self, name: str) -> Record | None:
-        """The record of an earlier run, if it can be used."""
+        """The record of an earlier run with the same settings; None if there is none, or with --again."""
         if self.command.again:
             return None
         try:

@@ -22,17 +22,17 @@ NAMES = (
     "ladder",
 )
 
-# Hours long, so that a full run of all experiments leaves them out.
+# Experiments that take hours: they run only if they are named, or in a quick run.
 ONLY_BY_NAME = ("ladder",)
 
 
 def default_names(quick: bool) -> list[str]:
-    """The experiments of a run that names none."""
+    """The experiments that run if none is named."""
     return [name for name in NAMES if quick or name not in ONLY_BY_NAME]
 
 
 def find(name: str) -> Experiment:
-    """The experiment of a module, which is imported only now."""
+    """The experiment of a module, which is imported here."""
     return import_module(f"experiments.{name}").EXPERIMENT
 
 
@@ -51,7 +51,7 @@ def find_record(experiment: Experiment, flags: Flags) -> Record | None:
     try:
         experiment.claims(record)
         provenance(record)
-    except Exception as error:  # whatever a missing or damaged part raises
+    except Exception as error:  # any exception that a missing or damaged part causes
         message = f"{type(error).__name__}: {error}"
         raise ValueError(f"the record of {experiment.name} is damaged: {message}") from error
     return record

@@ -1,4 +1,4 @@
-"""What a run of experiments shows in the terminal: lines, a progress bar, and the time that is left."""
+"""The output of a run of experiments in the terminal: lines, a progress bar, and the remaining time."""
 
 import os
 import sys
@@ -32,10 +32,10 @@ errors = Console(stderr=True)
 
 
 class Clock:
-    """An estimate of the seconds left, from the expected seconds and those of finished experiments.
+    """An estimate of the remaining seconds, from the expected seconds and those of finished experiments.
 
-    The expectation counts as much as a tenth of the work, so that short experiments at the beginning do
-    not distort the estimate.
+    The expected seconds have the weight of a tenth of the work, so that short experiments at the beginning
+    do not distort the estimate.
 
     >>> clock = Clock([10, 100, 100])
     >>> clock.taken = [52]
@@ -58,7 +58,7 @@ class Clock:
         self._start = time.perf_counter()
 
     def left(self, running: float) -> float:
-        """The seconds left when the current experiment has run for `running` seconds."""
+        """The remaining seconds when the current experiment has run for `running` seconds."""
         n, prior = len(self.taken), sum(self.expected) / 10
         pace = (prior + sum(self.taken)) / (prior + sum(self.expected[:n])) if prior else 1.0
         return max(pace * sum(self.expected[n : n + 1]) - running, 0) + pace * sum(self.expected[n + 1 :])
@@ -74,7 +74,7 @@ class _TimeLeft(ProgressColumn):
 
 
 def progress_bar(clock: Clock) -> Progress:
-    """A bar with the current experiment, their number, and the time left; only in a terminal."""
+    """A bar with the current experiment, its number and the remaining time; only in a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         MofNCompleteColumn(),

@@ -19,11 +19,11 @@ Page = np.ndarray  # (height, width, 3), 0 to 1
 
 @dataclass(frozen=True)
 class RenderStyle:
-    """How digits are written, and what happens to the page.
+    """How digits and page are drawn.
 
     Attributes:
       height: minimum and maximum height of a digit, in pixels; one is drawn for each picture.
-      uneven: maximum relative difference of a digit's height from it.
+      uneven: maximum relative difference between the height of a digit and that of its picture.
       gap: minimum and maximum gap between neighbouring digits, relative to the height.
       slant: maximum shift of a row, in columns per row.
       lines: lines of digits.
@@ -50,9 +50,9 @@ def draw(
     """Draws digits.
 
     Args:
-      rng: decides everything that is random.
-      images: of the digits, (n, side, side) uint8.
-      labels: of the digits, (n,).
+      rng: the source of all random numbers.
+      images: the images of the digits, (n, side, side) uint8.
+      labels: the labels of the digits, (n,).
       style: how they are drawn.
 
     Returns:
@@ -77,7 +77,7 @@ def draw(
 def _string(
     rng: np.random.Generator, images: np.ndarray, height: float, slant: float, style: RenderStyle
 ) -> Ink:
-    """A line of digits, nearly centered vertically; gaps are measured between the ink row by row."""
+    """A line of digits, nearly centered vertically; the gap is the smallest distance of ink in any row."""
     grow = int(rng.integers(style.stroke[0], style.stroke[1] + 1))
     digits = [
         _digit(image, height * (1 + rng.uniform(-style.uneven, style.uneven)), slant, grow)
@@ -180,7 +180,7 @@ def _light(rng: np.random.Generator, page: Page, height: float) -> Page:
 
 
 def _noise(rng: np.random.Generator, page: Page, height: float) -> Page:
-    """Gaussian noise, and dark specks as large as the tip of a pen."""
+    """Gaussian noise, and dark specks of the width of a stroke."""
     page = page + rng.normal(0, rng.uniform(0.04, 0.15), page.shape[:2])[..., None]
     specks = rng.random(page.shape[:2]) < 4 / height**2
     size = max(1, int(0.03 * height))

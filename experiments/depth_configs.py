@@ -44,7 +44,7 @@ class Setup:
     forward: nnjax.Dense | None = None
 
     def objective(self, data: nnjax.Dataset) -> nnjax.Objective:
-        """What is minimized."""
+        """The objective of the training."""
         objective = self.config.objective(data)
         return replace(objective, forward=self.forward) if self.forward else objective
 

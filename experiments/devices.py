@@ -9,13 +9,13 @@ from nnjax.runtime import cores
 
 
 def use_cores_as_devices() -> None:
-    """Makes every core a device of jax, so that a sweep takes less time on a CPU."""
+    """Uses every CPU core as a device of jax, which makes sweeps faster."""
     with contextlib.suppress(RuntimeError):  # jax has already started
         jax.config.update("jax_num_cpu_devices", cores())
 
 
 def device_mesh() -> Mesh | None:
-    """All devices, of virtual ones no more than there are cores; None if there is only one."""
+    """A mesh of all devices, on a CPU at most one for each core; None if there is only one device."""
     devices = jax.devices()
     if jax.default_backend() == "cpu":
         devices = devices[: cores()]

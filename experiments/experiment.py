@@ -1,4 +1,4 @@
-"""What every experiment has in common: flags, run context, record, claims and folders."""
+"""The parts that all experiments share: flags, run context, record, claims and folders."""
 
 import json
 import shutil
@@ -37,15 +37,15 @@ class Flags:
     """The flags that every experiment accepts."""
 
     dataset: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
-    """mnist (the default), fashion_mnist, kmnist, digits or auto."""
+    """Data set: mnist, fashion_mnist, kmnist, digits or auto (default: mnist; with --quick, digits)."""
     seeds: OptionalInt = None
-    """Networks trained for each setting; by default as many as the experiment states."""
+    """Number of networks for each setting (default: that of the experiment)."""
     epochs: OptionalInt = None
-    """Epochs of each network; by default as many as the experiment states."""
+    """Number of epochs of each network (default: that of the experiment)."""
     quick: Switch = False
-    """The embedded digits, two seeds and three epochs: shows that the experiment runs, nothing more."""
+    """Run on the embedded digits with two seeds and three epochs, only to check that the experiment runs."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """The folder for record and figure; by default the committed one for a full run on MNIST."""
+    """Directory of record and figure (default: the committed one for a full run on MNIST, else output/)."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,15 @@ class Experiment:
     """One question.
 
     Attributes:
-      name: of its module, its record and its figure.
+      name: the name of its module, its record and its figure.
       about: the docstring of its module: question, method and expectation.
       run: trains what is needed, and returns the data of the record.
       plot: draws a record, and returns a matplotlib figure.
-      claims: what the book states, and what a record shows.
-      seeds, epochs: of a full run; 1 if there is nothing to repeat.
+      claims: compares the statements of the book with a record.
+      seeds, epochs: the numbers of a full run; 1 if nothing is repeated.
       minutes: the approximate duration of a full run on 2 cores.
-      uses: the flags that change the result; the others are ignored.
-      constants: what else decides the result, as JSON values. A record with other constants is outdated.
+      uses: the flags that affect the result; the others are ignored.
+      constants: other values that affect the result, as JSON. A record with other constants is outdated.
         Write numbers as literals: values computed by exp or log differ between processors.
     """
 
@@ -159,7 +159,7 @@ class Experiment:
         return records.RESULTS if is_full else SCRATCH_DIR / ("quick" if flags.quick else "results")
 
     def fingerprint(self, context: RunContext) -> Record:
-        """The part of a record that decides the rest of it, as JSON returns it."""
+        """The settings that determine the results of a record, as they are read from JSON."""
         settings = {name: getattr(context, name) for name in ("dataset", "seeds", "epochs", "quick")}
         return json.loads(json.dumps(settings | self.constants))
 
@@ -169,7 +169,7 @@ class Experiment:
         An interrupted run is resumed at the finished programs of its sweeps.
 
         Args:
-          flags: of the run.
+          flags: the flags of the run.
           on_progress: called with a message while the experiment runs.
 
         Raises:
@@ -210,7 +210,7 @@ class Experiment:
         save_figure(lambda: self.plot(record), folder, self.name, formats, dpi)
 
     def judged_claims(self, record: Record) -> list[Claim]:
-        """The claims; those with a number of the book are judged only for full runs on MNIST."""
+        """The claims; those with a number from the book are judged only for full runs on MNIST."""
         comparable = record["settings"]["dataset"] == "mnist" and not record["settings"]["quick"]
         return [
             replace(claim, supported=None) if claim.expected and not comparable else claim

@@ -2,10 +2,10 @@
 
 The variants train the same networks (30 hidden neurons, weights from N(0, 1/n_in)) for the same epochs.
 Each tries seven settings on a logarithmic grid with two seeds. The one with the best mean on validation is
-trained with twenty fresh seeds, and only those are reported. Methods that need large mini-batches get them.
+trained with twenty other seeds, and only these are reported. Methods that need large mini-batches use them.
 L-BFGS has a line search instead of a learning rate, so its batch size is tuned; for Gauss-Newton it is the
-damping. The fresh networks of one seed share initial weights and order of the images among all variants, so
-that variants are compared in pairs. Seconds are those of one network trained alone.
+damping. Networks with the same seed have the same initial weights and order of the images in all variants, so
+variants are compared in pairs. Seconds are those of one network trained alone.
 
 Expected: small differences among the tuned first-order methods, and batch descent far behind.
 """
@@ -31,7 +31,7 @@ from nnjax.compare.statistics import (
 TARGETS = (95, 96, 97)  # percent of the validation images
 TUNING_SEEDS = 2
 TUNING_KEY, KEY = 6, 7
-MARGIN = 0.2  # percentage points, too small to matter
+MARGIN = 0.2  # percentage points; smaller differences count as equal
 PLOT_MAX_ERROR = 25  # percent
 
 
@@ -96,7 +96,7 @@ def summarize(record: Record) -> list[dict[str, Any]]:
 
 
 def epochs_to(validation: np.ndarray, target: float) -> float | None:
-    """The median over seeds of the first epoch that reaches the target; None if most seeds never do."""
+    """The median over seeds of the first epoch that reaches the target; None if at least half never do."""
     reached = validation >= target
     first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, np.inf)
     median = float(np.median(first))

@@ -1,8 +1,8 @@
 """What do the hidden neurons of the chapter's network respond to?
 
 The weights of hidden neurons as pictures, the test images with the largest z, and the weights to the ten
-outputs; trained from N(0, 1) and from N(0, 1/n_in). The chapter supposes that a neuron may detect a part of
-a digit, such as a quarter of a 0. So three numbers are measured for every neuron, before and after
+outputs, after training from N(0, 1) and from N(0, 1/n_in). The chapter suggests that a neuron may detect a
+part of a digit, such as a quarter of a 0. So three numbers are measured for every neuron, before and after
 training: the share of one quarter of the picture in the variance of z, how many digits activate the neuron,
 and the correlation of its weights with the initial ones.
 
@@ -29,7 +29,7 @@ KEY = 11
 
 
 def run(context: RunContext) -> Record:
-    """Trains with both kinds of weights, measures every neuron of every seed, and pictures the first ones.
+    """Trains with both kinds of weights, measures all neurons, and stores pictures of the first ones.
 
     `before`, `after` and `weight_correlation` have one number for each neuron, (seed, neuron). Pictures are
     bytes in hexadecimal.
@@ -75,7 +75,7 @@ def measure(layer: nnjax.Layer, split: nnjax.Split, shape: tuple[int, ...]) -> R
 
 
 def pictures(params: nnjax.Params, images: Any, num_neurons: int) -> list[Record]:
-    """Of the first neurons: weights as signed bytes, images with the largest z, weights to outputs."""
+    """For the first neurons: weights as signed bytes, images with the largest z, weights to the outputs."""
     w, z = np.asarray(params[0].w), preactivations(params[0], images)
     return [
         {
@@ -133,7 +133,7 @@ def values_of(network: Record, when: str, name: str) -> np.ndarray:
 
 
 def claims(record: Record) -> list[Claim]:
-    """What the chapter supposes about hidden neurons, and what the pictures of weights show."""
+    """What the chapter suggests about hidden neurons, and what the pictures of weights show."""
     result, show = [], format_median_range
     for name, network in record["networks"].items():
         before, after = (values_of(network, when, "quarter") for when in ("before", "after"))

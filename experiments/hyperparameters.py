@@ -1,12 +1,12 @@
 """How do the number of hidden neurons and the learning rate decide what a network learns?
 
 Three sweeps around the chapter's network: from 5 to 300 hidden neurons with η = 3; from η = 0.001 to 100
-with 30 hidden neurons; and the grid of both, with half the epochs. The first and the last have half the
+with 30 hidden neurons; and the grid of both, with half the epochs. The first and the third use half of the
 seeds.
 
 Expected: more hidden neurons are better up to a point. With weights from N(0, 1) a wide layer saturates the
 output neurons, and some of them stay stuck. Accuracy rises with η up to about 3; with η = 100 the network
-saturates in its first steps. Good rates lie around 1 to 10 for every width.
+saturates in its first steps. Rates of about 1 to 10 are good for every width.
 """
 
 from dataclasses import replace

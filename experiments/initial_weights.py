@@ -2,7 +2,7 @@
 
 N(0, 1) for every weight, as in the chapter, and N(0, 1/n_in), with which a neuron's z does not grow with
 its number of inputs; for 30 and for 100 hidden neurons. The networks of one seed are drawn from the same
-random numbers, scaled or not, and see the same mini-batches.
+random numbers, with or without scaling, and use the same mini-batches.
 
 Expected: with N(0, 1) most hidden neurons start saturated, which makes the first epochs slow. With 100 of
 them some output neurons never recover. With N(0, 1/n_in) neither happens.
@@ -124,7 +124,9 @@ def claims(record: Record) -> list[Claim]:
     counts = ", ".join(f"{n} ({LABELS[name]}, {hidden} hidden)" for (name, hidden), n in stuck.items())
     wide, narrow = (sum(n for (name, _), n in stuck.items() if name == kind) for kind in INITIAL_WEIGHTS)
     statement = "Stuck output neurons are caused by the initial weights"
-    result.append(Claim(statement, "", f"networks with one: {counts}", narrow < wide, False))
+    result.append(
+        Claim(statement, "", f"networks with a stuck output neuron: {counts}", narrow < wide, False)
+    )
     saturated = {
         name: 100 * np.concatenate([r["saturated"] for r in record["runs"] if r["initial_weights"] == name])
         for name in INITIAL_WEIGHTS

@@ -142,7 +142,7 @@ def analyse_errors(p: np.ndarray, test: nnjax.Split) -> Record:
 
 
 class Goal(NamedTuple):
-    """An accuracy in percent that one of some steps was meant to reach, within some minutes of training."""
+    """A planned accuracy in percent, the steps that may reach it, and the maximum minutes of training."""
 
     statement: str
     min_accuracy: float

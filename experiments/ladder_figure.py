@@ -11,7 +11,7 @@ from nnjax.compare.statistics import percent, t_interval
 
 
 class PublishedResult(NamedTuple):
-    """An accuracy that others reached, in percent; some are the best of several runs on the test images."""
+    """A published accuracy in percent; some are the best of several runs, selected on the test images."""
 
     accuracy: float
     method: str

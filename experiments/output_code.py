@@ -1,9 +1,9 @@
 """Ten output neurons or four: does the output code matter? And what can one neuron do?
 
-Ten neurons, one for each digit; four, the digit in binary; one, which says only whether it is a 9. Each code
-tries five learning rates, because they need not suit the same one. The networks of one seed share the hidden
-layer's initial weights and all mini-batches; those of different seeds share neither. So codes are compared
-seed by seed.
+Ten neurons, one for each digit; four, the digit in binary; one, only whether the digit is a 9. Each code is
+trained with five learning rates, because the best one may depend on the code. The networks of one seed share
+the hidden layer's initial weights and all mini-batches; those of different seeds share neither. So codes are
+compared seed by seed.
 
 Expected: four are worse than ten, because no stroke of a digit corresponds to a bit. "Is it a 9?" is 90 %
 accurate if the answer is always no, so recall and false alarms are counted separately.
@@ -116,7 +116,7 @@ def plot(record: Record) -> Any:
 
 
 def claims(record: Record) -> list[Claim]:
-    """Whether ten are better than four, with the book's η and the selected one; and the single neuron."""
+    """Ten outputs compared with four, with the book's η and the selected one; and the single neuron."""
     gain = final_accuracy(record, "ten") - final_accuracy(record, "four")
     rates = {name: RATES[record["codes"][name]["selected"]] for name in ("ten", "four")}
     selected = ", ".join(f"{rate:g}{edge_note(rate, RATES)} for {name}" for name, rate in rates.items())
@@ -130,7 +130,7 @@ def claims(record: Record) -> list[Claim]:
         result.append(Claim(statement, "", measured, bool(low > 0)))
     recall, alarm = selected_nines(record, "one")
     measured = (
-        f"{format_median_range(final_accuracy(record, 'one')[-1])}, where always no would be 90 %; "
+        f"{format_median_range(final_accuracy(record, 'one')[-1])}; 90 % if the answer is always no; "
         f"recall of nines {format_median_range(recall)}, "
         f"false alarms {format_median_range(alarm, '{:.2f} %')}"
     )

@@ -59,7 +59,7 @@ def nand(n_in: int, i: int, j: int) -> tuple[np.ndarray, float]:
 
 
 def wire(n_in: int, i: int) -> tuple[np.ndarray, float]:
-    """A perceptron that repeats input i; its z is never 0, where a large c would change nothing."""
+    """A perceptron that repeats input i; its z is never 0, because a large c has no effect at 0."""
     return 2 * np.eye(n_in)[i], -1
 
 

@@ -30,7 +30,7 @@ def read_record(name: str, folder: Path | None = None) -> Record:
     except FileNotFoundError:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path} must be a record of {name}, and cannot be read: {error!r}") from error
+        raise ValueError(f"{path} must be a record of {name}, got {error!r}") from error
     if (version := record.get("format", 1)) != FORMAT:
         raise ValueError(f"{path} must have record format {FORMAT}, got format {version}: run {name} again")
     if experiment != name or not isinstance(settings, dict):

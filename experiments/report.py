@@ -33,7 +33,7 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
     Args:
       experiments: those that can be imported, by name.
       failures: why an experiment has no results, by name; failures of this function are added.
-      flags: of the run.
+      flags: the flags of the run.
 
     Raises:
       OSError, ValueError: the folder is not writable.
@@ -45,7 +45,7 @@ def write(experiments: Mapping[str, Experiment], failures: dict[str, str], flags
         try:
             if name not in failures and (record := catalog.find_record(experiments[name], flags)):
                 section, seconds[name] = _section(experiments[name], record, flags), record["seconds"]
-        except Exception as error:  # one failure does not prevent the report of the others
+        except Exception as error:  # the report still contains the other experiments
             failures[name] = f"{type(error).__name__}: {error}"
             section = Section(title(name), missing=failures[name])
         sections.append(section)

@@ -1,13 +1,13 @@
 """How accurately are pictures of several digits recognized, such as the chapter's 504192?
 
-The chapter splits the problem in two: cut the picture into digits, then classify each. It suggests to try
-cuts, and to let the classifier's confidence say whether a cut is good. Here 2,000 pictures of one to eight
-test digits are drawn, each with one kind of corruption. A plain network with 100 hidden neurons, trained on
-single digits only, reads them. The digit accuracy subtracts the edit distance from the number of digits;
-the string accuracy counts pictures without any error.
+The chapter splits the problem in two: cut the picture into digits, then classify each. It suggests trying
+cuts and using the classifier's confidence to judge them. Here 2,000 pictures of one to eight test digits are
+drawn, each with one kind of corruption. A dense network with 100 hidden neurons, trained only on single
+digits, recognizes them. The digit accuracy subtracts the edit distance from the number of digits; the string
+accuracy counts pictures without any error.
 
-Expected: separate digits are recognized nearly as well as single test images, touching ones up to ten
-points worse, and no corruption goes below 50 %.
+Expected: separate digits are recognized nearly as well as single test images, touching digits up to ten
+points worse, and the accuracy of no corruption is below 50 %.
 """
 
 import tempfile
@@ -33,7 +33,7 @@ SEPARATE, TOUCHING = list(CORRUPTIONS)[:2]
 
 
 def run(context: RunContext) -> Record:
-    """Trains the network, then reads all pictures; counts by corruption."""
+    """Trains the network, then recognizes all pictures; counts by corruption."""
     data = context.load()
     config = replace(CONFIG, epochs=context.epochs)
     model = train(data, replace(config, hidden=QUICK_HIDDEN) if context.quick else config)
@@ -66,7 +66,7 @@ def train(data: nnjax.Dataset, config: nnjax.TrainConfig) -> nnjax.Model:
 
 
 def count_uncertain(model: nnjax.Model, split: nnjax.Split) -> Record:
-    """Of single images: how many are uncertain, and how many of those and of the others are correct."""
+    """For single images: the number of uncertain ones, and the correct ones among these and the others."""
     p, _ = classify(model, np.asarray(split.inputs))
     correct, uncertain = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < MIN_CONFIDENCE
     return {
@@ -79,7 +79,7 @@ def count_uncertain(model: nnjax.Model, split: nnjax.Split) -> Record:
 def read_pictures(
     model: nnjax.Model, split: nnjax.Split, name: str, numbers: range, max_digits: int
 ) -> Record:
-    """Draws and reads the pictures with these numbers, which seed their random generators."""
+    """Draws the pictures with these numbers, which are their random seeds, and recognizes them."""
     images = np.asarray(split.inputs).reshape(-1, *model.input_shape)
     counts: Record = {"pictures": len(numbers), "digits": 0, "correct_digits": 0, "correct_strings": 0}
     for number in numbers:

@@ -44,7 +44,7 @@ def run(context: RunContext) -> Record:
 
 @jax.jit
 def measure() -> Record:
-    """All numbers of the record that are computed."""
+    """The computed values of the record."""
     w = jnp.arange(SWEEP_START + CHANGE / 2, SWEEP_STOP, CHANGE)  # z is never 0
     step = neuron(w, nnjax.heaviside)
     sigmoid = jax.vmap(lambda c: neuron(w, lambda z: nnjax.sigmoid(c * z)))
@@ -126,7 +126,7 @@ def error(record: Record) -> np.ndarray:
 
 
 def claims(record: Record) -> list[Claim]:
-    """What the chapter states about smoothness; it has no numbers for it."""
+    """What the chapter states about smoothness; it states no numbers."""
     changes, bounds = np.array(record["sigmoid_max_change"]), bound(np.array(record["sharpness"]))
     distances = np.mean(np.abs(np.subtract(record["sigmoid"], record["step"])), axis=1)
     relative = error(record)[0] / abs(record["measured"][0])

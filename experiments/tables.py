@@ -1,4 +1,4 @@
-"""The tables that README and documentation show of the experiments' records."""
+"""The tables of README and documentation that are made from the experiments' records."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -90,7 +90,7 @@ def total_time() -> str:
 
 
 def ladder_table(record: Record) -> str:
-    """The accuracy of each step, its gain, and what it costs."""
+    """The accuracy, the gain, the size and the training time of each step."""
     rows, before, accuracy_before = [], {}, None
     for i, r in enumerate(record["steps"], 1):
         accuracy = percent(r["test_correct"], record["num_test"])
@@ -121,7 +121,7 @@ def ladder_table(record: Record) -> str:
 
 
 def _gain(before: float, mean: float) -> str:
-    """The gain in points, and as a share of the errors of the step before."""
+    """The gain in percentage points, and as a fraction of the errors of the step before."""
     return f"{mean - before:+.2f}: {100 * (mean - before) / (100 - before):.0f} % of the errors"
 
 

@@ -19,7 +19,7 @@ def seconds_per_epoch_alone(
     """The median seconds of an epoch of one network, without compilation.
 
     Args:
-      keys: of the initial parameters and of `fit`, as `Grid.rng_keys` returns them.
+      keys: the keys of the initial parameters and of `fit`, as `Grid.rng_keys` returns them.
       config: how the network is built and trained; `TIMED_EPOCHS` epochs are trained.
       data: a data set.
     """

@@ -1,8 +1,8 @@
 """The ball in a valley: how does gradient descent move on a function of two variables?
 
 In an elongated bowl, with η too small, suitable and too large; and in a curved valley, with the variants of
-gradient descent. Every variant tries the same learning rates. The figure shows the one with the lowest
-final cost, among those whose cost never exceeds the cost at the start.
+gradient descent. Every variant tries the same learning rates. The figure shows the rate with the lowest
+final cost, of the rates whose cost never exceeds the initial cost.
 
 Expected: in the bowl C = ½(a v₁² + b v₂²) a step multiplies v by (1 − ηa, 1 − ηb), which diverges for η >
 2/b. ΔC approaches −η‖∇C‖² as η approaches 0. Variants with a velocity arrive first in the curved valley.

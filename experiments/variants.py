@@ -16,9 +16,9 @@ class Variant:
     """A method, and seven settings of the one hyper-parameter that is tuned.
 
     Attributes:
-      config: without the tuned hyper-parameter.
-      grid: its values, about evenly spaced on a logarithmic scale.
-      tuned: its name.
+      config: the configuration without the tuned hyper-parameter.
+      grid: the values of the tuned hyper-parameter, about evenly spaced on a logarithmic scale.
+      tuned: the name of the tuned hyper-parameter.
       full_batch: whether the batch size is the number of training images.
     """
 
@@ -28,7 +28,7 @@ class Variant:
     full_batch: bool = False
 
     def resolved(self, num_examples: int) -> nnjax.TrainConfig:
-        """The configuration for so many training images."""
+        """The configuration for `num_examples` training images."""
         return replace(self.config, batch_size=num_examples) if self.full_batch else self.config
 
     def with_setting(self, setting: float, num_examples: int) -> nnjax.TrainConfig:

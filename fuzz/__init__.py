@@ -1,1 +1,1 @@
-"""Fuzzing of what opens files from untrusted sources: `python -m fuzz models` or `pictures`."""
+"""Fuzzing of the functions that open untrusted files: `python -m fuzz models` or `pictures`."""

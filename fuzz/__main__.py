@@ -26,7 +26,7 @@ def main(target: str, *options: str) -> None:
 
     Args:
       target: models or pictures.
-      *options: of libFuzzer.
+      *options: options of libFuzzer.
     """
     corpus = FOLDER / target
     corpus.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What must hold for a file with any content: it is opened, or rejected with a printable one-line message."""
+"""Checks that a file with any content is opened, or rejected with a printable message of one line."""
 
 import io
 import json

@@ -26,7 +26,7 @@ from nnjax.runtime.checks import check_positive_int
 
 
 class RandomGuess(ClassifierMixin, BaseEstimator):
-    """Predicts a random label, uniform over the labels seen, whatever the image is.
+    """Predicts a random label of the training data, uniformly distributed and independent of the image.
 
     Args:
       seed: the same seed gives the same predictions.
@@ -83,7 +83,7 @@ class AverageDarkness(ClassifierMixin, BaseEstimator):
         return _tags_of_weak_estimator(super().__sklearn_tags__())
 
 
-# In lower case like `svm`, so that all three baselines are called alike.
+# In lower case like `svm`, so that the names of all three baselines have the same style.
 random_guess = RandomGuess
 average_darkness = AverageDarkness
 
@@ -104,7 +104,7 @@ def svm(gamma: Any = "auto", C: float = 1.0) -> Pipeline:
 
 
 class Score(NamedTuple):
-    """The number of test images that an estimator predicts correctly, and the seconds that it takes."""
+    """The number of correctly predicted test images, and the seconds of fitting and of prediction."""
 
     correct: int
     fit_seconds: float
@@ -117,7 +117,7 @@ def score(estimators: Iterable[Any], train: Split, test: Split, jobs: int = 1) -
     Args:
       estimators: scikit-learn classifiers.
       train, test: (inputs, targets), with integer labels.
-      jobs: how many estimators are fitted at a time, each in a separate process.
+      jobs: number of estimators to fit at a time, each in a separate process.
     """
     train, test = (Split(*map(np.asarray, split)) for split in (train, test))
     scores: Any = Parallel(n_jobs=jobs)(delayed(_score)(e, train, test) for e in estimators)
@@ -150,7 +150,7 @@ def tune_svm(
       data: a data set with integer labels.
       subset: the number of training images to fit, from the first.
       Cs, gammas: the values to try, in all pairs; of equally good pairs the first is chosen.
-      jobs: how many to fit at a time.
+      jobs: number of support vector machines to fit at a time.
 
     Raises:
       ValueError: an empty list of values, a subset below 1, or no validation examples.
@@ -200,7 +200,7 @@ def _darkness(images: Any) -> np.ndarray:
 
 
 def _tags_of_weak_estimator(tags: Any, non_deterministic: bool = False) -> Any:
-    """Tells scikit-learn's checks not to expect a high accuracy."""
+    """Tags for the checks of scikit-learn, which then do not require a high accuracy."""
     tags.classifier_tags.poor_score = True
     tags.non_deterministic = non_deterministic
     return tags

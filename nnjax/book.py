@@ -119,10 +119,10 @@ class Network:
 
         Args:
           training_data: pairs (x, y) of columns.
-          epochs: how often every pair is used.
+          epochs: the number of times that every pair is used.
           mini_batch_size: pairs in a mini-batch.
           eta: the learning rate.
-          test_data: pairs (x, digit), if the line should state the number of correct predictions.
+          test_data: pairs (x, digit); if passed, the line contains the number of correct predictions.
         """
         test = None if test_data is None else _stack(test_data)
         data = Dataset.from_arrays(train=_stack(training_data), test=test)

@@ -45,7 +45,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Slow tests, those of the quick chapter among them, run only when asked for: `-m slow`."""
+    """Slow tests, including those of the quick chapter, run only with `-m slow`."""
     for item in items:
         if "quick_record" in item.fixturenames:
             item.add_marker("slow")
@@ -70,7 +70,7 @@ def _clear_programs():
 
 @pytest.fixture(scope="session", autouse=True)
 def _model_dir(tmp_path_factory):
-    """`nnjax train` saves no model into the user's folder, in subprocesses neither."""
+    """Keeps `nnjax train` from saving models in the user's folder, in this process and in subprocesses."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("share")))
         yield
@@ -170,7 +170,7 @@ def mnist(mnist_dir):
 
 @pytest.fixture
 def compilations(caplog):
-    """A list of the names of the programs that XLA compiles from here on."""
+    """A list of the names of the programs that XLA compiles during the test."""
     names = []
 
     class Compiled(logging.Handler):
@@ -188,7 +188,7 @@ def compilations(caplog):
 
 @pytest.fixture(scope="session")
 def quick_flags(tmp_path_factory):
-    """The flags of a quick run of experiments; what one test has made, no other makes again."""
+    """The flags of a quick run of experiments; all tests share its records."""
     return Flags(quick=True, output=tmp_path_factory.mktemp("quick"))
 
 

@@ -1,4 +1,4 @@
-"""What the tests of README and docs share."""
+"""Functions that the tests of README and docs share."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ def run_python(text: str) -> tuple[list[tuple[str, str]], dict]:
 
 
 def expected_output(code: str) -> list[str]:
-    """The lines that a block says it prints, after `#: `."""
+    """The documented output of a block: its lines after `#: `."""
     return re.findall("(?m)^#: (.*)", code)
 
 

@@ -124,7 +124,7 @@ def test_tuning_uses_the_first_training_images_and_the_validation_split_only(dig
     assert tuned.validation_correct.max() == tuned.validation_correct[(1.0, 10.0).index(tuned.C), 1]
 
 
-def test_of_equally_good_settings_the_first_is_chosen(digits):
+def test_the_first_of_equally_good_settings_is_chosen(digits):
     """With such a small C all settings have the same accuracy."""
     tuned = tune_svm(digits, subset=200, Cs=(1e-9, 1e-10), gammas=(0.02, 0.02001))
     assert len(set(tuned.validation_correct.flat)) == 1
@@ -228,7 +228,7 @@ def test_the_command_needs_a_model_that_predicts_labels(command, digits):
     nnjax.save_model("m.st", nnjax.init(jax.random.key(0), (64, 1)), nine, digits)
     code, _, messages = command("--model", "m.st")
     assert code == 2
-    assert "m.st must predict labels" in " ".join(messages.split())
+    assert "m.st must predict all labels" in " ".join(messages.split())
 
 
 @pytest.mark.parametrize(

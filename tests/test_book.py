@@ -61,7 +61,7 @@ def test_update_mini_batch_takes_one_step_of_gradient_descent(net):
 
 
 def test_integer_columns_are_targets(net):
-    """XOR as a reader may type it: columns of integers."""
+    """XOR as columns of integers."""
     data = [
         (np.array([[a], [b], [0], [1]]), np.array([[a ^ b], [1 - (a ^ b)]])) for a in (0, 1) for b in (0, 1)
     ]

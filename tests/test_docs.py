@@ -1,4 +1,4 @@
-"""The documentation: its code prints what it says, its links exist, and its tables are current."""
+"""The documentation: its code prints the documented output, its links exist, its tables are current."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def records():
 @pytest.mark.parametrize(
     ("document", "max_lines"), [(CHAPTER, 15), (EXTENDING, 20)], ids=lambda x: getattr(x, "stem", x)
 )
-def test_every_block_prints_what_stands_below_it(document, max_lines, monkeypatch, tmp_path):
+def test_every_block_prints_the_documented_output(document, max_lines, monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks, _ = run_python(document.read_text())
     assert len(blocks) >= 8
@@ -76,8 +76,8 @@ def test_links_exist(document):
     assert broken_links(document) == []
 
 
-def test_the_architecture_guide_names_what_exists():
-    """Every file in the table of places exists, and contains the names behind it."""
+def test_the_architecture_guide_names_existing_files_and_names():
+    """Every file in the table "where to change what" exists and contains the names that follow it."""
     text = ARCHITECTURE.read_text()
     rows = re.findall(r"(?m)^\| [^|]+ \| ([^|]*`[^|]*) \|$", text.partition("## Where to change what")[2])
     places = [part for row in rows for part in row.split(";") if "`" in part]
@@ -99,11 +99,11 @@ def test_the_architecture_guide_lists_every_room():
     assert listed == rooms | modules
 
 
-def test_the_committed_records_have_the_present_settings(records):
+def test_the_committed_records_have_the_current_settings(records):
     assert [name for name, record in records.items() if record is None] == []
 
 
-def test_the_committed_records_show_what_they_must(records):
+def test_the_committed_records_agree_with_the_book(records):
     baselines, first = records["baselines"], records["first_network"]
     assert baselines["methods"]["average darkness"]["correct"] == [2225]
     assert baselines["methods"]["SVM, tuned"]["correct"][0] >= 9845
@@ -125,7 +125,7 @@ def test_the_ladder_reaches_its_goals_for_two_cores(records):
 @pytest.mark.parametrize("document", build_tables.DOCUMENTS, ids=lambda path: path.name)
 def test_the_tables_are_current(document):
     text = document.read_text()
-    assert equal_up_to_rounding(text, build_tables.written(text, build_tables.DOCUMENTS[document]))
+    assert equal_up_to_rounding(text, build_tables.replace_tables(text, build_tables.DOCUMENTS[document]))
 
 
 def test_the_results_page_is_current_and_has_every_experiment():
@@ -162,17 +162,17 @@ def test_the_readme_table_shows_the_record(records):
 def test_a_table_is_written_between_its_markers_and_nowhere_else():
     tables = {"a": lambda: r"| \1 | 2 |", "b": lambda: "two"}
     text = "x\n<!-- a -->\n<!-- /a -->\ny\n<!-- b -->\nold\nold\n<!-- /b -->\nz\n"
-    once = build_tables.written(text, tables)
+    once = build_tables.replace_tables(text, tables)
     assert once == "x\n<!-- a -->\n| \\1 | 2 |\n<!-- /a -->\ny\n<!-- b -->\ntwo\n<!-- /b -->\nz\n"
-    assert build_tables.written(once, tables) == once
+    assert build_tables.replace_tables(once, tables) == once
 
 
 @pytest.mark.parametrize(
     "text", ["", "<!-- a -->\n<!-- /a -->\n<!-- a -->\n<!-- /a -->\n"], ids=["none", "two"]
 )
-def test_a_table_without_exactly_one_place_raises(text):
+def test_a_table_without_exactly_one_pair_of_markers_raises(text):
     with pytest.raises(ValueError, match="a"):
-        build_tables.written(text, {"a": lambda: "table"})
+        build_tables.replace_tables(text, {"a": lambda: "table"})
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,13 @@ def test_the_examples_run_in_order(monkeypatch, tmp_path):
 
 
 def test_the_tables_are_current():
-    made = build_tables.written(TEXT, build_tables.DOCUMENTS[README])
+    made = build_tables.replace_tables(TEXT, build_tables.DOCUMENTS[README])
     assert equal_up_to_rounding(TEXT, made)
 
 
-def test_a_missing_place_for_a_table_raises():
+def test_a_missing_marker_of_a_table_raises():
     with pytest.raises(ValueError, match="speed"):
-        build_tables.written(TEXT.replace("<!-- speed -->", ""), build_tables.DOCUMENTS[README])
+        build_tables.replace_tables(TEXT.replace("<!-- speed -->", ""), build_tables.DOCUMENTS[README])
 
 
 def test_its_links_exist():

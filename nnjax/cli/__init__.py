@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the `nnjax` command and returns its exit code.
 
     0: done; 1: doctor reports a problem; 2: bad input; 3: no digit in a picture; 4: training diverged;
-    130: interrupted by Ctrl-C, or by the reader of a pipe; 143: interrupted by SIGTERM.
+    130: interrupted by Ctrl-C, or the reader of a pipe has exited; 143: interrupted by SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -66,11 +66,11 @@ def _run(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:
         message = str(error)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        message = f"this machine cannot do that: {_first_line(error)}"
+        message = f"the computation failed on this machine: {_first_line(error)}"
         if jax.distributed.is_initialized():
             message = (
-                f"a process was lost ({_first_line(error)}): start all of them again; with --checkpoint-dir "
-                "training resumes"
+                f"a process was lost ({_first_line(error)}): start all processes again; training resumes "
+                "with --checkpoint-dir"
             )
     except KeyboardInterrupt as interrupt:
         errors.print(", ".join(["nnjax: interrupted", *interrupt.args]))
@@ -113,7 +113,7 @@ def _is_distributed(command: Any) -> bool:
 
 
 def _use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, so that a second start compiles nothing."""
+    """Caches compiled programs in the user's cache folder, so that a second start compiles nothing."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = platformdirs.user_cache_path("nnjax") / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -126,8 +126,8 @@ def _start_jax() -> None:
         jax.devices()
     except Exception as error:  # jax raises many types
         platforms = os.environ.get("JAX_PLATFORMS")
-        where = f" with JAX_PLATFORMS={platforms}" if platforms else ""
-        raise ValueError(f"jax cannot start{where}: {error}; `nnjax doctor` reports more") from error
+        setting = f" with JAX_PLATFORMS={platforms}" if platforms else ""
+        raise ValueError(f"jax cannot start{setting} ({error}): run `nnjax doctor` for details") from error
 
 
 def _first_line(error: Exception) -> str:

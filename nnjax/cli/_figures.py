@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE_INCHES = (8, 4)
-_LOG_RATIO = 20  # of the largest to the smallest value, from which an axis is logarithmic
+_LOG_RATIO = 20  # of the largest to the smallest value: minimum for a logarithmic axis
 
 
 def check_plot(path: Path) -> None:
@@ -24,7 +24,7 @@ def check_plot(path: Path) -> None:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
         raise ValueError(
-            f"--plot needs matplotlib ({error}): install it with pip install 'nnjax[experiments]'"
+            f"--plot needs matplotlib ({error}): run pip install 'nnjax[experiments]'"
         ) from error
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:

@@ -1,7 +1,7 @@
 """The flags that set a `TrainConfig`, in the groups that the help shows.
 
-A flag that is not used has the value `FromConfig`, so that the configuration's value applies. That is how
-`--dropout none` differs from no `--dropout`.
+A flag that is not used has the value `FromConfig`, and the configuration's value applies. This distinguishes
+an unused `--dropout` from `--dropout none`.
 """
 
 import shlex
@@ -159,13 +159,13 @@ class ModelFlags:
     """The network."""
 
     hidden: Annotated[tuple[int, ...] | FromConfig, _flag(_all_layers, "INT ...", "*")] = FROM_CONFIG
-    """Neurons of each hidden layer, such as 30, or 20 30 for two layers, or none for no hidden layer."""
+    """Neurons in each hidden layer: 30 is one layer, 20 30 is two layers, none is no hidden layer."""
     channels: Annotated[tuple[int, ...] | FromConfig, _flag(_all_layers, "INT ...", "*")] = FROM_CONFIG
-    """Output channels of each convolution before the hidden layers, or none for a dense network."""
+    """Number of output channels of each convolution before the hidden layers, or none for a dense network."""
     activation: Annotated[str | FromConfig, _flag(str, _names(ACTIVATIONS))] = FROM_CONFIG
-    """Activation of the hidden layers."""
+    """Activation function of the hidden layers."""
     initial_weights: Annotated[str | FromConfig, _flag(str, _names(INITIAL_WEIGHTS))] = FROM_CONFIG
-    """Variance of the initial weights: 1, 1/n_in or 2/n_in, where n_in is the number of inputs of a layer."""
+    """Variance of the initial weights: 1 (standard_normal), 1/n_in (lecun) or 2/n_in (he) for n_in inputs."""
 
 
 @dataclass
@@ -173,9 +173,9 @@ class ModelAxes(ModelFlags):
     """The network."""
 
     hidden: Annotated[tuple | FromConfig, _axis(_layers, "INT")] = FROM_CONFIG
-    """Neurons of the hidden layer, one network for each value; 20x30 is one network of two layers."""
+    """Neurons in the hidden layer; several values become an axis; 20x30 is a network of two layers."""
     initial_weights: Annotated[tuple | FromConfig, _axis(str, _names(INITIAL_WEIGHTS))] = FROM_CONFIG
-    """Variance of the initial weights: 1, 1/n_in or 2/n_in; several values become an axis."""
+    """Variance of the initial weights: 1, 1/n_in or 2/n_in for n_in inputs; several values become an axis."""
 
 
 @dataclass
@@ -183,7 +183,7 @@ class ObjectiveFlags:
     """What training minimizes."""
 
     cost: Annotated[str | FromConfig, _flag(str, _names(COSTS))] = FROM_CONFIG
-    """Cost of one example."""
+    """Cost function of one example."""
     output_code: Text = FROM_CONFIG
     """Encoding of labels as outputs: one_hot, binary, or one neuron, from "is_digit(0)" to "is_digit(9)"."""
     l1: Number = FROM_CONFIG
@@ -215,7 +215,7 @@ class OptimizerFlags:
     learning_rate: NumberOrNone = FROM_CONFIG
     """Learning rate (the book's η), or none for the optimizer's default."""
     schedule: Annotated[str | FromConfig, _flag(str, _names(SCHEDULES))] = FROM_CONFIG
-    """Change of the learning rate during training."""
+    """Schedule of the learning rate during training."""
     hyperparameters: Annotated[
         Mapping[str, Any] | FromConfig, _flag(_hyperparameters, "none|NAME=VALUE ...", "*")
     ] = FROM_CONFIG
@@ -231,7 +231,7 @@ class OptimizerAxes(OptimizerFlags):
     learning_rate: Annotated[tuple | FromConfig, _axis(_number, "FLOAT")] = FROM_CONFIG
     """Learning rate (the book's η); several values become an axis."""
     schedule: Annotated[tuple | FromConfig, _axis(str, _names(SCHEDULES))] = FROM_CONFIG
-    """Change of the learning rate during training; several values become an axis."""
+    """Schedule of the learning rate during training; several values become an axis."""
     ema_decay: Annotated[tuple | FromConfig, _axis(_number_or_none, "FLOAT|none")] = FROM_CONFIG
     """Decay of the moving average of the parameters that is evaluated; several values become an axis."""
 
@@ -257,11 +257,11 @@ class SweepRunFlags(RunFlags):
     """Data, length and random seeds."""
 
     seeds: int = 1
-    """Number of networks for each combination of settings; they differ in their random numbers."""
+    """Number of random seeds, which is the number of networks for each combination of settings."""
 
 
 def used_flags(*groups: Any) -> dict[str, Any]:
-    """The values of the flags that were used, by name, of those that override the configuration."""
+    """By name, the values of the used flags that override the configuration."""
     values = {f.name: getattr(group, f.name) for group in groups for f in _config_flags(group)}
     return {name: value for name, value in values.items() if not isinstance(value, FromConfig)}
 

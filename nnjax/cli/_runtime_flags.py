@@ -1,4 +1,4 @@
-"""The flags that do not change a result: what is saved and printed, checkpoints and devices."""
+"""The flags that do not change a result: output files, checkpoints and devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,11 +44,11 @@ class StorageFlags:
     plot: OptionalFile = None
     """Draw the accuracy to this image file (png, pdf, svg); needs matplotlib."""
     checkpoint_dir: Directory = None
-    """Save the state of training in this directory; the same command then resumes with identical results."""
+    """Save checkpoints in this directory, from which the same command resumes with identical results."""
     checkpoint_every_seconds: float = 10.0
-    """Seconds between two checkpoints."""
+    """Seconds between two checkpoints, which are saved at the end of an epoch."""
     checkpoint_every_epochs: OptionalInteger = None
-    """Epochs between two checkpoints, if --checkpoint-every-seconds has not passed before."""
+    """Maximum number of epochs between two checkpoints, in addition to --checkpoint-every-seconds."""
 
     def check(self) -> None:
         """Raises ValueError if a flag is wrong, before anything is trained."""
@@ -68,16 +68,16 @@ class StorageFlags:
                 yield f"--{name}", path
 
     def checkpoint_policy(self, display_settings: Mapping[str, str] | None = None) -> CheckpointPolicy | None:
-        """The policy of `--checkpoint-dir`, or None; `display_settings` name the settings by flag.
+        """The policy of `--checkpoint-dir`, or None; `display_settings` has the settings by flag.
 
         Raises:
           ValueError: a flag is wrong.
         """
         if self.checkpoint_dir is None:
             if self.checkpoint_every_seconds != StorageFlags.checkpoint_every_seconds:
-                raise ValueError("--checkpoint-every-seconds needs --checkpoint-dir")
+                raise ValueError("--checkpoint-every-seconds must be used with --checkpoint-dir")
             if self.checkpoint_every_epochs is not None:
-                raise ValueError("--checkpoint-every-epochs needs --checkpoint-dir")
+                raise ValueError("--checkpoint-every-epochs must be used with --checkpoint-dir")
             return None
         if self.checkpoint_dir.resolve() == Path.cwd():
             raise ValueError(f"--checkpoint-dir must not be the current directory, got {self.checkpoint_dir}")
@@ -102,11 +102,11 @@ class TrainStorageFlags(StorageFlags):
     save: OptionalFile = None
     """Write the model to this file (safetensors) and not to the model folder."""
     no_save: Switch = False
-    """Save no model; otherwise it is saved in the model folder, where `nnjax predict` finds the best one."""
+    """Do not save the model; without this flag, it is saved in the model folder for `nnjax predict`."""
 
     def check(self) -> None:
         if self.save and self.no_save:
-            raise ValueError("--save and --no-save contradict each other: omit one of them")
+            raise ValueError("--save must not be used with --no-save: omit one of them")
         super().check()
 
 
@@ -117,7 +117,7 @@ class DeviceFlags:
     data_parallel: Switch = False
     """Split each mini-batch among all devices."""
     distributed: Switch = False
-    """Split each mini-batch among processes too: start this command once in each of them."""
+    """Split each mini-batch among several processes; start this command once in each process."""
     coordinator_address: Annotated[OptionalText, arg(metavar="HOST:PORT", help_behavior_hint=_ADDRESS)] = None
     """Address of process 0; Slurm and TPU pods set it."""
     num_processes: Annotated[OptionalInteger, arg(help_behavior_hint=_NUM_PROCESSES)] = None
@@ -125,7 +125,7 @@ class DeviceFlags:
     process_id: Annotated[OptionalInteger, arg(help_behavior_hint=_PROCESS_ID)] = None
     """Index of this process, from 0; Slurm and TPU pods set it."""
     heartbeat: int = 30
-    """Seconds without a message after which a process counts as lost, and the others end."""
+    """Seconds without a message from a process, after which the other processes end."""
 
     def check(self) -> None:
         """Raises ValueError for flags that need --distributed."""

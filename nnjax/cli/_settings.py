@@ -15,7 +15,7 @@ MAX_SEED = 2**32 - 1
 
 
 class Settings(NamedTuple):
-    """What a training depends on, but for the data itself and the machine."""
+    """Everything that a training depends on, except the data and the machine."""
 
     config: TrainConfig
     dataset: str = "auto"
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
         return Settings(replace(self.config, **flags), dataset, seed)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as a record and a model file state them; `load_settings` reads them again."""
+        """The settings as JSON values for records and model files; `load_settings` reads them."""
         config = self.config.to_json() | {"learning_rate": self.config.used_learning_rate()}
         return {"config": config, "dataset": self.dataset, "seed": self.seed}
 

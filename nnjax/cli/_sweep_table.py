@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 class SweepTable:
-    """Collects the results of a sweep, and prints the row of each setting when its last seed is trained.
+    """Collects the results of a sweep, and prints the row of a setting when its last seed is trained.
 
     Args:
       axes: the labels of each axis.
@@ -53,10 +53,10 @@ class SweepTable:
         return [self._row(setting) for setting in itertools.product(*self._axes.values())]
 
     def best(self) -> str:
-        """The setting with the best mean on validation; one that diverged only if all did."""
+        """The setting with the best mean validation accuracy, of those with the fewest diverged networks."""
         best = max(self.rows(), key=lambda row: (-row["diverged"], sum(row["validation_accuracy"])))
         settings = ", ".join(f"{name} {best[name]}" for name in self._axes)
-        return f"best on validation: {settings}: test {_mean_and_deviation(best['test_accuracy'])}"
+        return f"best on validation: {settings}; test accuracy {_mean_and_deviation(best['test_accuracy'])}"
 
     def _row(self, setting: tuple) -> Row:
         networks = [self._networks[setting][seed] for seed in range(self._seeds)]

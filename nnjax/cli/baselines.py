@@ -45,7 +45,7 @@ class Baselines:
             data = load_data_for(model, self.dataset, self.data_dir)
             if model.code.num_classes(model.sizes[-1]) < data.num_classes:
                 raise ValueError(
-                    f"{self.model} must predict labels to be compared, got the code {model.code}"
+                    f"{self.model} must predict all labels of the data, got the output code {model.code}"
                 )
             return self._compare(model.params, model.objective, data)
         data = load(self.dataset or "auto", self.data_dir)
@@ -75,7 +75,7 @@ class Baselines:
             table.add_row(name, percent(count / total), f"{count:,}")
         console.print(table)
         if not self.svm:
-            console.print("--svm adds support vector machines, which take minutes on MNIST")
+            console.print("use --svm to add support vector machines, which take minutes on MNIST")
         if self.json:
             results = {name: {"accuracy": n / total, "correct": n} for name, n in correct.items()}
             print_json({"dataset": data.name, "total": total, "methods": results})

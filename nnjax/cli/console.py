@@ -1,4 +1,4 @@
-"""What the `nnjax` command prints: lines, JSON, and a progress bar on a terminal."""
+"""The output of the `nnjax` command: lines, JSON, and a progress bar on a terminal."""
 
 import contextlib
 import math
@@ -19,7 +19,7 @@ INTERRUPTED = 130  # the shell's 128 + SIGINT
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Ends with BrokenPipeError where rich would end the process, so that training can be saved."""
+        """Raises BrokenPipeError, where rich would exit, so that training can be saved."""
         self.quiet = True
         discard_stdout()
         raise BrokenPipeError
@@ -29,14 +29,14 @@ console = _Console(highlight=False, soft_wrap=True)
 
 
 def discard_stdout() -> None:
-    """Sends standard output to nowhere: the reader of the pipe is gone, and Python flushes at exit."""
+    """Discards further output, because the reader of the pipe has exited and Python flushes at exit."""
     with contextlib.suppress(OSError, ValueError):  # not a file, such as the capture of a test
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def messages_to_stderr(enabled: bool) -> Iterator[None]:
-    """Prints what goes to `console` on standard error, because standard output is for JSON."""
+    """Prints the messages of `console` on standard error if `enabled`: standard output is for JSON."""
     console.stderr, console.quiet = enabled, False
     try:
         yield

@@ -38,5 +38,5 @@ class Draw:
         write_atomically(path, draw_page(load_or_best_model(self.model)).encode())
         console.print(f"page in {path}", markup=False)
         if self.open and not webbrowser.open(path.resolve().as_uri()):
-            console.print("no browser could be opened: open the file in one", markup=False)
+            console.print("cannot open a browser: open this file in one yourself", markup=False)
         return 0

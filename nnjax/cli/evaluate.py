@@ -20,7 +20,7 @@ from nnjax.storage import Model, load_model
 
 @dataclass
 class Evaluate:
-    """Print the accuracy of a saved model, and its confusion matrix."""
+    """Print the accuracy and the confusion matrix of a saved model."""
 
     model: Positional[Annotated[Path, arg(metavar="MODEL")]]
     """Model file, as `nnjax train` saves it."""

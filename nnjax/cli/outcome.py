@@ -35,10 +35,10 @@ class TrainingOutcome:
             if resumed:
                 console.print(f"resuming after epoch {len(run.history)} from {self._checkpoint_dir}")
             self._show(run)
-        except BrokenPipeError:  # nobody reads the output: stop as Ctrl-C does, with everything saved
+        except BrokenPipeError:  # the reader of the pipe has exited: stop and save, as after Ctrl-C
             self._stop.signal = self._stop.signal or signal.SIGINT
         except OSError as error:
-            warnings.warn(f"the output cannot be written, training continues: {error}", stacklevel=2)
+            warnings.warn(f"training continues, but its output cannot be printed: {error}", stacklevel=2)
             console.quiet = True
         return self._stop.signal is not None
 

@@ -28,7 +28,7 @@ class Predict:
     files: Positional[Annotated[tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="")]]
     """Pictures, and at most one model file (default: the best in the model folder)."""
     json: Switch = False
-    """Print text, confidences, boxes and crops of every readable picture as JSON."""
+    """Print text, confidences, boxes and crops of every readable picture as JSON on standard output."""
     annotate: OptionalFile = None
     """Write the picture with the boxes, digits and confidences to this file."""
 
@@ -65,9 +65,11 @@ class Predict:
         models = [file for file in self.files if file.suffix == ".safetensors" or is_model_file(file)]
         pictures = [file for file in self.files if file not in models]
         if len(models) > 1:
-            raise ValueError(f"at most one model must be named, got {', '.join(map(str, models))}")
+            raise ValueError(f"files must include at most one model file, got {', '.join(map(str, models))}")
         if not pictures:
-            raise ValueError("at least one picture must be named: nnjax predict [MODEL] PICTURE ...")
+            raise ValueError(
+                "files must include at least one picture, got none: nnjax predict [MODEL] PICTURE ..."
+            )
         if self.annotate:
             check_writable(self.annotate)
             if self.annotate.exists() and any(p.exists() and self.annotate.samefile(p) for p in self.files):
@@ -89,8 +91,8 @@ def load_or_best_model(path: Path | None) -> Model:
         Console(stderr=True).print(f"model: {best[0]}", markup=False, soft_wrap=True, style="dim")
         return best[1]
     raise ValueError(
-        f"there is no model of digits in {model_dir()}: name a model file, or train one in less than a "
-        "minute: nnjax train --hidden 100 --initial-weights lecun --learning-rate 1"
+        f"there is no model of digits in {model_dir()}: pass a model file, or train one in less than a "
+        "minute with: nnjax train --hidden 100 --initial-weights lecun --learning-rate 1"
     )
 
 

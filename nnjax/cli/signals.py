@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class StopRequest:
-    """Whether a signal has asked training to stop, and which one."""
+    """A request to stop training; `signal` is the number of the signal, or None if there was none."""
 
     def __init__(self):
         self.signal: int | None = None

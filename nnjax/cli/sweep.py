@@ -1,8 +1,8 @@
 """`nnjax sweep`.
 
-A record has the configuration, the data set and the seed, as that of `nnjax train`; the values of each axis;
-for each combination of them the accuracies of all seeds; the histories, as `xarray.Dataset.from_dict` takes
-them; and the environment.
+A record contains the configuration, the data set and the seed, as for `nnjax train`; the values of each axis;
+the accuracies of all seeds for each combination of values; the histories, for `xarray.Dataset.from_dict`; and
+the environment.
 """
 
 import signal
@@ -59,7 +59,7 @@ class Sweep:
     storage: OmitArgPrefixes[StorageFlags] = field(default_factory=StorageFlags)
 
     def settings(self) -> tuple[Settings, dict[str, dict[Any, Any]]]:
-        """What all networks have in common, and of each axis the values by their labels.
+        """The settings that all networks share, and the values of each axis by their labels.
 
         Raises:
           ValueError: a flag is wrong.
@@ -73,7 +73,7 @@ class Sweep:
             else:
                 (flags[name],) = flags[name]
         settings = load_settings(self.config).changed(flags)
-        # In the order of the fields, which is that of the table.
+        # The columns of the table are in the order of the fields.
         return settings, {
             f: _axis(settings.config, f, axes[f]) for f in settings.config.to_json() if f in axes
         }
@@ -83,7 +83,9 @@ class Sweep:
         seeds = check_positive_int("seeds", self.run_flags.seeds)
         self.storage.check()
         if self.storage.plot and not 1 <= len(axes) <= MAX_PLOT_AXES:
-            raise ValueError(f"--plot must have one or two flags with several values, got {len(axes)}")
+            raise ValueError(
+                f"--plot must be used with one or two flags that have several values, got {len(axes)}"
+            )
         console.print(f"loading {settings.dataset}")
         data = load(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
@@ -147,7 +149,7 @@ class Sweep:
 
     def _interrupted(self) -> str:
         if self.storage.checkpoint_dir is None:
-            return "interrupted, nothing is saved; with --checkpoint-dir it could be resumed"
+            return "interrupted, nothing is saved; use --checkpoint-dir to resume interrupted sweeps"
         return f"interrupted; resume from the last checkpoint with: {command_line('sweep', self)}"
 
     def _write(self, grid: Grid, data: Dataset, record: dict[str, Any]) -> Outputs:

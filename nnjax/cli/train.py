@@ -75,7 +75,7 @@ class Train:
         try:
             on_primary(lambda: self._write(outcome, settings, data))
         finally:
-            hint = "with --checkpoint-dir it could be resumed"
+            hint = "use --checkpoint-dir to resume interrupted trainings"
             if checkpoint:
                 hint = f"resume with: {command_line('train', self)}"
             code = outcome.report(settings.config.epochs, hint)

@@ -28,7 +28,7 @@ def to_series(results: Any, metric: str = "test error") -> dict[str, Series]:
     Args:
       results: a `Grid` (one label for each setting), a `History` (of one network, or of several with a
         network axis), a `DataArray` with the dimension seed, epoch or both, an array of shape (epochs,) or
-        (seeds, epochs), or a mapping from labels to any of these but grids.
+        (seeds, epochs), or a mapping from labels to any of these except grids.
       metric: a key of `METRICS`; it selects what is read from a `Grid` or a `History`.
     """
     if isinstance(results, Mapping):

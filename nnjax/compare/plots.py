@@ -1,7 +1,7 @@
-"""Plots of repeated trainings, drawn on a matplotlib axis of yours.
+"""Plots of repeated trainings, drawn on matplotlib axes that the caller creates.
 
 Every function takes the results of `fit` and `sweep` or plain arrays with one row for each seed. Lines differ
-in dashes and markers as well as in colour, so that they also differ in gray.
+in dashes and markers as well as in colour, so that they can be distinguished in grayscale.
 """
 
 import io
@@ -43,7 +43,7 @@ def save_figure(
     Args:
       plot: draws and returns a matplotlib figure.
       folder: an existing folder.
-      name: of the files, without suffix.
+      name: name of the files, without suffix.
       formats: file formats, which are also the suffixes.
       dpi: the resolution of pixel formats.
     """
@@ -169,7 +169,7 @@ def heat_map(
     framed: Sequence[int] | None = None,
     limits: tuple[float, float] = (0, 100),
 ) -> Any:
-    """Draws the median over seeds as colour, with the median, and of several seeds the range, as text.
+    """Draws the median over seeds as colour and as text; with several seeds, the text includes the range.
 
     Args:
       axis: a matplotlib axis.
@@ -227,7 +227,7 @@ def forest(
     Args:
       axis: a matplotlib axis.
       groups: from labels to one number for each seed.
-      level: of the intervals.
+      level: confidence level of the intervals.
       seeds: whether every seed is drawn as a dot.
       styles: "color" and "marker" for each label; by default one colour for all.
       maximum: a mean above it is written at the right edge instead of drawn, so that it does not squeeze

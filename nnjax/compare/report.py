@@ -1,4 +1,4 @@
-"""Reports: claims, what was measured, and figures, as one self-contained HTML page."""
+"""Reports: claims with measured results, and figures, as one self-contained HTML page."""
 
 import base64
 import re
@@ -14,12 +14,12 @@ VERDICTS = {True: "yes", False: "no", None: "–"}
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, and what was measured.
+    """A statement and the measured result.
 
     Attributes:
       statement: one sentence.
       expected: the number that the book states; "" if it states none.
-      measured: what was measured.
+      measured: the measured result, in words.
       supported: whether the measurement supports the statement; None if that is not judged.
       from_book: whether the statement is the book's, and not one of this project.
     """
@@ -46,10 +46,10 @@ class Section:
 
     Attributes:
       title: the heading; unique on a page.
-      question: what the experiment asks, one sentence.
+      question: the question of the experiment, one sentence.
       text: paragraphs separated by blank lines; indented ones keep their line breaks.
       command: the command that repeats the experiment.
-      claims: statements with what was measured.
+      claims: statements with measured results.
       figure: the figure, if there is one.
       note: how the results were made, one line.
       missing: why there are no results; "" if there are.

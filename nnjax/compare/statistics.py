@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from nnjax.compare._series import to_series
 
-# All sign patterns are tried for up to so many pairs; 2**20 sums take a hundredth of a second.
+# All sign patterns are tried for up to this number of pairs; 2**20 sums take a hundredth of a second.
 MAX_EXACT_PAIRS = 20
 RANDOM_SIGN_PATTERNS = 100_000
 
@@ -58,8 +58,8 @@ def bootstrap_interval(
       values: one number for each seed, (seeds,).
       level: the level of confidence.
       statistic: a function with the argument `axis`, such as `np.median`.
-      resamples: how many samples are drawn with replacement.
-      seed: of the draws, so that equal values give equal intervals.
+      resamples: number of samples that are drawn with replacement.
+      seed: random seed of the samples; equal values and seeds give equal intervals.
 
     >>> bootstrap_interval([3.0, 3.0, 3.0])
     (3.0, 3.0)
@@ -71,7 +71,7 @@ def bootstrap_interval(
 
 
 def paired_permutation_test(values: ArrayLike, others: ArrayLike) -> float:
-    """The two-sided p-value of paired values, if each difference were as likely with the other sign.
+    """The two-sided p-value of paired values; under the null hypothesis, the signs of differences are random.
 
     The statistic is the mean difference. The test tries all sign patterns for up to 20 pairs, and 100,000
     random ones for more.
@@ -112,7 +112,7 @@ def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def select_best(validation: ArrayLike) -> int:
-    """The index of the setting with the highest mean over seeds on validation; the first one of equals.
+    """The index of the setting with the highest mean over seeds on validation; of equal means the first.
 
     Args:
       validation: correct predictions or accuracy, (settings, seeds).

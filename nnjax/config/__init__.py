@@ -1,4 +1,4 @@
-"""How a network is built and trained, as one value; and the named configurations."""
+"""`TrainConfig`, which describes a network and its training, and the named configurations."""
 
 from nnjax.config._fields import REGISTRIES, SWEEP_ARGUMENTS
 from nnjax.config._named import configs

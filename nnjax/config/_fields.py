@@ -36,7 +36,7 @@ SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "em
 
 
 def as_name(value: Any) -> str:
-    """A name to look up: `value` itself, or its repr for an error message that quotes it."""
+    """A name to look up: `value` if it is a string, else its repr, which the error message shows."""
     return value if isinstance(value, str) else repr(value)
 
 
@@ -57,7 +57,7 @@ def check_finite_number(name: str, value: Any, maximum: float = math.inf) -> Non
 
 
 def json_value(name: str, value: Any) -> Any:
-    """`value` as JSON holds it; raises ValueError for functions and other objects."""
+    """`value` as a JSON value; raises ValueError for functions and other objects."""
     if isinstance(value, Mapping):
         return {key: json_value(f"{name} {key}", v) for key, v in value.items()}
     if isinstance(value, tuple):

@@ -62,7 +62,7 @@ class TrainConfig:
       hidden: neurons of each hidden dense layer.
       channels: output channels of each convolution before the dense layers; () for a dense network.
       activation: activation of the hidden layers.
-      initial_weights: draws each layer.
+      initial_weights: a function that draws the weights and biases of a layer.
       cost: cost of one example.
       output_code: encodes labels as outputs.
       l1: factor of the penalty Σ|w| on the weights.
@@ -275,7 +275,7 @@ class TrainConfig:
             return sweep(key, data, **kwargs)
         if self.channels:
             raise ValueError(
-                "hidden and initial_weights can be swept only for dense networks: set channels to ()"
+                f"channels must be () for a sweep over hidden or initial_weights, got {self.channels}"
             )
         # A sequence is an axis for `sweep`, also one network's layers.
         kwargs = {"hidden": [self.hidden], "initial_weights": self.initial_weights} | kwargs
@@ -286,7 +286,7 @@ class TrainConfig:
         """All fields as JSON values: functions by their registered names.
 
         Raises:
-          ValueError: a function that has no registered name, or a value that JSON cannot hold.
+          ValueError: a function that has no registered name, or a value that is not a JSON value.
 
         >>> TrainConfig().to_json()["optimizer"]
         'sgd'

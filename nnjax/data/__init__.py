@@ -1,4 +1,4 @@
-"""Data sets: their type, and where they come from."""
+"""Data sets: the type `Dataset`, and `load`."""
 
 from nnjax.data._sources import NAMES as DATASET_NAMES
 from nnjax.data._sources import DatasetUnavailable, load

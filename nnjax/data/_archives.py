@@ -1,4 +1,4 @@
-"""The official archives of the MNIST family: URLs and file names; sizes and sums are in checksums.tsv."""
+"""The official archives of the MNIST family: URLs and file names. checksums.tsv has sizes and checksums."""
 
 import gzip
 

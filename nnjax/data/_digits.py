@@ -7,14 +7,14 @@ import numpy as np
 
 from nnjax.data.dataset import Dataset
 
-# Of every six examples of a digit, the positions that belong to each split.
+# The positions of each split in every six examples of a digit.
 _SPLIT_POSITIONS = {"train": (0, 1, 2, 3), "validation": (4,), "test": (5,)}
 
 
 def load_digits() -> Dataset:
     """The digits as uint8 images, rescaled from 0..16 to 0..255, in a fixed stratified split.
 
-    Of each digit's examples, in their order, four of every six are for training, the fifth is for
+    In every six examples of a digit, in their order, the first four are for training, the fifth is for
     validation and the sixth for testing: 1,204 / 297 / 296.
     """
     from sklearn.datasets import load_digits as sklearn_digits

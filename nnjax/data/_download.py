@@ -1,6 +1,6 @@
-"""Downloads files: each one arrives completely and with the right SHA-256 sum, or an error is raised.
+"""Downloads files and verifies their SHA-256 sums.
 
-Errors that may pass are retried.
+An attempt that fails for a reason that may be temporary is repeated.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from nnjax.runtime.files import write_atomically
 
-CONNECT_TIMEOUT_S = 4.0  # for a host to answer, before it counts as unreachable
-STALL_TIMEOUT_S = 30.0  # of silence, after which an attempt ends; also the head start of a slow host
-MIN_BYTES_PER_S = 10_000  # average rate after the head start, below which an attempt ends
-BACKOFF_S = (1.0, 3.0, 9.0)  # the pause before each further attempt
+CONNECT_TIMEOUT_S = 4.0  # a host that takes longer to answer counts as unreachable
+STALL_TIMEOUT_S = 30.0  # an attempt ends after this time without data; also the start of the rate check
+MIN_BYTES_PER_S = 10_000  # an attempt ends if its average rate is lower after STALL_TIMEOUT_S
+BACKOFF_S = (1.0, 3.0, 9.0)  # the pauses before the second and later attempts
 RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)
-BLOCK_BYTES = 2**16  # read at once
+BLOCK_BYTES = 2**16  # per read
 
 
 class Expected(NamedTuple):
@@ -131,9 +131,9 @@ def _get(requests: Any, url: str) -> Any:
 
 
 def _with_timeout(seconds: float, f: Callable, *arguments: Any) -> Any:
-    """What `f` returns or raises, or a TimeoutError.
+    """Returns or raises what `f` returns or raises, or raises TimeoutError.
 
-    The timeout of a socket limits a silence, but not a name lookup or a response that trickles.
+    The timeout of a socket limits neither a DNS lookup nor a response that arrives slowly.
     """
     future: Future = Future()
 
@@ -148,7 +148,7 @@ def _with_timeout(seconds: float, f: Callable, *arguments: Any) -> Any:
 
 
 def _short_reason(error: BaseException) -> str:
-    """The innermost reason in a few words, without text that a host has sent."""
+    """The innermost reason in a few words, without text from the host."""
     while error.__context__:
         error = error.__context__
     if isinstance(error, TimeoutError):

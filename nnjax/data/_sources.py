@@ -81,12 +81,12 @@ def cache_path(name: str, data_dir: Path) -> Path:
 
 
 def manual_path(name: str, data_dir: Path) -> Path:
-    """The directory for archives downloaded by hand; one per data set, because their names are equal."""
+    """The directory of a data set for archives downloaded by hand; all data sets have equal file names."""
     return data_dir / "downloads" / "manual" / name
 
 
 def manual_folders(name: str, data_dir: Path) -> list[Path]:
-    """The directories that are searched for archives, in order; mnist may also lie in `manual` itself."""
+    """The directories that are searched for archives, in order; for mnist also `manual` itself."""
     directory = manual_path(name, data_dir)
     return [directory, directory.parent] if name == "mnist" else [directory]
 
@@ -192,7 +192,7 @@ def _instructions(name: str, data_dir: Path, reason: object) -> str:
     files = "\n".join(f"  {file}" for pair in FILES.values() for file in pair)
     return (
         f"{name} is not prepared in {data_dir}, and cannot be downloaded: {reason}\n"
-        f"Download these four files from {URLS[name]} (or a mirror) where there is a connection:\n{files}\n"
+        f"With a connection, download these four files from {URLS[name]} (or a mirror):\n{files}\n"
         f"and copy them to {manual_path(name, data_dir)}\n"
         "Or use the embedded data set, which needs no download: digits."
     )

@@ -63,7 +63,7 @@ def _in_color(picture: Path, gray: Gray) -> Any:
     """The picture as RGB; made from its gray values if it has an alpha channel or cannot be opened again."""
     from PIL import Image, ImageOps
 
-    if picture.is_file():  # a pipe is empty after the first reading
+    if picture.is_file():  # a pipe can be read only once
         with Image.open(picture) as image:
             if image.mode in ("RGB", "P", "CMYK", "YCbCr") and "transparency" not in image.info:
                 return ImageOps.exif_transpose(image).convert("RGB")

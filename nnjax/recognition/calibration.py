@@ -1,8 +1,8 @@
-"""Calibrated probabilities of labels, and what else a model file needs to recognize digits in pictures.
+"""Calibrated probabilities of labels, and the other values that a model file needs for `read_picture`.
 
-An output activation is taken as the probability that its neuron should be 1. The likelihood of a label whose
-code is y is then Π a^y (1−a)^(1−y). One more hypothesis, "no digit", says that all outputs should be 0. The
-outputs of softmax are the probabilities of the labels already.
+An output activation a is interpreted as the probability that the output should be 1. So the likelihood of a
+label with the code y is Π a^y (1−a)^(1−y). For the additional label "no digit", all outputs should be 0. The
+outputs of a softmax already are the probabilities of the labels.
 """
 
 import math
@@ -79,8 +79,8 @@ def tta_probabilities(
 ) -> Float[Array, "n num_classes+1"]:  # fmt: skip
     """Test-time augmentation: the mean of `probabilities` over the `shifted_copies` of each image.
 
-    The network recognizes a digit that is shifted by a pixel, too, while its confidence in an image that is
-    not a digit often depends on the exact position. Logarithms of the mean are divided by the temperature,
+    A network also recognizes a digit that is shifted by a pixel. For an image that is not a digit, its
+    confidence often depends on the exact position. The logarithm of the mean is divided by the temperature,
     which is above 1 for an overconfident network.
     """
 
@@ -103,27 +103,27 @@ def fit_temperature(
 ) -> Float[Array, ""]:  # fmt: skip
     """The temperature of `tta_probabilities` that minimizes the mean of −ln p of the correct label.
 
-    On images that were not trained on, predictions of probability p are then correct about that often (Guo,
-    Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, 2017). The search is over 97 values
-    from 1/4 to 16.
+    Then about a fraction p of the predictions with probability p is correct on images that were not
+    trained on (Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, 2017). The search
+    is over 97 values from 1/4 to 16.
     """
     p = tta_probabilities(params, images, objective, num_classes, image_shape)
 
-    def mean_surprise(temperature):
+    def mean_negative_log_likelihood(temperature):
         p_correct = _with_temperature(p, temperature)[jnp.arange(len(labels)), labels]
         return -jnp.mean(jnp.log(jnp.maximum(p_correct, MIN_ACTIVATION)))
 
     temperatures = jnp.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
-    return temperatures[jnp.argmin(jax.lax.map(mean_surprise, temperatures))]
+    return temperatures[jnp.argmin(jax.lax.map(mean_negative_log_likelihood, temperatures))]
 
 
 def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
-    """What `save_model` stores for reading pictures: layout, temperature and outlier model.
+    """Computes what `save_model` stores for `read_picture`: layout, temperature and outlier model.
 
     Args:
-      params: of a trained network.
-      objective: what it was trained for.
-      data: what it was trained on; temperature and outlier scores are scaled on its validation split.
+      params: the parameters of a trained network.
+      objective: the objective of its training.
+      data: the data set of its training; temperature and outlier scores are fitted to the validation split.
 
     Returns:
       The calibration. Without gray images its layout is None, and `nnjax.read_picture` raises an error.

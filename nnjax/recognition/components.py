@@ -16,7 +16,7 @@ from nnjax.recognition.ink import Ink
 
 Pixels = Int[np.ndarray, "2 n"]
 
-MIN_INK = 0.45  # from 0 to 1; fainter pixels are the edge of a stroke, or shine through the paper
+MIN_INK = 0.45  # from 0 to 1; fainter pixels are the edge of a stroke, or ink on the back of the paper
 MIN_COMPONENT_PX = 8  # a component that is smaller in both directions is a speck
 MAX_COMPONENTS = 2000  # only the largest are used, because noise has many more
 
@@ -127,7 +127,7 @@ def _connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Pixels
 
 
 def _is_frame(component: Pixels, box: Box, boxes: Int[np.ndarray, "n 4"]) -> bool:
-    """Whether a component stays close to the edge of its box, and another of the boxes is inside."""
+    """Whether at least 90 % of a component is near the edges of its box, and another box is inside."""
     rows, columns = component
     max_distance = 0.12 * min(box.height, box.width)
     distance = np.minimum.reduce(
@@ -146,7 +146,7 @@ def _remove_ruled_lines(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarr
     Where there is ink above and below a ruled line, a digit crosses it, and the crossing remains.
     """
     width = mask.shape[1]
-    # Short runs, because a line that is not exactly level climbs in steps.
+    # Short runs, because a line that is not exactly horizontal consists of steps.
     runs = ndimage.binary_opening(mask, np.ones((1, max(MIN_COMPONENT_PX, width // 12)), bool))
     near: Any = ndimage.label(ndimage.binary_dilation(runs, np.ones((3, max(3, width // 20)), bool)))
     labels, _ = near
@@ -159,7 +159,7 @@ def _remove_ruled_lines(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarr
             ruled[where] |= line
     if not ruled.any():
         return mask
-    # The edges of a ruled line are fainter, and still touch it.
+    # Also remove the fainter edges above and below the runs.
     ruled = mask & ndimage.binary_dilation(ruled, np.ones((3, 1), bool))
     thickness = int(ruled.sum(axis=0).max())
     rest = mask & ~ruled

@@ -1,4 +1,4 @@
-"""How digits are placed in the images that a network was trained on, and other digits placed in the same way.
+"""How digits are placed in the training images of a network, and how other digits are placed in the same way.
 
 MNIST fits each digit into a box of 20x20 pixels, keeps its proportions, and centers its mass in an image
 of 28x28 pixels (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document recognition*,
@@ -41,8 +41,8 @@ def normalize_digit(
 
     Args:
       ink: the digit, cropped to its ink, from 0 to 1.
-      shape: of the image: (28, 28) for MNIST.
-      layout: of the images that the network was trained on.
+      shape: the shape of the image: (28, 28) for MNIST.
+      layout: the layout of the images that the network was trained on.
 
     >>> mnist = DigitLayout((20, 20), False)
     >>> normalize_digit(np.ones((40, 10)), (28, 28), mnist).sum(axis=0).nonzero()[0]

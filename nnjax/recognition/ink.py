@@ -1,4 +1,4 @@
-"""The ink in a picture: how much darker or lighter than the paper each pixel is, whatever the light.
+"""The ink in a picture: how much darker or lighter than the paper each pixel is, independent of the lighting.
 
 The brightness of the paper is a local median. Ink does not change it as long as most of the neighborhood is
 blank, so this is an adaptive threshold.
@@ -13,8 +13,8 @@ from nnjax.recognition.picture import Gray
 Ink = Float[np.ndarray, "height width"]  # 0 paper to 1 ink
 
 MIN_CONTRAST = 0.06  # fraction of the paper's brightness; a smaller difference is not ink
-MIN_SIGNAL_TO_NOISE = 6.0  # ink must differ from the paper by so many standard deviations of the noise
-_MIN_BRIGHTNESS = 0.1  # of the paper, to divide by
+MIN_SIGNAL_TO_NOISE = 6.0  # minimum difference of ink and paper, in standard deviations of the noise
+_MIN_BRIGHTNESS = 0.1  # of the paper; avoids a division by zero
 _PAPER_MAP_SIDE = 48  # tiles along the longer side of the map of the paper's brightness
 _PAPER_WINDOW = 0.5  # fraction of that side: the neighborhood whose median is the paper
 
@@ -37,11 +37,13 @@ def find_ink(gray: Gray, upscaled: int = 1) -> Ink:
     if noise > MIN_CONTRAST / 4:  # a picture with less noise is not blurred
         sigma = 1.5 if noise > MIN_CONTRAST else 1.0
         gray = ndimage.gaussian_filter(gray, sigma)
-        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / upscaled)  # the filter reduces white noise so much
+        # The filter reduces white noise by this factor.
+        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / upscaled)
     paper = _paper(gray)
     polarities = []
     for difference, largest in ((paper - gray, paper), (gray - paper, 1 - paper)):
-        largest = np.maximum(largest, _MIN_BRIGHTNESS)  # relative, because light multiplies brightness
+        # Ink is a ratio of brightnesses, which the lighting multiplies by a common factor.
+        largest = np.maximum(largest, _MIN_BRIGHTNESS)
         ink, ink_noise = difference / largest, noise / float(np.median(largest))
         polarities.append((ink, ink[ink > max(MIN_CONTRAST, 3 * ink_noise)], ink_noise))
     ink, strong, noise = max(polarities, key=lambda polarity: np.sum(polarity[1]))

@@ -68,8 +68,8 @@ class Reading:
 def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Reading:
     """Recognizes the digits in a picture, line by line.
 
-    Ink may be dark on light paper or light on dark paper. Digits that touch are cut, and fragments of a
-    digit are joined, such that the network is most confident about the line.
+    Ink may be dark on light paper or light on dark paper. Touching digits are cut and fragments of a digit
+    are joined in the way in which the network is most confident.
 
         model = nnjax.load_model("model.safetensors")
         print(nnjax.read_picture("photo.jpg", model))
@@ -154,9 +154,9 @@ def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pix
     """The ink of one digit, cropped: its pixels, and the soft edge around them.
 
     Args:
-      ink: of the picture.
+      ink: the ink of the picture.
       occupied: the pixels of all components of the picture; the edge does not include those of others.
-      pixels: of the digit.
+      pixels: the pixels of the digit.
     """
     top, left, bottom, right = bounding_box(pixels)
     top, left = max(top - 1, 0), max(left - 1, 0)
@@ -202,7 +202,7 @@ def _best_reading(
     """The best sequence of candidates in each line, without those that are not digits.
 
     Args:
-      lines: their candidates, one after the other, are those of `crops`, `p` and `outlier_scores`.
+      lines: all lines; `crops`, `p` and `outlier_scores` have the order of their candidates.
       crops: the images of all candidates.
       p, outlier_scores: as `classify` returns them.
       scale: pixels of the picture for each row and for each column of the resized picture.

@@ -1,9 +1,9 @@
-"""Cutting a line of writing into digits at seams, such that the network recognizes the pieces.
+"""Segmentation of a line of writing into digits, guided by the confidence of the network.
 
 The book's hint: "try cuts, and let the classifier's confidence say whether a cut is good". A line is cut at
 seams. A seam has a position in every row: ink to its left belongs to one digit, ink to its right to the next.
-The number of pairs of neighboring ink pixels that it separates is what it costs. The cheapest seams are
-computed by dynamic programming, as in Avidan and Shamir, *Seam Carving for Content-Aware Image Resizing*
+Its cost is the number of pairs of neighboring ink pixels that it separates. The cheapest seams are computed
+by dynamic programming, as in Avidan and Shamir, *Seam Carving for Content-Aware Image Resizing*
 (2007).
 
 The ink between any two seams is a candidate for a digit: a part of a component, or several components. The
@@ -33,7 +33,7 @@ MIN_SEAM_DISTANCE = 0.07  # between positions of the same row that are used
 MAX_SEAM_PAIRS = 0.5  # pairs of pixels that a seam may separate
 MAX_DIGIT_WIDTH = 1.6  # a wider candidate is not a digit, unless no seam divides it
 
-MAX_SEAMS_PER_DIGIT = 60  # a candidate ends at most so many seams after its first, or ends the line
+MAX_SEAMS_PER_DIGIT = 60  # maximum of last - first of a candidate, unless it ends the line
 
 # Penalties in units of ln p, lengths in heights of the line. Tuned on pictures of validation digits.
 CUT_PENALTY = 1.0  # for each seam that separates ink
@@ -69,9 +69,9 @@ class Candidate(NamedTuple):
 
     Attributes:
       first, last: the indices of the seams on its left and on its right.
-      box: in the picture.
+      box: its box in the picture.
       blank_columns: the number of blank columns inside the box.
-      cut_pairs: of the seam on its right.
+      cut_pairs: the `cut_pairs` of the seam on its right.
     """
 
     first: int
@@ -94,7 +94,7 @@ class Candidate(NamedTuple):
 
 
 def find_candidates(line: Sequence[Pixels], height: float) -> Iterator[tuple[Candidate, Pixels]]:
-    """All candidates in a line, with their pixels: what is between two seams and not too wide.
+    """All candidates in a line, with their pixels: the ink between two seams if it is not too wide.
 
     A candidate that no seam divides is returned even if it is too wide, so that a sequence always exists.
 

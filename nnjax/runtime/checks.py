@@ -1,4 +1,4 @@
-"""Checks of arguments: numbers in a range, choices by name; and stable text for values."""
+"""Checks of arguments: numbers in a range and registered names; and a stable `repr`."""
 
 import difflib
 import math
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def lookup(kind: str, name: str, choices: Mapping[str, T]) -> T:
-    """The choice registered as `name`; raises ValueError with the nearest name if there is none.
+    """The choice registered as `name`; raises ValueError with the most similar name if there is none.
 
     >>> lookup("fruit", "aple", {"apple": 1, "pear": 2})
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Versions, machine and devices, as every record states them."""
+"""Versions, machine and devices, for records."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit(root: Path) -> str:
-    """The commit of the clone in `root`, with "-dirty" if files outside folders `results` differ from it.
+    """The commit of the clone in `root`, with "-dirty" if files differ from it, except those in `results`.
 
     Returns:
       Twelve digits, or "unknown" if git is missing or `root` is not in a clone.
@@ -62,8 +62,8 @@ def processor() -> str:
 def vector_extensions() -> str:
     """The vector instructions that NumPy uses here, such as "X86_V2 X86_V3".
 
-    The last bit of exp and log depends on them. Virtual machines often call processors with different ones
-    by the same name.
+    The last bit of exp and log depends on them. Virtual machines often report the same name for processors
+    with different instructions.
     """
     extensions: Any = np.show_config(mode="dicts")
     extensions = extensions.get("SIMD Extensions", {})

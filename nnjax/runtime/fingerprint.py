@@ -1,7 +1,7 @@
 """Compares the fingerprints of two runs: their settings as text, which may come from different machines.
 
-Floats that were computed by exp or log differ in the last bit between processors. So between machines,
-numbers are equal if they agree to rounding, and digests of computed floats are not compared.
+Floats computed by exp or log differ in the last bit between processors. So for different machines, numbers
+count as equal if they are equal up to rounding, and digests of computed floats are not compared.
 """
 
 import math
@@ -14,8 +14,8 @@ from nnjax.runtime.environment import environment
 PROGRAM = "program"  # the digest of the compiled program
 NUM_STEPS = "num_steps"  # the steps of the whole training; recorded only if the schedule depends on them
 
-# Settings that may differ on another machine or with other versions: digests of the program, and of floats
-# that were computed there.
+# Settings that may differ on another machine or with other versions: digests of the program and of computed
+# floats.
 MACHINE_DEPENDENT = (
     PROGRAM,
     "initial parameters",
@@ -33,7 +33,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def machine() -> dict[str, Any]:
-    """The versions, the machine and its devices: where two are equal, floats are bit-identical."""
+    """The versions, the machine and its devices. If they are equal, floats are bit-identical."""
     here = environment()
     return here.pop("versions") | here
 
@@ -83,10 +83,10 @@ def describe_differences(
 
     def describe(name):
         values = [settings.get(name, "not set") for settings in (before, now)]
-        if any(_DIGEST.fullmatch(str(value)) for value in values):  # which means nothing to a reader
+        if any(_DIGEST.fullmatch(str(value)) for value in values):  # which is not informative
             return f"different {name}"
         return template.format(name=name, before=values[0], now=values[1])
 
     if names == [PROGRAM]:
-        return "a function of yours has different code"
+        return "the code of a function has changed"
     return "; ".join(describe(name) for name in names if name != PROGRAM)

@@ -1,7 +1,7 @@
-"""Several processes that train together: how they connect, and how they reach the same decisions.
+"""Several processes that train together: how they connect and reach the same decisions.
 
-A decision of one process alone would let the others wait forever in their next collective operation.
-So every process must call these functions, in the same order.
+If one process decided alone, the others would wait forever in their next collective operation. So every
+process must call these functions, in the same order.
 """
 
 import json
@@ -28,7 +28,7 @@ def connect(
     process_id: int | None,
     heartbeat_timeout_s: int,
 ) -> None:
-    """Connects this process with the others that train, before anything else is computed.
+    """Connects this process with the other processes; call it before any other computation.
 
     Arguments that are None come from `$JAX_COORDINATOR_ADDRESS`, `$JAX_NUM_PROCESSES` and
     `$JAX_PROCESS_ID`, or from Slurm, Open MPI or a TPU pod.
@@ -37,10 +37,10 @@ def connect(
       coordinator_address: host and port of process 0.
       num_processes: the number of processes.
       process_id: the number of this process, from 0.
-      heartbeat_timeout_s: a process that is silent for longer counts as dead, and the others end.
+      heartbeat_timeout_s: a process that sends nothing for longer counts as lost, and the others end.
 
     Raises:
-      ValueError: the processes are unknown, or do not connect within `INIT_TIMEOUT_S`.
+      ValueError: an argument is wrong or missing, or the connection takes longer than `INIT_TIMEOUT_S`.
     """
     num_processes, process_id = map(_from_environment, PROCESS_VARIABLES, (num_processes, process_id))
     address = coordinator_address or os.environ.get("JAX_COORDINATOR_ADDRESS")
@@ -96,7 +96,7 @@ def any_process(flag: bool) -> bool:
 
 
 def broadcast_from_primary(array: np.ndarray) -> np.ndarray:
-    """The array of process 0, in all processes; theirs must have its shape and dtype."""
+    """The array of process 0, in all processes; all of them must pass the same shape and dtype."""
     if jax.process_count() == 1:
         return array
     from jax.experimental.multihost_utils import broadcast_one_to_all
@@ -125,12 +125,12 @@ def raise_on_all(f: Callable[[], T]) -> T:
 
 
 def on_primary(f: Callable[[], T]) -> T | None:
-    """Calls `f` in process 0 and returns its result there, None elsewhere; all fail if it fails."""
+    """Calls `f` in process 0 and returns its result there, None in the others; if it fails, all fail."""
     return raise_on_all(lambda: f() if jax.process_index() == 0 else None)
 
 
 def primary_first(f: Callable[[], T]) -> T:
-    """Calls `f` in process 0, then in the others, which find the files that it has written."""
+    """Calls `f` in process 0, then in the others, which can use the files that process 0 has written."""
     first = on_primary(f)
     others = raise_on_all(lambda: f() if jax.process_index() > 0 else None)
     return first if jax.process_index() == 0 else others  # pyright: ignore[reportReturnType]
@@ -139,7 +139,7 @@ def primary_first(f: Callable[[], T]) -> T:
 def check_consistent(settings: Mapping[str, Any]) -> None:
     """Compares the settings of all processes before they train together.
 
-    Between different machines, computed floats need to agree only to rounding; see `runtime.fingerprint`.
+    On different machines, computed floats must be equal up to rounding; see `runtime.fingerprint`.
 
     Raises:
       ValueError: in all processes, if one has other settings than process 0; it lists the differences.
@@ -151,12 +151,12 @@ def check_consistent(settings: Mapping[str, Any]) -> None:
     for process, other in enumerate(others, 1):
         template = f"{{name}} is {{before}} in process 0 and {{now}} in process {process}"
         machines, fingerprints = ((first[part], other[part]) for part in ("machine", "settings"))
-        elsewhere = differing(*machines)
-        if names := differing(*fingerprints, same_machine=not elsewhere):
+        machine_names = differing(*machines)
+        if names := differing(*fingerprints, same_machine=not machine_names):
             differences = describe_differences(names, *fingerprints, template)
             raise ValueError(f"all processes must be started with the same settings, got {differences}")
         if names := differing(*fingerprints):
-            machine_differences = describe_differences(elsewhere, *machines, template)
+            machine_differences = describe_differences(machine_names, *machines, template)
             warnings.warn(
                 f"the processes run on different machines ({machine_differences}), and these settings are "
                 f"equal only to rounding, or cannot be compared: {', '.join(names)}",

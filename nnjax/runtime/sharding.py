@@ -1,7 +1,7 @@
 """Meshes of devices in one or several processes, and the placement of arrays on them.
 
-Nothing here communicates explicitly: arrays get a sharding, and XLA inserts the collectives. Each
-process holds the full data set.
+There is no explicit communication: arrays get a sharding, and XLA inserts the collectives. Each process
+holds the full data set.
 """
 
 from collections.abc import Callable

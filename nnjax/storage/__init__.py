@@ -1,4 +1,4 @@
-"""What a run leaves behind: checkpoints, model files and records."""
+"""The files that a run writes: checkpoints, model files and records."""
 
 from nnjax.storage._model_reader import load_model
 from nnjax.storage._serialization import digest

@@ -1,11 +1,11 @@
-"""The number of a file's format: files of another format raise an error that names it."""
+"""Checks the format number of a file."""
 
 import textwrap
 from typing import Any
 
 
 class FormatError(ValueError):
-    """A file whose format this version of nnjax does not read."""
+    """The file has a format that this version of nnjax does not support."""
 
 
 def check_format(name: str, number: Any, expected: int, advice: str) -> None:

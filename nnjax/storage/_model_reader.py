@@ -1,4 +1,4 @@
-"""Loads model files, which may come from untrusted sources: nothing in them is run, everything is checked."""
+"""Loads model files, which may come from untrusted sources: all values are checked, and no code is run."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from nnjax.runtime.checks import lookup
 from nnjax.storage._formats import FormatError, check_format
 from nnjax.storage.model_file import FORMAT, DigitLayout, Model, OutlierModel, check_finite, check_header
 
-MAX_FEATURES = 2**24  # of one image after a convolution, some 500 times the usual number
+MAX_FEATURES = 2**24  # of one image in a convolution, about 500 times the usual number
 MAX_SIZE = 2**31  # of a shape or a count, which must fit in 32 bits
 MAX_NDIM = 32
 FLOAT_DTYPES = ("F16", "BF16", "F32", "F64")  # as safetensors calls them

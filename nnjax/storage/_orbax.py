@@ -1,4 +1,4 @@
-"""Orbax, as checkpoints use it: imported on use, without its log messages, its errors in one line."""
+"""Helpers for Orbax, which is imported on use: its manager, short error messages, no log messages."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# The disk's errors, which are searched for in the long messages of Orbax and tensorstore.
+# Messages of disk errors. `short_reason` finds them in the long messages of Orbax and tensorstore.
 _DISK_ERRORS = tuple(
     map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO))
 )
@@ -50,7 +50,7 @@ def orbax_args() -> Any:
 
 @contextlib.contextmanager
 def without_orbax_messages() -> Iterator[None]:
-    """Suppresses the log messages of Orbax, such as tracebacks of errors of which we warn."""
+    """Suppresses the log messages of Orbax, such as tracebacks of errors that become our warnings."""
     logger = logging.getLogger("absl")
 
     def is_not_from_orbax(record: logging.LogRecord) -> bool:

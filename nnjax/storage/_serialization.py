@@ -1,7 +1,7 @@
 """Pytrees of arrays as one array of bytes: the content of a checkpoint.
 
-It is one array, because if one of several arrays is damaged, Orbax abandons the reading of the others,
-which then prints tracebacks that cannot be caught.
+If one of several arrays is damaged, Orbax leaves the readers of the others running, and they print tracebacks
+that cannot be caught. So a checkpoint is one array.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def deserialize(content: np.ndarray, template: Any) -> Any:
 
     tree = jax.tree.map(next_leaf, template)
     if buffer[:_DIGEST_BYTES] != _tree_digest(tree):
-        raise ValueError("its digest is wrong")
+        raise ValueError("its digest does not match")
     return tree
 
 

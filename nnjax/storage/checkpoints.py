@@ -1,7 +1,7 @@
 """Checkpoints: the complete state of a training, saved in a directory from which it resumes exactly.
 
-Orbax writes each checkpoint in the background, under a temporary name, and renames it. Orbax and
-tensorstore read only numbers, no code.
+Orbax writes each checkpoint in the background, under a temporary name, and then renames it. Checkpoints
+contain only numbers, no code.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ from nnjax.storage._serialization import deserialize, serialize, serialized_size
 from nnjax.storage.run_lock import SETTINGS_FILE, lock_run_dir
 
 _ITEM = "state"
-_MAX_OVERHEAD_BYTES = 100_000  # that Orbax writes around an array
+_MAX_OVERHEAD_BYTES = 100_000  # of the files that Orbax writes in addition to the array
 
-# Orbax numbers the operations of a process, so trainings in several threads would be confused.
+# Orbax numbers the operations of a process, so trainings in different threads would disturb each other.
 _ORBAX_LOCK = threading.Lock()
 
 
@@ -36,11 +36,11 @@ class CheckpointPolicy:
     """Where and how often a training is saved. The last epoch is always saved, unless it diverged.
 
     Attributes:
-      directory: for this training alone; it is created if it does not exist.
-      every_seconds: save when this time has passed since the last checkpoint,
-      every_epochs: or when this number of epochs has been trained; None for no such condition.
+      directory: of this training only; it is created if it does not exist.
+      every_seconds: save at the end of an epoch if this time has passed since the last checkpoint.
+      every_epochs: also save after this number of epochs; None to save by time only.
       max_to_keep: the number of checkpoints to keep; older ones are deleted.
-      display_settings: the settings under the names that your users know, for the error message when a
+      display_settings: the settings by the names that your users know, for the error message if a
         training is resumed with other settings.
 
     Raises:
@@ -81,13 +81,13 @@ def as_policy(checkpoint: Any) -> CheckpointPolicy | None:
 def open_checkpoints(
     policy: CheckpointPolicy | None, settings: Mapping[str, str]
 ) -> Iterator["RunCheckpointer | None"]:
-    """The checkpoints of a training, whose directory is locked meanwhile; None without a policy.
+    """Locks the directory of a training and yields its checkpoints; None without a policy.
 
     If several processes train together, process 0 alone locks, reads and writes the directory.
 
     Args:
       policy: where and how often to save.
-      settings: what must be equal to resume the training.
+      settings: the settings that must be equal to resume the training.
 
     Raises:
       ValueError: the directory cannot be used for this training.
@@ -119,8 +119,8 @@ def open_checkpoints(
 class RunCheckpointer:
     """Saves and restores one training; checkpoints are numbered by the epochs that they contain.
 
-    A checkpoint is complete or does not exist. If one cannot be written, a warning says so once, training
-    goes on, and the older checkpoints stay.
+    A checkpoint is complete or does not exist. If one cannot be written, training continues with one warning,
+    and the older checkpoints remain.
     """
 
     def __init__(self, policy: CheckpointPolicy, manager: Any):
@@ -133,9 +133,9 @@ class RunCheckpointer:
         """The pytree of the latest checkpoint that is not damaged; None if there are no checkpoints.
 
         Args:
-          template: from a number of epochs, a pytree with the structure, shapes and dtypes of what was
-            saved after them.
-          max_epochs: the number of epochs that are wanted.
+          template: a function from a number of epochs to a pytree with the structure, shapes and dtypes
+            of the checkpoint after these epochs.
+          max_epochs: the number of epochs to train.
 
         Raises:
           ValueError: the checkpoint has more than `max_epochs` epochs, or all checkpoints are damaged.
@@ -233,13 +233,13 @@ class RunCheckpointer:
             reason = "the directory was removed"
         if reason and not self._failed:
             warnings.warn(
-                f"no checkpoint can be written into {self._directory}, but training goes on: {reason}",
+                f"no checkpoint can be written into {self._directory}, but training continues: {reason}",
                 stacklevel=4,
             )
         self._failed |= bool(reason)
 
     def _read(self, epoch: int, size: int) -> np.ndarray:
-        """The bytes of a checkpoint; raises ValueError if it is not an array of so many bytes."""
+        """The bytes of a checkpoint; raises ValueError if it is not an array of `size` bytes."""
         # Checked before anything is read, because a damaged file may declare more than fits in memory.
         files = (self._directory / str(epoch)).rglob("*")
         if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _MAX_OVERHEAD_BYTES:

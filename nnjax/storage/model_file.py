@@ -1,4 +1,4 @@
-"""Model files: the parameters of a network as safetensors, and what they mean as JSON metadata."""
+"""Model files: the parameters of a network as safetensors, with a description as JSON metadata."""
 
 import json
 import math
@@ -47,7 +47,7 @@ class OutlierModel(NamedTuple):
       means: the mean image of each label.
       directions: the directions of largest variance that all labels share, scaled to unit variance.
       noise_variance: the variance in every other direction.
-      center, scale: mean and standard deviation of the distance of images that were not trained on.
+      center, scale: mean and standard deviation of the distance for images that were not trained on.
     """
 
     means: Float[Any, "labels pixels"]
@@ -58,12 +58,12 @@ class OutlierModel(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What reading pictures needs besides the network; computed by `nnjax.recognition.calibrate`.
+    """What `read_picture` needs in addition to the network; computed by `nnjax.calibrate`.
 
     Attributes:
       layout: how digits are placed in the images; None if the inputs are not gray images.
       temperature: divides log-probabilities, so that they are calibrated on validation images.
-      outlier_model: what the images look like; None if they have no single labels.
+      outlier_model: describes the images of each label; None if the targets are not labels.
     """
 
     layout: DigitLayout | None = None
@@ -83,7 +83,7 @@ class Model:
       num_classes: the number of labels of the data set.
       layout, temperature, outlier_model: see `Calibration`.
       validation_accuracy: the fraction of correct predictions on the validation split; 0 without one.
-      settings: what it was trained with, as passed to `save_model`.
+      settings: the settings of its training, as passed to `save_model`.
       versions: the versions of the packages that trained it.
     """
 
@@ -128,10 +128,10 @@ def save_model(
     Args:
       path: the file, by convention `*.safetensors`; an existing file is replaced atomically.
       params: as returned by `init`, `ConvNet.init` or `fit`.
-      objective: what they were trained for, with this package's activations, costs and codes. The file
+      objective: the objective of the training, with activations, costs and codes of nnjax. The file
         stores `objective.inference()`, without dropout, augmentation and label smoothing.
-      data: what they were trained on.
-      calibration: from `nnjax.recognition.calibrate`, for models that read pictures.
+      data: the data set of the training.
+      calibration: from `nnjax.calibrate`, for models that `read_picture` uses.
       settings: any JSON values, stored with the model.
 
     Raises:

@@ -13,7 +13,7 @@ import platformdirs
 from nnjax.storage._model_reader import load_model
 from nnjax.storage.model_file import Model
 
-DIGIT_DATASETS = ("mnist", "digits")  # whose labels are digits; models of the first one are preferred
+DIGIT_DATASETS = ("mnist", "digits")  # their labels are digits; models of the first one are preferred
 
 
 def model_dir() -> Path:
@@ -25,7 +25,7 @@ def model_path(settings: Mapping[str, Any]) -> Path:
     """The file in `model_dir()` for a model trained with `settings`; equal settings have the same file.
 
     Its name states the data set, the channels of convolutions, the hidden layers and a digest of all
-    settings. Floats count with nine digits, because those computed by exp or log differ in the last bit
+    settings. Floats are rounded to nine digits, because results of exp and log differ in the last bit
     between processors.
 
     Args:

@@ -1,7 +1,7 @@
 """The lock and the settings file of a run directory.
 
-A directory belongs to one training, whose settings are in the settings file. One process at a time
-works in it.
+A directory belongs to one training, whose settings are in the settings file. Only one process at a time
+can use it.
 """
 
 import contextlib
@@ -20,23 +20,23 @@ from nnjax.storage.records import write_record
 
 SETTINGS_FILE = "settings.json"
 LOCK_FILE = "lock"
-FORMAT = 2  # of the settings file and of the checkpoints; files of format 1 do not state it
+FORMAT = 2  # of the settings file and of the checkpoints; files of format 1 do not contain the number
 
 
 @contextlib.contextmanager
 def lock_run_dir(
     directory: Path, settings: Mapping[str, str], display_settings: Mapping[str, str]
 ) -> Iterator[None]:
-    """Locks a directory for a training, new or resumed; the lock of a crashed process is released.
+    """Locks a directory for a new or resumed training; the lock of a crashed process does not remain.
 
     Args:
       directory: created if it does not exist.
-      settings: what must be equal to resume the training.
-      display_settings: the same settings under the user's names, for the error message.
+      settings: the settings that must be equal to resume the training.
+      display_settings: the same settings by the user's names, for the error message.
 
     Raises:
-      ValueError: another training uses the directory, or its training has other settings, or it was
-        written in another format.
+      ValueError: another process uses the directory, or it contains a training with other settings or
+        in another format.
     """
     make_dir(directory)
     path = directory / SETTINGS_FILE
@@ -95,17 +95,17 @@ def _check_settings(directory: Path, before: Mapping[str, Any], now: Mapping[str
     Raises:
       ValueError: the settings differ.
     """
-    elsewhere = differing(before["machine"], now["machine"])
-    then, this = before["settings"], now["settings"]
-    if names := differing(then, this, same_machine=not elsewhere):
-        differences = _describe(names, before, now, same_machine=not elsewhere)
+    machine_changes = differing(before["machine"], now["machine"])
+    saved, current = before["settings"], now["settings"]
+    if names := differing(saved, current, same_machine=not machine_changes):
+        differences = _describe(names, before, now, same_machine=not machine_changes)
         raise ValueError(
             f"{directory} has a training with other settings ({differences}): use the same settings, or "
             "another directory"
         )
-    if elsewhere:
-        differences = describe_differences(elsewhere, before["machine"], now["machine"])
-        uncertain = ", ".join(differing(then, this))
+    if machine_changes:
+        differences = describe_differences(machine_changes, before["machine"], now["machine"])
+        uncertain = ", ".join(differing(saved, current))
         warnings.warn(
             f"{directory} is from another machine or other versions ({differences}): training resumes, but "
             "its results may differ in the last bits from those of an uninterrupted run"
@@ -115,14 +115,14 @@ def _check_settings(directory: Path, before: Mapping[str, Any], now: Mapping[str
 
 
 def _describe(names: list[str], before: Mapping[str, Any], now: Mapping[str, Any], same_machine: bool) -> str:
-    """The differences, under the user's names if these differ."""
+    """The differences, by the user's names if the settings by these names differ."""
     displayed = [record["display_settings"] for record in (before, now)]
     settings = [record["settings"] for record in (before, now)]
     if changed := differing(*displayed, same_machine=same_machine):
         text = describe_differences(changed, *displayed)
     else:
         text = describe_differences(names, *settings)
-    steps = [of.get(NUM_STEPS, "None") for of in settings]
+    steps = [values.get(NUM_STEPS, "None") for values in settings]
     if NUM_STEPS in names and "None" not in steps:
         if changed:
             text += f"; {describe_differences([NUM_STEPS], *settings)}"

@@ -37,7 +37,7 @@ Sizes = tuple[int, ...]
 
 
 class Cell(NamedTuple):
-    """One combination of settings: what its networks have in common, and the shapes of their parameters."""
+    """One combination of settings: the values that its networks share, and the shapes of their parameters."""
 
     draw: Callable[[Array], Any]
     shapes: Any

@@ -41,7 +41,7 @@ class Progress(NamedTuple):
       networks, num_networks: finished networks, and all networks.
       epoch, num_epochs: finished epochs of the networks in training, and all epochs.
       fraction: the fraction of all work that is done.
-      settings: of each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
+      settings: for each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
       history: the `History` of these networks so far, with a network axis.
     """
 

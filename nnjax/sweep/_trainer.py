@@ -39,9 +39,9 @@ class Trainer:
         """The history of a chunk's networks, and the final parameters of each, without padding.
 
         Args:
-          chunk: its networks.
+          chunk: the networks to train.
           report: called after each epoch with the history so far.
-          policy: of the checkpoints, or None.
+          policy: the checkpoint policy, or None.
         """
         count = len(chunk.networks)
         # Every device must train the same number of networks, so the last network is repeated.

@@ -51,7 +51,7 @@ def test_peers_alternate_and_are_compared_with_the_first(sparse_images):
     assert (record["dataset"], record["num_test"]) == ("arrays", 80)
 
 
-def test_a_record_is_written_where_the_flag_says(tmp_path):
+def test_a_record_is_written_to_the_path_of_the_flag(tmp_path):
     path = tmp_path / "new" / "r.json"
     assert write_result({"seconds": [0.5]}, "r", path) == path.parent
     assert json.loads(path.read_text()) == {"seconds": [0.5]}

@@ -1,4 +1,4 @@
-"""The committed records show what the project promises, and their tables show the records."""
+"""The committed records meet the goals of the project, and the tables show the records."""
 
 import json
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 
-def test_paths_say_which_files_exist(run, capsys, tmp_path):
+def test_path_prints_which_files_exist(run, capsys, tmp_path):
     assert run("data", "path", "mnist", "--data-dir", tmp_path) == 0
     printed = capsys.readouterr().out
     assert "prepared  no" in printed
@@ -26,7 +26,7 @@ def test_paths_say_which_files_exist(run, capsys, tmp_path):
     ("arguments", "words"),
     [(["path", "minst"], "did you mean 'mnist'"), (["prepare", "digits"], "must be one of mnist")],
 )
-def test_data_sets_that_need_no_preparation_are_refused(run, capsys, arguments, words):
+def test_data_sets_that_need_no_preparation_are_rejected(run, capsys, arguments, words):
     assert run("data", *arguments) == 2
     assert words in " ".join(capsys.readouterr().err.split())
 

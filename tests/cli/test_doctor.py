@@ -161,7 +161,7 @@ def test_the_home_folder_is_a_tilde_and_only_paths_of_nnjax_are_shown(monkeypatc
 # --- XLA flags ---
 
 
-def test_flags_are_split_as_xla_does_and_only_those_that_end_a_process_are_refused(monkeypatch):
+def test_flags_are_split_as_xla_does_and_only_those_that_end_a_process_are_rejected(monkeypatch):
     monkeypatch.setattr(xla_flags, "_start_error", lambda flags: "no" if "bad" in flags else "")
     probe = probe_start("--bad=1 word --xla_a='x y' --xla_b --worse_bad")
     assert probe.flags == ["--bad=1", "word", "--xla_a='x y'", "--xla_b", "--worse_bad"]
@@ -176,7 +176,7 @@ def test_flags_are_split_as_xla_does_and_only_those_that_end_a_process_are_refus
     assert probe_start("a bad file").refused == {"a bad file": "no"}
 
 
-def test_flags_that_end_a_process_only_together_are_refused_together(monkeypatch):
+def test_flags_that_end_a_process_only_together_are_rejected_together(monkeypatch):
     monkeypatch.setattr(xla_flags, "_start_error", lambda flags: "no" if " " in flags else "")
     assert probe_start("--a --b").refused == {"--a": "no", "--b": "no"}
 
@@ -393,7 +393,7 @@ def test_a_slow_fit_on_a_cpu_is_a_finding_with_the_likely_cause(speed_of, monkey
     for load, advice in ((0.0, "run nnjax doctor again"), (1e6, "stop other programs")):
         monkeypatch.setattr(numpy_speed, "load_average", lambda load=load: load)
         findings = speed_of(1.8, 2.0, 0.6).findings
-        assert f"fit takes 0.90 of NumPy's time, and 0.4 is usual: {advice}" in findings[0]
+        assert f"fit takes 0.90 times as long as NumPy, usually 0.4: {advice}" in findings[0]
     with jax.enable_x64(True):
         assert "unset JAX_ENABLE_X64" in speed_of(4.0).findings[0]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # the usual ratio holds for CPUs only

@@ -43,7 +43,7 @@ def test_accuracy_and_confusion_matrix_are_those_of_the_model(run, capsys, train
         (b"\x89PNG\r\n\x1a\n" + bytes(99), "not a model file"),
     ],
 )
-def test_other_files_are_refused_in_one_line(run, content, words, capsys):
+def test_other_files_are_rejected_in_one_line(run, content, words, capsys):
     if content is not None:
         Path("x.st").write_bytes(content)
     assert run("evaluate", "x.st") == 2
@@ -52,13 +52,13 @@ def test_other_files_are_refused_in_one_line(run, content, words, capsys):
     assert len(err.splitlines()) == 1
 
 
-def test_a_directory_is_refused_in_one_line(run, capsys):
+def test_a_directory_is_rejected_in_one_line(run, capsys):
     Path("folder").mkdir()
     assert run("evaluate", "folder") == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_data_of_another_shape_are_refused(run, capsys, digits, monkeypatch):
+def test_data_of_another_shape_are_rejected(run, capsys, digits, monkeypatch):
     narrow = nnjax.Dataset.from_arrays((digits.train.inputs[:, :63], digits.train.targets), name="digits")
     monkeypatch.setattr(evaluate, "load", lambda *_: narrow)
     assert run("evaluate", "m.st") == 2
@@ -79,7 +79,7 @@ def test_baselines_are_compared_with_the_model(run, capsys, trained, digits):
     assert run("baselines", "--model", "m.st") == 0
     out = capsys.readouterr().out
     assert f"{100 * correct / 296:.2f} %" in out
-    assert "--svm adds support vector machines" in out
+    assert "use --svm to add support vector machines" in out
     assert run("baselines", "--model", "m.st", "--json") == 0
     results = json.loads(capsys.readouterr().out)
     assert results["methods"]["network [64, 30, 10]"] == {"accuracy": correct / 296, "correct": correct}
@@ -87,13 +87,13 @@ def test_baselines_are_compared_with_the_model(run, capsys, trained, digits):
     assert set(results["methods"]) == {"random guess", "average darkness", "network [64, 30, 10]"}
 
 
-def test_baselines_refuse_a_model_that_predicts_no_labels(run, capsys, model, monkeypatch):
+def test_baselines_reject_a_model_that_predicts_no_labels(run, capsys, model, monkeypatch):
     params = nnjax.init(jax.random.key(0), (64, 1))
     objective = nnjax.Objective(code=nnjax.is_digit(9))
     other = replace(model, params=params, objective=objective)
     monkeypatch.setattr(baselines, "load_model", lambda path: other)
     assert run("baselines", "--model", "m.st") == 2
-    assert "must predict labels to be compared" in " ".join(capsys.readouterr().err.split())
+    assert "must predict all labels of the data" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_flags_override_a_named_configuration(flags, changes):
     assert config_of("--config", "best-cpu", *flags) == replace(configs["best-cpu"], **changes)
 
 
-def test_another_optimizer_brings_its_own_defaults(run, tmp_path):
+def test_another_optimizer_resets_learning_rate_and_hyperparameters(run, tmp_path):
     """The learning rate and the hyper-parameters of a configuration belong to its optimizer."""
     Path("c.toml").write_text(
         'optimizer = "adam"\nlearning_rate = 0.5\nepochs = 7\n[hyperparameters]\nb1 = 0.8\n'
@@ -155,13 +155,13 @@ def test_toml_and_json_files_set_configuration_data_set_and_seed(run):
         (b"dataset = 3", "dataset must be a name, got 3"),
     ],
 )
-def test_damaged_configuration_files_are_refused(run, content, message):
+def test_damaged_configuration_files_are_rejected(run, content, message):
     Path("c.toml").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         load_settings("c.toml")
 
 
-def test_a_directory_is_no_configuration_file(run, tmp_path):
+def test_a_directory_is_not_a_configuration_file(run, tmp_path):
     with pytest.raises(ValueError, match=r"cannot read the configuration .*: Is a directory"):
         load_settings(str(tmp_path))
 

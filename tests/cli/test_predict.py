@@ -100,19 +100,19 @@ def test_the_annotated_picture_keeps_its_colors(run, file, picture, folder):
         assert np.mean((np.asarray(annotated) == (255, 250, 205)).all(axis=-1)) > 0.3
 
 
-def test_the_model_may_be_at_any_place_but_only_one(run, file, picture, capsys):
+def test_one_model_is_accepted_at_any_position(run, file, picture, capsys):
     name, text = picture
     assert run("predict", name, file) == 0
     assert capsys.readouterr().out.replace("?", "").strip() == text
     assert run("predict", name, file, file) == 2
-    assert "at most one model must be named, got m, m" in capsys.readouterr().err
+    assert "files must include at most one model file, got m, m" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["m"], "at least one picture must be named"),
-        ([], "at least one picture must be named"),
+        (["m"], "files must include at least one picture"),
+        ([], "files must include at least one picture"),
         (["m", "none.png"], "none.png"),
         (["m", "p.png", "p.png", "--annotate", "a.png"], "--annotate must be used with one picture, got 2"),
         (["m", "p.png", "--annotate", "p.png"], "--annotate must name a new file, got p.png"),
@@ -121,7 +121,7 @@ def test_the_model_may_be_at_any_place_but_only_one(run, file, picture, capsys):
         (["m", "p.png", "--annotate", "none/a.png"], "No such file"),
     ],
 )
-def test_wrong_arguments_are_refused_in_a_line(run, file, picture, arguments, words, capsys):
+def test_wrong_arguments_are_rejected_in_one_line(run, file, picture, arguments, words, capsys):
     assert run("predict", *arguments) == 2
     err = capsys.readouterr().err
     assert words in err

@@ -113,7 +113,7 @@ def test_sigterm_ends_training_after_the_epoch_and_the_printed_command_resumes_i
     assert [int(n) for n in re.findall(r"^epoch +(\d+)", again.stdout, re.M)] == [epochs, epochs + 1]
 
 
-def test_a_reader_that_leaves_ends_training_with_everything_saved(endless):
+def test_a_closed_pipe_ends_training_with_everything_saved(endless):
     endless.stdout.close()
     assert endless.wait(timeout=120) == 130
     assert not re.search("error|Error|Traceback|Exception", endless.stderr.read())

@@ -1,4 +1,4 @@
-"""`nnjax sweep`: the table, the record, the figure, and what is refused."""
+"""`nnjax sweep`: the table, the record, the figure, and wrong flags."""
 
 import json
 import os
@@ -115,12 +115,12 @@ def test_several_values_become_axes_and_one_value_a_setting(run, flags, axes, co
         (["--schedule", "constant", "cosin"], "did you mean 'cosine'"),
         (["--seeds", 0], "seeds must be a positive integer, got 0"),
         (["--epochs", 0], "epochs must be a positive integer, got 0"),
-        (["--plot", "p.png"], "--plot must have one or two flags with several values, got 0"),
+        (["--plot", "p.png"], "--plot must be used with one or two flags that have several values, got 0"),
         (["--save", "m.st"], "--save (applied to nnjax sweep)"),
         (["--record", "none/r.json"], "No such file"),
     ],
 )
-def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
+def test_wrong_flags_are_rejected_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sweep, "load", lambda *_: pytest.fail("loaded the data"))
     assert run(*SWEEP, *flags) == 2
@@ -130,9 +130,9 @@ def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys
     assert not os.listdir()
 
 
-def test_widths_of_a_convolutional_configuration_are_refused(run, capsys):
+def test_widths_of_a_convolutional_configuration_are_rejected(run, capsys):
     assert run(*SWEEP, "--config", "best-cpu", "--hidden", 10, 20) == 2
-    assert "only for dense networks: set channels to ()" in " ".join(capsys.readouterr().err.split())
+    assert "for a sweep over hidden or initial_weights, got" in " ".join(capsys.readouterr().err.split())
 
 
 def add(table, schedule, correct, diverged=0):
@@ -164,7 +164,7 @@ def test_diverged_networks_are_counted_and_are_not_the_best(capsys):
     add(table, "cosine", {0: 9, 1: 9}, diverged=1)
     assert "1 of 2 diverged" in capsys.readouterr().out
     add(table, "linear", {0: 4, 1: 6})
-    assert table.best() == "best on validation: schedule linear: test 50.00 ± 14.14 %"
+    assert table.best() == "best on validation: schedule linear; test accuracy 50.00 ± 14.14 %"
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_a_signal_ends_a_sweep_and_the_printed_command_resumes_it(run, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(sweep._ProgressBar, "show", interrupt)
         assert run(*command) == 130
-        assert "interrupted, nothing is saved; with --checkpoint-dir" in capsys.readouterr().out
+        assert "interrupted, nothing is saved; use --checkpoint-dir" in capsys.readouterr().out
         assert run(*command, "--checkpoint-dir", "c", "--checkpoint-every-epochs", 1) == 130
     [resume] = re.findall("resume from the last checkpoint with: nnjax (.*)", capsys.readouterr().out)
     assert not os.path.exists("r.json")

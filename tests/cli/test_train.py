@@ -56,8 +56,8 @@ def test_model_record_and_output_agree(run, capsys, digits):
     assert models() == []
 
 
-def test_training_is_that_of_the_configuration(run, digits):
-    """Also the one that a record restores, which flags can change."""
+def test_the_command_trains_as_its_configuration_does(run, digits):
+    """Also the configuration in a record, with changes by flags."""
     config = nnjax.TrainConfig(epochs=1, batch_size=100, learning_rate=1.0)
     assert run(*TRAIN, "--learning-rate", 1, "--seed", 3, "--save", "a.st", "--record", "r.json") == 0
     expected = config.fit(jax.random.key(3), digits).params
@@ -108,7 +108,7 @@ def test_plot_is_a_picture(run, monkeypatch):
     assert {color for _, color in colors} >= {(0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E), (0x7F, 0x7F, 0x7F)}
 
 
-def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, capsys):
+def test_plot_without_matplotlib_is_rejected_before_training(run, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     monkeypatch.setattr(train, "load", lambda *_: pytest.fail("loaded the data"))
     assert run(*TRAIN, "--plot", "p.png") == 2
@@ -145,10 +145,10 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
         (["--record", "/proc/nnjax.json"], "cannot write"),
         (["--save", "m", "--record", "m"], "--save and --record must name different files, got m twice"),
         (["--plot", "m.txt"], "--plot must end in one of"),
-        (["--save", "m", "--no-save"], "--save and --no-save contradict each other"),
+        (["--save", "m", "--no-save"], "--save must not be used with --no-save"),
         (["--checkpoint-dir", "."], "--checkpoint-dir must not be the current directory, got ."),
-        (["--checkpoint-every-epochs", 2], "--checkpoint-every-epochs needs --checkpoint-dir"),
-        (["--checkpoint-every-seconds", 2], "--checkpoint-every-seconds needs --checkpoint-dir"),
+        (["--checkpoint-every-epochs", 2], "--checkpoint-every-epochs must be used with --checkpoint-dir"),
+        (["--checkpoint-every-seconds", 2], "--checkpoint-every-seconds must be used with --checkpoint-dir"),
         (
             ["--checkpoint-dir", "c", "--checkpoint-every-seconds", -1],
             "--checkpoint-every-seconds must be at least 0, got -1",
@@ -160,7 +160,7 @@ def test_plot_without_matplotlib_is_refused_before_training(run, monkeypatch, ca
         (["--process-id", 1, "--num-processes", 2], "--num-processes, --process-id must be used with"),
     ],
 )
-def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
+def test_wrong_flags_are_rejected_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(train, "load", lambda *_: pytest.fail("loaded the data"))
     assert run(*TRAIN, *flags) == 2
@@ -179,11 +179,11 @@ def test_wrong_flags_are_refused_before_data_is_loaded(run, flags, words, capsys
         (["--config", "best-cpu"], "the configuration does not fit digits: "),
         (["--optimizer", "adam", "--hyperparameters", "b3=1"], "hyper-parameter must be one of"),
         (["--cost", "softmax_cross_entropy", "--output-code", "binary"], "sigmoid_cross_entropy"),
-        (["--epochs", 10**13], "this machine cannot do that"),
+        (["--epochs", 10**13], "the computation failed on this machine"),
         (["--distributed", "--heartbeat", 0, "--coordinator-address", "localhost:1"], "heartbeat must be"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_before_training(run, flags, words, capsys, monkeypatch):
+def test_settings_that_do_not_fit_are_rejected_before_training(run, flags, words, capsys, monkeypatch):
     monkeypatch.setattr(_fit, "run_epochs", lambda *_: pytest.fail("trained"))
     assert run(*TRAIN, *flags) == 2
     err = capsys.readouterr().err
@@ -327,10 +327,10 @@ def test_a_signal_ends_training_after_the_epoch_and_the_printed_command_resumes_
         assert record()["history"][column] == uninterrupted[column]
 
 
-def test_without_checkpoints_the_model_is_saved_and_the_flag_is_named(run, capsys, signal_after):
+def test_without_checkpoints_the_model_is_saved_and_the_message_names_the_flag(run, capsys, signal_after):
     signal_after(1, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert run(*TRAIN, "--epochs", 3) == 130
-    assert "interrupted after 1 of 3 epochs; with --checkpoint-dir it could be resumed" in (
+    assert "interrupted after 1 of 3 epochs; use --checkpoint-dir to resume interrupted trainings" in (
         capsys.readouterr().out
     )
     assert len(models()) == 1
@@ -346,7 +346,7 @@ def test_an_interrupted_training_does_not_replace_the_model_of_a_complete_one(ru
     assert len(models()) == 2
 
 
-def test_output_that_nobody_reads_ends_training_with_everything_saved(run, signal_after):
+def test_output_to_a_closed_pipe_ends_training_with_everything_saved(run, signal_after):
     def broken_pipe():
         raise BrokenPipeError
 
@@ -365,11 +365,11 @@ def test_output_that_cannot_be_written_does_not_end_training(run, signal_after, 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert run(*TRAIN, "--epochs", 2, "--save", "m.st") == 0
-    assert "the output cannot be written, training continues" in capsys.readouterr().err
+    assert "training continues, but its output cannot be printed" in capsys.readouterr().err
     assert nnjax.load_model("m.st").settings["epochs"] == 2
 
 
-def test_ctrl_c_before_training_says_that_nothing_was_trained(run, capsys, monkeypatch):
+def test_ctrl_c_before_training_reports_that_nothing_was_trained(run, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
@@ -379,7 +379,7 @@ def test_ctrl_c_before_training_says_that_nothing_was_trained(run, capsys, monke
     assert not os.listdir()
 
 
-def test_resuming_with_other_settings_is_refused_by_the_names_of_the_flags(run, capsys):
+def test_resuming_with_other_settings_is_rejected_with_the_names_of_the_flags(run, capsys):
     assert run(*TRAIN, "--no-save", "--checkpoint-dir", "c") == 0
     assert run(*TRAIN, "--no-save", "--checkpoint-dir", "c", "--learning-rate", 1, "--seed", 1) == 2
     err = " ".join(capsys.readouterr().err.split())

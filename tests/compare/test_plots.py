@@ -74,7 +74,7 @@ def test_a_history_is_one_curve(axis, digits):
     assert axis.get_ylabel() == "training cost"
 
 
-def test_lines_differ_in_gray():
+def test_lines_differ_in_grayscale():
     looks = {(style["marker"], str(style["linestyle"])) for style in plots.STYLES}
     assert len(looks) == len(plots.STYLES) == 14
 

@@ -1,4 +1,4 @@
-"""Downloads from hosts that stall, trickle, cut off and lie, and processes that are killed meanwhile."""
+"""Downloads from hosts that stall, are slow, close the connection or send wrong bytes; killed processes."""
 
 import hashlib
 import os
@@ -180,7 +180,7 @@ def test_a_temporary_failure_is_retried_and_a_lasting_one_raises(host, fail, tmp
     assert not list((tmp_path / "none").iterdir())
 
 
-def test_a_busy_host_is_asked_again_after_longer_and_longer_pauses(host, tmp_path, capsys, monkeypatch):
+def test_a_busy_host_is_requested_again_after_increasing_pauses(host, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_download, "BACKOFF_S", (0.1, 0.2))
     host.failures = [busy, busy]
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""What every experiment has in common: flags, records, claims and folders."""
+"""The parts that all experiments share: flags, records, claims and folders."""
 
 import json
 

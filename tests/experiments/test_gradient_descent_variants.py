@@ -73,7 +73,7 @@ def test_variants_are_better_worse_equal_or_undecided():
     assert all("edge of its grid" in row.measured for row in rows)
 
 
-def test_two_seeds_decide_nothing():
+def test_with_two_seeds_all_variants_are_undecided():
     base = np.array([[90.0], [91.0]])
     *_, equal, undecided = EXPERIMENT.claims(record_of(SGD=base, much_worse=base - 80))
     assert (equal.measured, undecided.measured) == ("none", "much_worse")

@@ -25,7 +25,7 @@ def test_every_setting_of_the_three_sweeps_is_trained(record):
     assert np.all(np.array(record["by_width"]["seconds_per_epoch_alone"]) > 0)
 
 
-def test_rates_between_are_better_than_the_extremes(record):
+def test_intermediate_rates_are_better_than_the_extremes(record):
     final = dict(zip(RATES, np.array(record["by_rate"]["test_correct"])[..., -1].mean(axis=1), strict=True))
     n = record["num_test"]
     assert max(final[0.001], final[100.0]) < 0.4 * n < 0.6 * n < final[3.0]

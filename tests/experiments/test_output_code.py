@@ -57,6 +57,6 @@ def test_a_rate_at_the_edge_of_the_grid_has_a_note(record):
     assert "0.3 (edge of its grid) for ten, 3 for four)" in statement
 
 
-def test_always_no_is_not_a_decision(record):
+def test_the_claim_is_not_supported_if_the_answer_is_always_no(record):
     record["codes"]["one"]["nines"] = np.zeros((5, 2, 2)).tolist()
     assert EXPERIMENT.claims(record)[-1].supported is False

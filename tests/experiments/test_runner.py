@@ -21,24 +21,24 @@ def run(monkeypatch, tmp_path):
     return ran
 
 
-def test_all_run_once_in_order(run, tmp_path):
+def test_all_experiments_run_once_in_order(run, tmp_path):
     assert run(toy("b"), toy("a")) == 0
     assert RAN == ["b", "a"]
     assert all((tmp_path / f"{name}.{kind}").exists() for name in "ab" for kind in ("json", "png"))
     assert (tmp_path / "report" / "index.html").exists()
 
 
-def test_only_named_ones_run_in_order(run, tmp_path):
+def test_only_named_experiments_run_in_order(run, tmp_path):
     assert run(toy("b"), toy("a"), toy("c"), arguments=["c", "b", "c"]) == 0
     assert RAN == ["b", "c"]
     assert "there is no record with these settings" in (tmp_path / "report" / "index.html").read_text()
 
 
-def test_what_was_run_with_the_same_settings_is_not_run_again(run, capsys):
+def test_experiments_with_a_current_record_are_skipped(run, capsys):
     run(toy("a"))
     assert run(toy("a")) == 0
     assert RAN == []
-    assert "a: run before" in capsys.readouterr().out
+    assert "a: already done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_was_run_with_the_same_settings_is_not_run_again(run, capsys):
         (toy("a", constants={"rate": 3.0}), []),
     ],
 )
-def test_other_settings_or_again_run_it_again(run, changed, arguments):
+def test_an_experiment_runs_again_with_other_settings_or_the_flag_again(run, changed, arguments):
     run(toy("a"))
     assert run(changed, arguments=arguments) == 0
     assert RAN == ["a"]
@@ -178,7 +178,7 @@ def test_every_experiment_of_the_catalog_exists(name):
     assert (member.about or "").partition("\n")[0].endswith((".", "?"))
 
 
-def test_the_time_left_follows_the_finished_ones():
+def test_the_remaining_time_is_estimated_from_finished_experiments():
     clock = Clock([60, 60, 60, 60])
     assert clock.left(running=0) == 240
     assert clock.left(running=100) == 180

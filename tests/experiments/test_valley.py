@@ -20,7 +20,7 @@ def test_the_paths_in_the_bowl_have_a_closed_form(record):
         np.testing.assert_allclose(r["cost"], path[:, 0] ** 2 / 2 + 5 * path[:, 1] ** 2, rtol=1e-12)
 
 
-def test_the_ball_climbs_only_if_eta_exceeds_2_over_b(record):
+def test_the_cost_rises_only_if_eta_exceeds_2_over_b(record):
     climbs = {r["learning_rate"]: abs(r["path"][-1][1]) > abs(r["path"][0][1]) for r in record["bowl"]}
     assert climbs == {0.01: False, 0.15: False, 0.205: True}
     assert all(up == (eta > 2 / 10) for eta, up in climbs.items())
@@ -73,7 +73,7 @@ def test_no_selected_learning_rate_is_at_the_edge_of_the_candidates(record):
     assert all(candidates[0] < r["learning_rate"] < candidates[-1] for r in record["variants"])
 
 
-def test_a_claim_is_not_supported_if_the_ball_behaves_otherwise(record):
+def test_claims_are_not_supported_if_the_paths_contradict_them(record):
     assert all(c.supported for c in EXPERIMENT.claims(record))
     backwards = [{**r, "cost": r["cost"][::-1]} for r in record["bowl"]]
     claims = EXPERIMENT.claims({**record, "bowl": backwards, "ratio": record["ratio"][::-1]})

@@ -42,7 +42,7 @@ def test_the_weekend_decision(threshold, decisions):
     assert np.ravel(outputs).tolist() == decisions
 
 
-def test_perceptrons_fire_above_zero_only():
+def test_perceptrons_output_1_only_above_zero():
     assert jax.jit(nnjax.heaviside)(np.float32([-1.0, 0.0, 1e-6])).tolist() == [0, 0, 1]
 
 

@@ -126,7 +126,7 @@ def test_work_on_a_page_of_specks_is_at_most_linear_in_their_number(model, monke
 
 
 @pytest.mark.slow
-def test_a_long_line_that_climbs_is_one_line(model, draw_digits):
+def test_a_long_sloping_line_is_one_line(model, draw_digits):
     """A hundred digits; the last one is twenty heights above the first."""
     strip, text = draw_digits(0, 100, replace(PLAIN, height=(20, 20), uneven=0))
     rows = np.round(0.2 * np.arange(strip.shape[1])).astype(int)

@@ -1,4 +1,4 @@
-"""Between machines, floats that agree to rounding are equal, and digests of floats are not compared."""
+"""On different machines, floats may differ in rounding, and digests of floats are not compared."""
 
 import importlib
 import json
@@ -61,7 +61,7 @@ def test_digests_are_not_shown():
     assert describe_differences(["train data", "epochs"], before, now) == (
         "different train data; epochs was 3 and is not set"
     )
-    assert describe_differences(["program"], before, now) == "a function of yours has different code"
+    assert describe_differences(["program"], before, now) == "the code of a function has changed"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Several processes train together; if one ends, all end, and another number of them resumes."""
+"""Several processes train together; if one fails, all end, and another number of processes can resume."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def test_a_coordinator_address_without_host_or_port_raises(address):
 
 
 @pytest.mark.parametrize("text", ["", "two", "-1"])
-def test_an_environment_variable_that_is_no_number_raises(monkeypatch, text):
+def test_an_environment_variable_that_is_not_a_number_raises(monkeypatch, text):
     monkeypatch.setenv("JAX_NUM_PROCESSES", text)
     with pytest.raises(ValueError, match="JAX_NUM_PROCESSES must be a non-negative integer"):
         multihost.connect("127.0.0.1:1", None, 0, 10)
@@ -41,7 +41,7 @@ def test_an_environment_variable_that_is_no_number_raises(monkeypatch, text):
 
 @pytest.fixture
 def other_process(monkeypatch):
-    """Lets process 1 send to process 0, which runs the test, what process 0 sends, changed by a function."""
+    """Simulates a process 1 that sends the message of process 0 (the test), changed by a function."""
 
     def install(change):
         def allgather_str(text):

@@ -1,4 +1,4 @@
-"""Several devices compute what one device computes, and send no more than they must."""
+"""Several devices compute the same result as one device, with as little communication as possible."""
 
 import itertools
 import re
@@ -78,7 +78,7 @@ def test_a_mesh_trains_as_one_device_does(hundred_steps, mesh, settings):
     assert run.history.validation_correct == expected.history.validation_correct
 
 
-def test_copies_that_fill_up_a_short_mini_batch_do_not_count(mesh8):
+def test_copies_that_pad_a_short_mini_batch_do_not_count(mesh8):
     """Of 3 examples on 8 devices, five hold copies of the third."""
     mesh = sharding.with_auto_axes(mesh8)
     x = jnp.arange(6.0).reshape(3, 2)
@@ -157,7 +157,7 @@ def test_a_sweep_on_a_mesh_resumes_with_identical_results(hundred_steps, mesh8, 
 
 
 @pytest.mark.parametrize("wrong", [8, "data", (8,)])
-def test_a_mesh_that_is_none_raises(digits, wrong):
+def test_an_argument_that_is_not_a_mesh_raises(digits, wrong):
     params = nnjax.init(KEY, (64, 30, 10))
     with pytest.raises(ValueError, match=r"mesh must be a Mesh, such as jax.make_mesh"):
         nnjax.fit(KEY, params, digits, learning_rate=3.0, mesh=wrong)

@@ -337,13 +337,13 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_triggers_one_warning_and_training_goes_on(params, digits, run_dir):
+def test_a_full_disk_triggers_one_warning_and_training_continues(params, digits, run_dir):
     uninterrupted = train(params, digits, epochs=4)
     with warnings.catch_warnings(record=True) as caught, full_disk():
         warnings.simplefilter("always")
         resumed = train(params, digits, epochs=4, checkpoint=every_epoch(run_dir))
     assert [str(warning.message) for warning in caught] == [
-        f"no checkpoint can be written into {run_dir}, but training goes on: File too large",
+        f"no checkpoint can be written into {run_dir}, but training continues: File too large",
         f"epoch 4 is not saved in {run_dir}: a restarted training resumes from epoch 2",
     ]
     assert_same_run(resumed, uninterrupted)

@@ -92,7 +92,7 @@ def test_another_function_raises_even_if_it_changes_only_the_evaluation(params, 
 
     train(params, digits, objective=objective(1), checkpoint=tmp_path)
     train(params, digits, objective=objective(1), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="a function of yours has different code"):
+    with pytest.raises(ValueError, match="the code of a function has changed"):
         train(params, digits, objective=objective(-1), checkpoint=tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_with_a_schedule_more_epochs_raise_and_the_error_says_why(params, digits
     assert "depends on" not in str(error.value)
 
 
-def test_differences_are_shown_under_the_users_names(tmp_path):
+def test_differences_are_shown_by_the_users_names(tmp_path):
     def lock(rate, epochs=1, num_steps="None"):
         settings = {"learning_rate": str(rate), "num_steps": num_steps}
         return lock_run_dir(tmp_path, settings, {"--rate": str(rate), "--epochs": str(epochs)})
@@ -140,7 +140,7 @@ def next_float(x):
 
 @pytest.fixture
 def move(monkeypatch):
-    """Pretends that the process runs on a processor of the same name with other vector instructions."""
+    """Simulates a processor with the same name and other vector instructions."""
     return lambda: monkeypatch.setattr(ENVIRONMENT, "vector_extensions", lambda: "X86_V4")
 
 
@@ -156,7 +156,7 @@ def test_on_another_machine_a_run_resumes_with_a_warning(params, digits, tmp_pat
     assert_same_run(resumed, train(params, digits))
 
 
-def test_the_last_bit_of_a_float_does_not_decide_on_another_machine(start, params, move):
+def test_the_last_bit_of_a_float_may_differ_on_another_machine(start, params, move):
     start()
     inputs, labels = start.splits["train"]
     changes = {
@@ -213,7 +213,7 @@ def test_another_version_triggers_a_warning_and_the_program_is_not_compared(para
 # --- the directory ---
 
 
-def test_a_directory_of_something_else_is_not_changed(tmp_path):
+def test_a_directory_with_other_files_is_not_changed(tmp_path):
     (tmp_path / "2024").mkdir()
     message = r"numbered files but no settings\.json"
     with pytest.raises(ValueError, match=message), lock_run_dir(tmp_path, {}, {}):

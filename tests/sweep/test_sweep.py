@@ -1,4 +1,4 @@
-"""`sweep` trains every cell like `fit`, labels the results, and resumes where it stopped."""
+"""`sweep` trains every cell like `fit`, labels the results, and resumes interrupted sweeps."""
 
 from dataclasses import replace
 from functools import partial
@@ -93,7 +93,7 @@ def labelled(data, seeds, epochs, **settings):
 
 
 def test_results_have_the_labels_of_their_networks(small):
-    """Chunks contain networks of one program, and so not in the order of the grid."""
+    """Chunks contain networks of one program, so their order is not that of the grid."""
     model = {"hidden": [4, (4, 3)], "initial_weights": (nnjax.standard_normal, nnjax.lecun)}
     changes = {"factory": optax.adam, "b1": (0.8, 0.9), "nesterov": (False, True), "limit": 5}
     grid = labelled(small, 3, 2, model=model, **changes)

@@ -1,4 +1,4 @@
-"""`nnjax doctor`: examines what nnjax runs on, and reports problems and what to do about them."""
+"""`nnjax doctor`: examines this machine, and reports problems with their solutions."""
 
 from nnjax.cli.doctor.command import Doctor
 from nnjax.cli.doctor.report import examine

@@ -18,10 +18,10 @@ MAX_NAME_WIDTH = 24  # characters; longer names, such as XLA flags, are not alig
 
 @dataclass
 class Doctor:
-    """Examine versions, settings, devices, data and speed; the exit code is 1 if something looks wrong."""
+    """Check versions, settings, devices, data and speed; the exit code is 1 if there is a problem."""
 
     json: Switch = False
-    """Print the report as JSON."""
+    """Print the report as JSON on standard output."""
     data_dir: DataDir = None
     """Directory of the data sets."""
 

@@ -1,4 +1,4 @@
-"""How fast `fit` trains the book's network, relative to NumPy doing the same work at the same time."""
+"""The speed of `fit` for the book's network, relative to NumPy, measured in alternating epochs."""
 
 import time
 from typing import Any
@@ -45,7 +45,7 @@ def speed(probe: StartProbe) -> Section:
     findings = []
     if jax.default_backend() == "cpu" and ratio > MAX_RATIO:
         findings.append(
-            f"fit takes {ratio:.2f} of NumPy's time, and {USUAL_RATIO} is usual: {_advice(load_before)}"
+            f"fit takes {ratio:.2f} times as long as NumPy, usually {USUAL_RATIO}: {_advice(load_before)}"
         )
     return Section(facts, findings)
 
@@ -78,7 +78,7 @@ def _advice(load_before: float) -> str:
         return "unset JAX_ENABLE_X64"
     if load_before > cores():
         return f"stop other programs, because {load_before:.1f} were running on {cores()} cores"
-    return "run nnjax doctor again when no other program is running, and report the result if it stays"
+    return "run nnjax doctor again when no other program is running, and report this if it is still slow"
 
 
 class NumpyNetwork:

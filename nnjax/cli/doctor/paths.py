@@ -27,7 +27,7 @@ MIN_FREE_GB = 1.0
 
 
 def data_sets(data_dir: Path | None = None) -> Section:
-    """The section of the data sets: which are prepared and decoded, and which files were put there by hand.
+    """The section of the data sets: which ones are prepared and decoded, and the files copied by hand.
 
     Args:
       data_dir: the folder of the data sets, as for `load`.

@@ -48,7 +48,7 @@ def examine(data_dir: Path | None = None) -> dict[str, Any]:
     for name, examine_section in sections.items():
         try:
             section = examine_section()
-        except Exception as error:  # of any kind: the report must contain the other sections
+        except Exception as error:  # any exception, so that the report contains the other sections
             message = f"{type(error).__name__}: {error}".splitlines()[0]
             section = Section({"error": message}, [f"{name} could not be examined: {message}"])
         report[name] = section.facts

@@ -70,7 +70,7 @@ def cpu_limit(
     """The number of cores whose time Linux control groups allow this process; None without a limit.
 
     Args:
-      root: where control groups (version 2) are mounted.
+      root: the directory in which control groups (version 2) are mounted.
       process_group: the file that names the control group of this process.
     """
     if not process_group.exists():

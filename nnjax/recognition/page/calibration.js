@@ -46,7 +46,7 @@ function outlierScore(image, label) {
   return (Math.sqrt(squaredDistance + Math.max(0, residual) / noiseVariance) - center) / scale;
 }
 
-// What the network computes for an image of a digit.
+// The prediction for an image of a digit, with all activations, probabilities and the outlier score.
 function classify(image) {
   const layers = feedforward(image), p = ttaProbabilities(image, layers);
   const label = argmax(p.slice(0, model.numClasses));

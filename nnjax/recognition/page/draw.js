@@ -1,4 +1,4 @@
-// The page: a canvas to draw on. The drawing is recognized after each change, and the selected digit explained.
+// The page: a canvas to draw on. After each change, the drawing is recognized, and outputs and activations are shown.
 
 const $ = (id) => document.getElementById(id);
 const drawing = $("drawing"), context = drawing.getContext("2d", { willReadFrequently: true });

@@ -1,7 +1,7 @@
 // Recognition of the drawing: the same result as `read_picture` for black ink on white paper.
 
-// The drawing that was recognized last, and its candidates by key. Drawing changes only a part of it, so the
-// candidates elsewhere are used again.
+// The last drawing that was recognized, and its candidates by key. A stroke changes only a part of the
+// drawing, and candidates in other parts are used again.
 const cache = { ink: null, occupied: null, candidates: new Map() };
 
 // Removes all candidates near pixels whose ink changed, or that now belong to a component or no longer do.

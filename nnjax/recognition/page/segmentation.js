@@ -108,7 +108,7 @@ function distinctSeams(paths, mask) {
   return [...seams.values()].sort((a, b) => a.total - b.total || firstDifference(a, b) - firstDifference(b, a));
 }
 
-// The candidates in a line of components: what is between two seams and not too wide. A candidate that no
+// The candidates in a line of components: the ink between two seams if it is not too wide. A candidate that no
 // seam divides is included even if it is too wide. Candidates in `cache`, by key, are used again.
 function findCandidates(line, height, width, cache) {
   const origin = line.map((component) => component.box).reduce(union);
