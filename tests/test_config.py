@@ -215,20 +215,28 @@ def test_networks_of_a_sweep_have_the_layers_of_the_configuration(changes, axes,
 
 
 @pytest.mark.parametrize(
-    ("changes", "axes", "expected"),
+    ("changes", "axes", "dims"),
     [
-        ({"hidden": (4, 3)}, {"initial_weights": (nnjax.he, nnjax.lecun)}, {"hidden": [(4, 3)]}),
-        ({"hidden": (4,)}, {"initial_weights": (nnjax.he, nnjax.lecun)}, {"hidden": 4}),
-        ({"initial_weights": "he"}, {"hidden": (4, 5)}, {"initial_weights": nnjax.he}),
+        ({"hidden": (4, 3)}, {"initial_weights": (nnjax.he, nnjax.lecun)}, ("initial_weights",)),
+        ({"hidden": (4, 3), "initial_weights": "he"}, {"hidden": [(4, 3)]}, ("hidden",)),
     ],
 )
-def test_a_sweep_over_a_part_of_the_model_takes_the_rest_from_the_configuration(
-    changes, axes, expected, digits, monkeypatch
-):
-    monkeypatch.setattr("nnjax.config._train_config.sweep", lambda key, data, **arguments: arguments)
-    arguments = TrainConfig(**changes).sweep(KEY, digits, **axes)
-    assert "init" not in arguments
-    assert (axes | expected).items() <= arguments.items()
+def test_a_sweep_over_a_part_of_the_model_takes_the_rest_from_the_configuration(changes, axes, dims, digits):
+    config = TrainConfig(**changes, epochs=1, batch_size=100)
+    grid = config.sweep(KEY, digits, **axes)
+    assert grid.test_accuracy.dims == (*dims, "seed", "epoch")
+    (label,) = {"he", "4x3"} & set(grid.data[dims[0]].values.tolist())
+    init_key, fit_key = grid.rng_keys(0)
+    config = replace(config, initial_weights="he")
+    alone = nnjax.fit(fit_key, config.init_fn(digits)(init_key), digits, **config.fit_kwargs(digits))
+    for layer, expected in zip(grid.params(**{dims[0]: label}), alone.params, strict=True):
+        np.testing.assert_allclose(layer.w, expected.w, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["callback", "mesh", "seeds", "key"])
+def test_hyperparameters_that_fit_or_sweep_would_take_are_rejected(name):
+    with pytest.raises(ValueError, match=f"must be arguments of the optimizer, got {name}"):
+        TrainConfig(hyperparameters={name: 3})
 
 
 @pytest.mark.parametrize(

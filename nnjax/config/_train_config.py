@@ -1,6 +1,5 @@
 """`TrainConfig`: the configuration of a network and its training, as one value."""
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,8 +17,10 @@ from nnjax.config._fields import (
     SWEEP_ARGUMENTS,
     as_name,
     check_finite_number,
+    check_hyperparameter_names,
     checked_sizes,
     json_value,
+    short_repr,
 )
 from nnjax.data import Dataset
 from nnjax.nn import (
@@ -138,23 +139,10 @@ class TrainConfig:
             )
         if repeated := sorted({f.name for f in fields(self)} & set(self.hyperparameters)):
             raise ValueError(f"hyperparameters must not contain {', '.join(repeated)}: set the field instead")
-        arguments = {name for function in (fit, sweep) for name in inspect.signature(function).parameters}
-        if repeated := sorted(arguments & set(self.hyperparameters)):
-            raise ValueError(
-                f"hyperparameters must be arguments of the optimizer, got {', '.join(repeated)}, which `fit` "
-                "or `sweep` takes"
-            )
+        check_hyperparameter_names(self.hyperparameters, fit, sweep)
 
     def __repr__(self) -> str:
-        """The fields that differ from their defaults; functions as their registered names."""
-        defaults = {f.name: f.default for f in fields(self)} | {"hyperparameters": {}}
-        changed = [name for name, default in defaults.items() if getattr(self, name) != default]
-        return f"TrainConfig({', '.join(f'{name}={self._shown(name)!r}' for name in changed)})"
-
-    def _shown(self, name: str) -> Any:
-        value = getattr(self, name)
-        _, registry = REGISTRIES.get(name, ("", {}))
-        return next((known for known, function in registry.items() if function == value), value)
+        return short_repr(self)
 
     def _check_images(self, data: Dataset) -> None:
         """Raises ValueError if the configuration needs images that `data` does not have."""

@@ -235,9 +235,11 @@ def _is_number(name: str, value: Any) -> bool:
 
 def _number(name: str, value: Any) -> float:
     try:
-        number = math.nan if isinstance(value, str) or np.iscomplexobj(value) else float(value)
+        number = None if isinstance(value, str) or np.iscomplexobj(value) else float(value)
     except TypeError:
-        raise ValueError(f"{name} must be a single number, got {value!r}") from None
+        number = None
+    if number is None:
+        raise ValueError(f"{name} must be a single number, got {value!r}")
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name == "learning_rate":

@@ -138,7 +138,8 @@ def sweep(
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
-            settings = model | training | hyperparameters | axes
+            settings = model | training | hyperparameters
+            settings |= {name: _shown(axis) for name, axis in axes.items()}
             if any(cell.optimizer.num_steps is not None for cell in cells):
                 settings["num_steps"] = num_steps
             fingerprint = run_fingerprint(
@@ -156,6 +157,11 @@ def sweep(
         histories, params = _train_all(trainer, chunks, policy, report)
     networks = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
     return Grid(*label_results(axes, seeds, chunks, histories), networks, trainer.keys)
+
+
+def _shown(axis: dict[Any, Any]) -> Any:
+    """An axis for messages: the values, with their labels if these are not the values."""
+    return list(axis) if list(axis) == list(axis.values()) else axis
 
 
 def _train_all(

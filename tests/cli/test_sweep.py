@@ -200,6 +200,30 @@ def test_a_signal_ends_a_sweep_and_the_printed_command_resumes_it(run, monkeypat
     assert "--hidden was 5 7 and is 5 8" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("flags", [[], ["--record", "r.json"]])
+def test_a_closed_pipe_ends_a_sweep_that_writes_no_file(flags, run, monkeypatch):
+    def broken_pipe(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(SweepTable, "_print", broken_pipe)
+    assert run(*SWEEP, "--hidden", 5, 7, *flags) == (0 if flags else 130)
+    if flags:
+        assert [row["hidden"] for row in json.loads(Path("r.json").read_text())["results"]] == [5, 7]
+
+
+def test_a_record_that_cannot_be_written_does_not_hide_the_results(run, monkeypatch, capsys):
+    def full(path, record):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(sweep, "write_record", full)
+    flags = ["--record", "r.json", "--plot", "p.png", "--json"]
+    assert run(*SWEEP, "--hidden", 5, 7, *flags) == 2
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["results"]) == 2
+    assert "figure in p.png" in err
+    assert "No space left on device" in err
+
+
 # Figures
 
 

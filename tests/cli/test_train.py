@@ -17,6 +17,7 @@ import pytest
 
 import nnjax
 from nnjax.cli import _settings, train
+from nnjax.compare.plots import STYLES
 from nnjax.config import configs
 from nnjax.data import _sources
 from nnjax.storage import model_dir
@@ -47,7 +48,7 @@ def test_model_record_and_output_agree(run, capsys, digits):
     assert f"test: {100 * correct[-1] / 296:.2f} % ({correct[-1]} of 296)\n" in printed
     for epoch, (cost, count) in enumerate(zip(saved["history"]["train_cost"], correct, strict=True), 1):
         assert f"epoch {epoch:3} / 2  cost {cost:.4f}  test {100 * count / 296:.2f} %\n" in printed
-    config = nnjax.TrainConfig(epochs=2, batch_size=100).to_json()
+    config = nnjax.TrainConfig(epochs=2, batch_size=100, learning_rate=3.0).to_json()  # the rate is explicit
     assert (saved["config"], saved["dataset"], saved["seed"]) == (config, "digits", 0)
     assert saved["environment"]["versions"]["jax"] == jax.__version__
     assert saved["model"] == "m.st"
@@ -100,12 +101,12 @@ def test_json_goes_to_standard_output_and_messages_to_standard_error(run, capsys
 
 
 def test_plot_is_a_picture(run, monkeypatch):
-    from PIL import Image
+    from PIL import Image, ImageColor
 
     assert run(*TRAIN, "--plot", "p.png", "--no-save") == 0
     with Image.open("p.png") as picture:
         colors = picture.convert("RGB").getcolors(10**6)
-    assert {color for _, color in colors} >= {(0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E), (0x7F, 0x7F, 0x7F)}
+    assert {color for _, color in colors} >= {ImageColor.getrgb(style["color"]) for style in STYLES[:3]}
 
 
 def test_plot_without_matplotlib_is_rejected_before_training(run, monkeypatch, capsys):

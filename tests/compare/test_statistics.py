@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+import xarray
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -19,6 +20,14 @@ from nnjax.compare.statistics import (
 )
 
 finite = st.lists(st.floats(-100, 100), min_size=2, max_size=30)
+
+
+def test_data_arrays_are_read_by_the_names_of_their_axes():
+    array = xarray.DataArray([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dims=("epoch", "seed"))
+    for values in (array, array.T, {"": array}, array.isel(epoch=-1)):
+        np.testing.assert_array_equal(final_values(values)[""], [5, 6])
+    with pytest.raises(ValueError, match="must have the axes seed and epoch, got"):
+        final_values({"a": array.expand_dims(hidden=[1, 2])})
 
 
 @given(finite, st.floats(0.5, 0.999))

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.flatten_util
@@ -215,6 +216,23 @@ def test_inference_removes_dropout_augmentation_label_smoothing_and_penalty():
     )
     assert training.inference() == Objective(nnjax.Dense(nnjax.relu, nnjax.identity))
     assert nnjax.Augment(net, (8, 8)).inference() == nnjax.ConvNet((8, 8), 3)
+
+
+class WithAttributes(NamedTuple):
+    """A forward function as Equinox writes it: `inference` is a setting and `output` a layer."""
+
+    inference: bool = False
+    output: str = "a layer"
+
+    def __call__(self, params, x, key=None):
+        return nnjax.feedforward(params, x, output=nnjax.identity)
+
+
+def test_other_attributes_of_a_forward_function_do_not_matter():
+    objective = Objective(WithAttributes(), nnjax.softmax_cross_entropy)
+    assert objective.inference() == objective
+    images, labels = np.zeros((6, 64), np.uint8), np.zeros(6, np.int32)
+    check_split(objective, shapes_of_params((64, 10)), images, labels, 10)
 
 
 @pytest.mark.parametrize("forward", [nnjax.Augment(nnjax.Dense(), (8, 8)), nnjax.DenseWithDropout()])

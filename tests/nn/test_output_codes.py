@@ -59,6 +59,11 @@ def test_is_digit_is_only_for_labels(digit):
         nnjax.is_digit(digit)
 
 
+def test_label_smoothing_is_a_fraction():
+    with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 5"):
+        nnjax.LabelSmoothing(5.0)
+
+
 def test_smoothed_labels_decode_to_the_label():
     code, labels = nnjax.LabelSmoothing(0.3), np.arange(10)
     y = encode_all(code, 10, labels)

@@ -96,12 +96,22 @@ def test_numbers_are_leaves_and_the_rest_is_static():
         (optax.sgd, {"learning_rate": np.ones(3)}, "learning_rate must be a single number"),
         (optax.sgd, {"learning_rate": [1.0, 2.0]}, "learning_rate must be a single number"),
         (optax.sgd(0.1), {"learning_rate": 1.0}, "hyper-parameters must be omitted .* got learning_rate"),
+        (
+            optax.sgd,
+            {"learning_rate": 1.0, "momentum": jax.random.key(0)},
+            "momentum must be a single",
+        ),
         ("sgd", {"learning_rate": 1.0}, "optax.sgd"),
     ],
 )
 def test_wrong_hyperparameters_raise(factory, hyperparameters, message):
     with pytest.raises(ValueError, match=message):
         make_optimizer(factory, hyperparameters)
+
+
+def test_a_schedule_needs_the_number_of_steps():
+    with pytest.raises(ValueError, match="num_steps must be a number if the schedule is not constant"):
+        make_optimizer(optax.sgd, {"learning_rate": 1.0}, "cosine")
 
 
 def test_gauss_newton_solves_a_linear_least_squares_problem_in_one_step(x64):

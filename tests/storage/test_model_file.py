@@ -137,6 +137,7 @@ def test_a_model_that_cannot_be_loaded_again_is_not_saved(tmp_path, digits):
         (PARAMS, unregistered, {}, "only registered functions can be saved"),
         (with_nan, OBJECTIVE, {}, "layer 1 must be finite, got NaN"),
         (PARAMS, OBJECTIVE, {"notes": "a" * 10**6}, "at most 1,000,000 bytes"),
+        (PARAMS, OBJECTIVE, {"data": np.ones(2)}, "settings must be JSON values: .*ndarray"),
     ):
         with pytest.raises(ValueError, match=message):
             nnjax.save_model(tmp_path / "m", params, objective, digits, settings=settings)

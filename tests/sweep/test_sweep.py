@@ -99,12 +99,12 @@ def test_results_have_the_labels_of_their_networks(small):
     grid = labelled(small, 3, 2, model=model, **changes)
     assert grid.test_correct.dims == ("hidden", "initial_weights", "b1", "nesterov", "seed", "epoch")
     assert grid.test_correct.shape == (2, 2, 2, 2, 3, 2)
-    assert grid.data.hidden.values.tolist() == [4, "4-3"]
+    assert grid.data.hidden.values.tolist() == [4, "4x3"]
     assert grid.data.initial_weights.values.tolist() == ["standard_normal", "lecun"]
     assert grid.data.seed.values.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(grid.test_correct.isel(epoch=1).values.ravel(), np.arange(48))
     np.testing.assert_array_equal(grid.diverged_at.values.ravel(), -np.arange(48))
-    labels = {"hidden": "4-3", "initial_weights": "lecun", "b1": 0.8, "nesterov": True, "seed": 2}
+    labels = {"hidden": "4x3", "initial_weights": "lecun", "b1": 0.8, "nesterov": True, "seed": 2}
     index = np.ravel_multi_index((1, 1, 0, 1, 2), (2, 2, 2, 2, 3))
     assert grid.test_correct.sel(labels).values.tolist() == [index, index]
     assert grid.train_cost.sel(labels).values.tolist() == [index, pytest.approx(index + 0.1)]
@@ -124,16 +124,16 @@ def test_axes_have_labels_in_the_order_of_the_arguments_and_the_dataframe_is_tid
     )  # fmt: skip
     assert grid.test_correct.dims == ("hidden", "b1", "nesterov", "seed", "epoch")
     assert grid.test_correct.shape == (2, 2, 2, 3, 2)
-    assert grid.data.hidden.values.tolist() == [4, "4-3"]
+    assert grid.data.hidden.values.tolist() == [4, "4x3"]
     assert grid.data.seed.values.tolist() == [0, 1, 2]
     rows = grid.to_dataframe()
     assert len(rows) == 48
     row = rows[
-        (rows.hidden == "4-3") & (rows.b1 == 0.9) & rows.nesterov & (rows.seed == 2) & (rows.epoch == 1)
+        (rows.hidden == "4x3") & (rows.b1 == 0.9) & rows.nesterov & (rows.seed == 2) & (rows.epoch == 1)
     ]
-    cell = grid.data.sel(hidden="4-3", b1=0.9, nesterov=True, seed=2, epoch=1)
+    cell = grid.data.sel(hidden="4x3", b1=0.9, nesterov=True, seed=2, epoch=1)
     assert row.test_correct.item() == cell.test_correct.item()
-    assert [layer.b.shape for layer in grid.params(hidden="4-3", b1=0.8, nesterov=False, seed=0)] == [
+    assert [layer.b.shape for layer in grid.params(hidden="4x3", b1=0.8, nesterov=False, seed=0)] == [
         (4,), (3,), (10,)
     ]  # fmt: skip
 
@@ -267,6 +267,27 @@ class Stopped(Exception):
     pass
 
 
+def test_a_label_with_another_value_does_not_resume(small, tmp_path):
+    settings = SMALL | {"epochs": 1, "checkpoint": tmp_path}
+    nnjax.sweep(KEY, small, **settings | {"learning_rate": {"low": 0.1}})
+    with pytest.raises(ValueError, match=r"learning_rate was .*0\.1.* and is .*0\.2"):
+        nnjax.sweep(KEY, small, **settings | {"learning_rate": {"low": 0.2}})
+
+
+def test_an_epoch_whose_callback_raises_is_saved(small, tmp_path, advanced):
+    def stop_after_the_second_epoch(progress):
+        if progress.epoch == 2:
+            raise Stopped
+
+    settings = SMALL | {"learning_rate": 0.5, "epochs": 3}
+    settings["checkpoint"] = nnjax.CheckpointPolicy(tmp_path, every_seconds=1000)
+    with pytest.raises(Stopped):
+        nnjax.sweep(KEY, small, callback=stop_after_the_second_epoch, **settings)
+    advanced.clear()
+    nnjax.sweep(KEY, small, **settings)
+    assert len(advanced) == 1
+
+
 def test_a_stopped_sweep_resumes_after_its_finished_chunks(small, tmp_path, advanced):
     settings = SMALL | {"seeds": 2, "epochs": 2}
 
@@ -278,7 +299,7 @@ def test_a_stopped_sweep_resumes_after_its_finished_chunks(small, tmp_path, adva
         nnjax.sweep(KEY, small, checkpoint=tmp_path, callback=stop_in_the_second_chunk, **settings)
     advanced.clear()
     resumed = nnjax.sweep(KEY, small, checkpoint=tmp_path, **settings)
-    assert len(advanced) == settings["epochs"]  # of the second chunk; the first was finished
+    assert len(advanced) == settings["epochs"] - 1  # the second epoch of the second chunk
     uninterrupted = nnjax.sweep(KEY, small, **settings)
     assert resumed.data.drop_vars("seconds").identical(uninterrupted.data.drop_vars("seconds"))
     labels = {"learning_rate": 0.5, "seed": 1}

@@ -120,6 +120,7 @@ def test_ready_transformations_and_target_vectors_train_the_same_network(digits)
         ({"params": reference.random_params((784, 10))}, "the first of sizes must be 64, .* got 784"),
         ({"params": reference.random_params((64, 9))}, "output layer must have at least 10 .* got 9"),
         ({"learningrate": 3.0}, "did you mean 'learning_rate'"),
+        ({"callback": "print"}, "callback must be a function of the Run, got 'print'"),
         ({"key": 1}, r"key must be a jax\.random\.key, such as jax\.random\.key\(0\), got 1"),
         ({"data": (1, 2)}, r"data must be a Dataset, got tuple: use nnjax\.load or Dataset\.from_arrays"),
     ],
