@@ -246,7 +246,7 @@ def test_hyperparameters_that_fit_or_sweep_would_take_are_rejected(name):
         (
             configs["best-cpu"],
             {"hidden": (10, 20)},
-            "channels must be .* for a sweep over hidden",
+            "channels must be .* to sweep hidden",
         ),
     ],
 )

@@ -262,9 +262,7 @@ class TrainConfig:
             kwargs.setdefault("init", self.init_fn(data))
             return sweep(key, data, **kwargs)
         if self.channels:
-            raise ValueError(
-                f"channels must be () for a sweep over hidden or initial_weights, got {self.channels}"
-            )
+            raise ValueError(f"channels must be () to sweep hidden or initial_weights, got {self.channels}")
         # A sequence is an axis for `sweep`, also one network's layers.
         kwargs = {"hidden": [self.hidden], "initial_weights": self.initial_weights} | kwargs
         grid = sweep(key, data, **kwargs)

@@ -132,7 +132,7 @@ def test_wrong_flags_are_rejected_before_data_is_loaded(run, flags, words, capsy
 
 def test_widths_of_a_convolutional_configuration_are_rejected(run, capsys):
     assert run(*SWEEP, "--config", "best-cpu", "--hidden", 10, 20) == 2
-    assert "for a sweep over hidden or initial_weights, got" in " ".join(capsys.readouterr().err.split())
+    assert "to sweep hidden or initial_weights, got" in " ".join(capsys.readouterr().err.split())
 
 
 def add(table, schedule, correct, diverged=0):
