@@ -45,7 +45,7 @@ class Peer:
     def __init__(self, seed: int, data: nnjax.Dataset):
         self.rng = np.random.default_rng(seed)
         self.data = data
-        self.x = data.train.inputs.astype(self.dtype) / 255
+        self.x = np.reshape(data.train.inputs, (-1, 784)).astype(self.dtype) / 255
         self.y = np.eye(10, dtype=self.dtype)[data.train.targets]
         self.params: Any = draw_params(self.rng, self.dtype)
 

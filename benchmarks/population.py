@@ -69,11 +69,13 @@ class Population:
 
 
 class EvaluatedPopulation(Population):
-    """The same, and each network's correct predictions on validation and test after the epoch."""
+    """The same, and each network's results on validation and test after the epoch."""
 
     def epoch(self):
-        costs = super().epoch()
-        return evaluate_population(self.states.params, costs, self.objectives, *self.splits[1:], mesh=None)
+        super().epoch()
+        return evaluate_population(
+            self.states.params, self.objectives, *self.splits[1:], metrics=(), mesh=None
+        )
 
 
 @partial(jax.jit, static_argnames="batch_size", donate_argnames="states")

@@ -24,7 +24,7 @@ print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
 """
 # The parts of `train --epochs 1`, and the time after each.
 PARTS = """
-import json, sys, time
+import json, math, sys, time
 times = [time.time()]
 import jax, optax
 times.append(time.time())
@@ -33,7 +33,7 @@ times.append(time.time())
 data = nnjax.load(sys.argv[1])
 times.append(time.time())
 init_key, fit_key = jax.random.split(jax.random.key(0))
-params = nnjax.init(init_key, (data.train.inputs.shape[1], 30, 10))
+params = nnjax.init(init_key, (math.prod(data.input_shape), 30, 10))
 run = nnjax.fit(fit_key, params, data, epochs=1, learning_rate=3.0, stop_on_nan=True, locate_nan=True)
 times.append(time.time())
 objective = nnjax.Objective()

@@ -144,7 +144,7 @@ def train(candidate: Candidate, data: nnjax.Dataset, seed: int, target: float, m
         "seed": seed,
         "seconds": history.seconds.cumsum().tolist(),
         "validation_accuracy": history.validation_accuracy.tolist(),
-        "test_correct": int(history.test_correct[-1]),
+        "test_correct": history.test_correct[-1].item(),  # pyright: ignore[reportOptionalSubscript]
         "compile_seconds": float(ends[0] - start - history.seconds[0]),  # with one evaluation
     }
 

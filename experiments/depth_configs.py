@@ -22,7 +22,7 @@ class LayerNormMLP(nnjax.Dense):
 
     def __call__(self, params, x, key=None):
         first, *hidden, last = params
-        a = self.activation(jax.nn.standardize(first.w @ x + first.b))
+        a = self.activation(jax.nn.standardize(first.w @ x.ravel() + first.b))
         for w, b in hidden:
             change = self.activation(jax.nn.standardize(w @ a + b))
             a = a + change if self.residual else change

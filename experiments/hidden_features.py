@@ -44,8 +44,8 @@ def run(context: RunContext) -> Record:
         ]
         networks[name] = {
             "test_correct": grid.test_correct.sel(initial_weights=name).isel(epoch=-1).values,
-            "before": [measure(params[0], data.test, data.input_shape) for params in initial],
-            "after": [measure(params[0], data.test, data.input_shape) for params in trained],
+            "before": [measure(params[0], data.test) for params in initial],
+            "after": [measure(params[0], data.test) for params in trained],
             "weight_correlation": [
                 [np.corrcoef(*rows)[0, 1] for rows in zip(old[0].w, new[0].w, strict=True)]
                 for old, new in zip(initial, trained, strict=True)
@@ -57,17 +57,18 @@ def run(context: RunContext) -> Record:
 
 def preactivations(layer: nnjax.Layer, images: Any) -> np.ndarray:
     """z = w·x + b of every neuron for every image, (n, neurons)."""
-    return np.asarray(images) / 255 @ np.asarray(layer.w).T + np.asarray(layer.b)
+    x = np.reshape(images, (len(images), -1)) / 255
+    return x @ np.asarray(layer.w).T + np.asarray(layer.b)
 
 
-def measure(layer: nnjax.Layer, split: nnjax.Split, shape: tuple[int, ...]) -> Record:
+def measure(layer: nnjax.Layer, split: nnjax.Split) -> Record:
     """By neuron, the largest share of one quarter in the variance of z, and the number of active digits.
 
     A quarter is one of four equal rectangles. The variance of z is the sum of w² times the variance of each
     pixel. A digit activates a neuron if the mean activation over its images exceeds 0.5.
     """
-    rows, columns = shape
-    variance = np.asarray(layer.w) ** 2 * np.var(split.inputs, axis=0)
+    _, rows, columns = split.inputs.shape
+    variance = np.asarray(layer.w) ** 2 * np.var(split.inputs, axis=0).ravel()
     quarters = variance.reshape(-1, 2, rows // 2, 2, columns // 2).sum(axis=(2, 4)).reshape(-1, 4)
     a = 1 / (1 + np.exp(-preactivations(layer, split.inputs)))
     means = np.stack([a[split.targets == digit].mean(axis=0) for digit in np.unique(split.targets)])

@@ -59,7 +59,7 @@ def run(context: RunContext) -> Record:
 @jax.jit
 def saturated_fraction(layer: nnjax.Layer, images: jax.Array) -> jax.Array:
     """The fraction of neurons of a first layer, over all images, with σ'(z) < `SATURATED_SLOPE`."""
-    z = jax.vmap(lambda x: layer.w @ x + layer.b)(to_input(images, layer.w.dtype))
+    z = jax.vmap(lambda x: layer.w @ x.ravel() + layer.b)(to_input(images, layer.w.dtype))
     slope = jax.vmap(jax.vmap(jax.grad(nnjax.sigmoid)))(z)
     return jnp.mean(slope < SATURATED_SLOPE)
 

@@ -80,7 +80,7 @@ def read_pictures(
     model: nnjax.Model, split: nnjax.Split, name: str, numbers: range, max_digits: int
 ) -> Record:
     """Draws the pictures with these numbers, which are their random seeds, and recognizes them."""
-    images = np.asarray(split.inputs).reshape(-1, *model.input_shape)
+    images = np.asarray(split.inputs)
     counts: Record = {"pictures": len(numbers), "digits": 0, "correct_digits": 0, "correct_strings": 0}
     for number in numbers:
         rng = np.random.default_rng((PICTURES_SEED, number))

@@ -119,7 +119,10 @@ def score(estimators: Iterable[Any], train: Split, test: Split, jobs: int = 1) -
       train, test: (inputs, targets), with integer labels.
       jobs: number of estimators to fit at a time, each in a separate process.
     """
-    train, test = (Split(*map(np.asarray, split)) for split in (train, test))
+    train, test = (
+        Split(np.reshape(inputs, (len(targets), -1)), np.asarray(targets))
+        for inputs, targets in (train, test)
+    )
     scores: Any = Parallel(n_jobs=jobs)(delayed(_score)(e, train, test) for e in estimators)
     return scores
 
@@ -157,7 +160,7 @@ def tune_svm(
 
     Then fit all training images:
 
-        svm(tuned.gamma, tuned.C).fit(*data.train)
+        score([svm(tuned.gamma, tuned.C)], data.train, data.test)
     """
     check_positive_int("subset", subset)
     if not len(Cs) or not len(gammas):

@@ -62,13 +62,13 @@ def load_data_wrapper(name: str = "mnist") -> tuple[list, list, list]:
     dtype = jnp.result_type(float)
 
     def columns(rows: Array) -> np.ndarray:
-        return np.asarray(rows)[:, :, None]
+        return np.reshape(rows, (len(rows), -1, 1))
 
     def pairs(split: Split, y: np.ndarray) -> list:
         return list(zip(columns(to_input(jnp.asarray(split.inputs), dtype)), y, strict=True))
 
     def vectorized_result(digit: Array) -> Array:
-        return to_target(digit, one_hot, data.num_classes, dtype)
+        return to_target(digit, one_hot, 10, dtype)
 
     return (
         pairs(data.train, columns(jax.vmap(vectorized_result)(jnp.asarray(data.train.targets)))),
@@ -125,7 +125,7 @@ class Network:
           test_data: pairs (x, digit); if passed, the line contains the number of correct predictions.
         """
         test = None if test_data is None else _stack(test_data)
-        data = Dataset.from_arrays(train=_stack(training_data), test=test)
+        data = Dataset.from_arrays(train=_stack(training_data), test=test, num_classes=self.sizes[-1])
 
         def report(run: Run) -> None:
             self._set_params(run.params)
@@ -133,7 +133,7 @@ class Network:
             if test is None:
                 print(f"Epoch {epoch} complete", flush=True)
             else:
-                correct = run.history.test_correct[epoch]
+                (correct,) = run.history.test_correct[epoch:]  # pyright: ignore[reportOptionalSubscript]
                 print(f"Epoch {epoch} : {correct} / {len(data.test.targets)}", flush=True)
 
         self._key, key = jax.random.split(self._key)

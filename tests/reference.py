@@ -21,8 +21,8 @@ def sigmoid(z):
 
 
 def forward(params, x):
-    """Activations of every layer for a batch of rows x, the inputs first."""
-    activations = [x]
+    """Activations of every layer for a batch of examples x of any shape, the inputs first."""
+    activations = [np.reshape(x, (len(x), -1))]
     for w, b in params:
         activations.append(sigmoid(activations[-1] @ w.T + b))
     return activations

@@ -15,6 +15,14 @@ import nnjax
 from nnjax.baselines import average_darkness, random_guess, score, svm, tune_svm
 from nnjax.data import Dataset, Split
 
+
+@pytest.fixture
+def digits(digits):
+    """The digits as rows of pixels, as scikit-learn takes them."""
+    splits = ((s.inputs.reshape(-1, 64), s.targets) for s in (digits.train, digits.validation, digits.test))
+    return Dataset.from_arrays(*splits, name="digits")
+
+
 # The steps of a pipeline are its parameters, and fitting a pipeline fits them.
 PIPELINE_FAILURES = dict.fromkeys(
     ["check_estimators_overwrite_params", "check_dont_overwrite_parameters"], "a pipeline fits its steps"

@@ -1,5 +1,6 @@
 """`nnjax baselines`."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +44,10 @@ class Baselines:
         if self.model:
             model = load_model(self.model)
             data = load_data_for(model, self.dataset, self.data_dir)
-            if model.code.num_classes(model.sizes[-1]) < data.num_classes:
+            code = model.objective.label_code
+            if data.num_classes is None or code.num_classes(model.sizes[-1]) < data.num_classes:
                 raise ValueError(
-                    f"{self.model} must predict all labels of the data, got the output code {model.code}"
+                    f"{self.model} must predict all labels of the data, got the output code {code}"
                 )
             return self._compare(model.params, model.objective, data)
         data = load(self.dataset or "auto", self.data_dir)
@@ -67,7 +69,7 @@ class Baselines:
             methods |= {f"SVM, gamma={gamma}": baselines.svm(gamma) for gamma in ("auto", "scale")}
         scores = baselines.score(methods.values(), data.train, data.test, jobs=2 if self.svm else 1)
         correct = {name: score.correct for name, score in zip(methods, scores, strict=True)}
-        sizes = layer_sizes(params, data.train.inputs.shape[1])
+        sizes = layer_sizes(params, math.prod(data.input_shape))
         correct[f"network {list(sizes)}"] = int(count_correct(params, *data.test, objective))
         total = len(data.test.targets)
         table = Table("method", "test accuracy", "correct", title=f"{data.name}: {total:,} test images")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nnjax.storage.records import record_json
-from nnjax.training import Run
+from nnjax.training import History, Run
 
 INTERRUPTED = 130  # the shell's 128 + SIGINT
 
@@ -79,10 +79,22 @@ class Display:
         if done == run.restored:
             self._start = time.perf_counter()
             self._bar.reset(self._task, completed=done)
-        line = f"cost {history.train_cost[-1]:.4f}  test {percent(history.test_accuracy[-1])}"
+        line = f"cost {history.train_cost[-1]:.4f}"
+        if history.test_correct is not None:
+            line += f"  test {percent(history.test_accuracy[-1])}"
+        elif history.test_cost is not None:
+            line += f"  test cost {history.test_cost[-1]:.4f}"
         rate = (done - run.restored) / (time.perf_counter() - self._start)
         self._bar.update(self._task, completed=done, description=f"{line}  {rate:.1f} epochs/s")
         console.print(f"epoch {done:3} / {self._epochs}  {line}")
+
+
+def split_result(history: History, split: str) -> str:
+    """The accuracy of the last epoch on a split, or the cost if nothing is counted; "" without examples."""
+    correct, cost = (getattr(history, f"{split}_{column}") for column in ("correct", "cost"))
+    if correct is not None:
+        return format_accuracy(int(correct[-1]), getattr(history, f"num_{split}"))
+    return "" if cost is None else f"cost {cost[-1]:.4f}"
 
 
 def percent(fraction: float) -> str:

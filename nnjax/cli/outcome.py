@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from nnjax.cli.console import console, format_accuracy
+from nnjax.cli.console import console, split_result
 from nnjax.cli.signals import StopRequest
 from nnjax.training import Run
 
@@ -47,12 +47,9 @@ class TrainingOutcome:
         assert self.run is not None
         history = self.run.history
         if self.last_finite:
-            finite = self.last_finite.history
-            for split, correct, total in (
-                ("validation", finite.validation_correct[-1], finite.num_validation),
-                ("test", finite.test_correct[-1], finite.num_test),
-            ):
-                console.print(f"{split}: {format_accuracy(int(correct), total)}")
+            for split in ("validation", "test"):
+                if result := split_result(self.last_finite.history, split):
+                    console.print(f"{split}: {result}")
         plural = "" if len(history) == 1 else "s"
         console.print(f"{len(history)} epoch{plural} in {history.seconds.sum():.1f} s of training")
         if history.diverged_at >= 0:

@@ -89,7 +89,7 @@ class Sweep:
         console.print(f"loading {settings.dataset}")
         data = load(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
-        table = SweepTable(axes, seeds, console)
+        table = SweepTable(axes, seeds, data, console)
         with _ProgressBar() as bar, stop_after_epoch() as stop:
             try:
                 grid = self._train(settings, axes, seeds, data, table, bar, stop)
@@ -105,8 +105,8 @@ class Sweep:
             "environment": environment(),
         }
         outputs = self._write(grid, data, record)
-        if len(rows) > 1:
-            console.print(table.best())
+        if len(rows) > 1 and (best := table.best()):
+            console.print(best)
         outputs.print()
         if self.json:
             print_json(record)
@@ -139,7 +139,7 @@ class Sweep:
         )
         console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} images")
         spread = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
-        console.print(f"accuracy after the last epoch{spread}:")
+        console.print(f"{table.measure} after the last epoch{spread}:")
         resume = settings.resume_settings() | {
             f"--{name.replace('_', '-')}": " ".join(map(str, values)) for name, values in axes.items()
         }
@@ -157,8 +157,7 @@ class Sweep:
         if self.storage.record:
             outputs.write("record", self.storage.record, write_record, record)
         if self.storage.plot:
-            figure = sweep_figure(grid.validation_accuracy.isel(epoch=-1), data.name)
-            outputs.write("figure", self.storage.plot, write_figure, figure)
+            outputs.write("figure", self.storage.plot, write_figure, sweep_figure(grid, data.name))
         return outputs
 
 

@@ -6,6 +6,7 @@ model, the history, the divergence if there was one, and the environment.
 """
 
 import contextlib
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -140,7 +141,7 @@ def train(
         params = jax.eval_shape(config.init_fn(data), key)
     except ValueError as error:
         raise ValueError(f"the configuration does not fit {data.name}: {error}") from error
-    sizes = list(layer_sizes(params, data.train.inputs.shape[1]))
+    sizes = list(layer_sizes(params, math.prod(data.input_shape)))
     console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} images")
     with Display(config.epochs) as display, stop_after_epoch() as stop:
         outcome = TrainingOutcome(display.show, stop, checkpoint and Path(checkpoint.directory))

@@ -19,6 +19,8 @@ METRICS = {
     "validation error": lambda results: 100 * (1 - results.validation_accuracy),
     "validation accuracy": lambda results: 100 * results.validation_accuracy,
     "training cost": lambda results: results.train_cost,
+    "validation cost": lambda results: results.validation_cost,
+    "test cost": lambda results: results.test_cost,
 }
 
 

@@ -91,7 +91,7 @@ def learning_curves(
     lines, series = [], to_series(results, metric)
     axis.set_xlabel("epoch")
     if isinstance(results, Grid) or hasattr(results, "test_accuracy"):
-        axis.set_ylabel(metric if metric == "training cost" else f"{metric} (%)")
+        axis.set_ylabel(metric if metric.endswith("cost") else f"{metric} (%)")
     for (label, values), style in zip(series.items(), cycle(styles or STYLES), strict=False):
         positions = np.arange(1, values.shape[1] + 1) if x is None else np.asarray(x)
         defaults = {"markersize": 4, "linewidth": 1.4, "markevery": max(1, len(positions) // 6)}

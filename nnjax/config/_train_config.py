@@ -42,6 +42,7 @@ from nnjax.nn import (
     standard_normal,
     weight_penalty,
 )
+from nnjax.nn._shape_checks import num_outputs
 from nnjax.nn.augment import MAGNITUDES
 from nnjax.optim import OPTIMIZERS, Factory, Schedule
 from nnjax.optim.schedules import constant
@@ -65,7 +66,7 @@ class TrainConfig:
       activation: activation of the hidden layers.
       initial_weights: a function that draws the weights and biases of a layer.
       cost: cost of one example.
-      output_code: encodes labels as outputs.
+      output_code: encodes labels as outputs; not used for data without classes.
       l1: factor of the penalty Σ|w| on the weights.
       l2: factor of the penalty ½ Σw² on the weights.
       dropout: probability of dropping a hidden unit or, with convolutions, a feature; None for none.
@@ -160,11 +161,11 @@ class TrainConfig:
           ValueError: the network does not fit the data.
         """
         self._check_images(data)
-        n_out = self.output_code.num_outputs(data.num_classes)
+        n_out = num_outputs(self.output_code, data)
         if self.channels:
             draw, dense = ConvNet(data.input_shape).init, (*self.hidden, n_out)
             return partial(draw, channels=self.channels, dense=dense, initial_weights=self.initial_weights)
-        sizes = (data.train.inputs.shape[1], *self.hidden, n_out)
+        sizes = (math.prod(data.input_shape), *self.hidden, n_out)
         return partial(init, sizes=sizes, initial_weights=self.initial_weights)
 
     def objective(self, data: Dataset) -> Objective:
@@ -174,11 +175,10 @@ class TrainConfig:
           ValueError: the configuration does not fit the data.
         """
         self._check_images(data)
-        output = sigmoid if self.cost is quadratic else identity
+        has_classes = data.num_classes is not None
+        output = sigmoid if self.cost is quadratic and has_classes else identity
         if self.channels:
-            forward = ConvNet(
-                data.input_shape, activation=self.activation, output=output, dropout=self.dropout
-            )
+            forward = ConvNet(data.input_shape, 5, self.activation, output, self.dropout)
         elif self.dropout is None:
             forward = Dense(self.activation, output)
         else:
@@ -191,7 +191,7 @@ class TrainConfig:
             forward = replace(forward, **{name: getattr(forward, name) * scale for name in lengths})
         code = LabelSmoothing(self.label_smoothing) if self.label_smoothing else self.output_code
         penalty = jax.tree_util.Partial(weight_penalty, self.l1, self.l2) if self.l1 or self.l2 else None
-        return Objective(forward, self.cost, code, penalty)
+        return Objective(forward, self.cost, code if has_classes else None, penalty)
 
     def used_learning_rate(self) -> float | None:
         """`learning_rate`, or the optimizer's default; None if the optimizer has no default here.

@@ -1,5 +1,7 @@
 """Checks that a model, its objective and a data set fit together; only shapes are traced."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +12,16 @@ from jaxtyping import Array
 from nnjax.data import Dataset
 from nnjax.nn.conv import ConvNet
 from nnjax.nn.dense import Dense, identity, is_dense, sizes_of
-from nnjax.nn.objective import Objective, final_activation, float_dtype, inference, softmax_cross_entropy
+from nnjax.nn.metrics import Metric, Metrics
+from nnjax.nn.objective import (
+    COSTS,
+    Objective,
+    final_activation,
+    float_dtype,
+    inference,
+    softmax_cross_entropy,
+    to_input,
+)
 from nnjax.nn.output_codes import Binary, IsDigit
 
 
@@ -27,30 +38,73 @@ def check_split(
     params: Any,
     inputs: Array | np.ndarray,
     targets: Array | np.ndarray,
-    num_classes: int,
+    num_classes: int | None,
 ) -> None:
     """Raises ValueError if a model, its objective and examples do not fit together.
 
-    Traces `forward` for one example; nothing is computed.
+    Traces `forward` and `cost` for one example; nothing is computed.
     """
     _check_params(params)
-    n_out = _output_size(objective, params, inputs.shape[1])
-    code, cost = objective.code, objective.cost
-    if targets.ndim > 1 and n_out != targets.shape[1]:
+    output = _output_struct(objective, params, inputs)
+    check_output(objective)
+    if objective.code is None:
+        _check_cost(objective, params, output, targets)
+    elif num_classes is None:
         raise ValueError(
-            f"the output layer must have {targets.shape[1]} neurons for the targets, got {n_out}"
+            f"code must be None for targets without classes, got {objective.code}: use Objective(code=None), "
+            "or pass num_classes to Dataset.from_arrays"
         )
-    if targets.ndim == 1 and n_out < (required := code.num_outputs(num_classes)):
+    else:
+        _check_code(objective, output, targets, num_classes)
+
+
+def _check_cost(objective: Objective, params: Any, output: jax.ShapeDtypeStruct, targets: Any) -> None:
+    """Raises ValueError if the cost is not a scalar for an output and a target."""
+    y = _example_struct(targets, float_dtype(params))
+    if objective.cost in COSTS.values() and y.shape != output.shape:
+        raise ValueError(
+            f"the targets must have the shape of the output, {output.shape}, got {y.shape}: reshape them, or "
+            "change the last layer"
+        )
+    try:
+        cost = jax.eval_shape(objective.cost, output, y)
+    except (TypeError, AttributeError, LookupError, ValueError) as error:
+        message = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"cost must accept an output of shape {output.shape} and a target of shape {y.shape}: {message}"
+        ) from error
+    if getattr(cost, "shape", None) != ():
+        raise ValueError(f"cost must return a scalar, got {cost}")
+
+
+def _check_code(objective: Objective, output: jax.ShapeDtypeStruct, targets: Any, num_classes: int) -> None:
+    """Raises ValueError if outputs cannot be compared with the encoded targets."""
+    code = objective.label_code
+    if targets.ndim > 1 and output.shape != targets.shape[1:]:
+        raise ValueError(
+            f"the output layer must have {targets.shape[1]} neurons for the targets, got {output.size}"
+        )
+    if targets.ndim == 1 and output.size < (required := code.num_outputs(num_classes)):
         raise ValueError(
             f"the output layer must have at least {required} neurons for {num_classes} classes and {code}, "
-            f"got {n_out}"
+            f"got {output.size}"
         )
-    if cost is softmax_cross_entropy and isinstance(code, Binary | IsDigit):
+    if objective.cost is softmax_cross_entropy and isinstance(code, Binary | IsDigit):
         raise ValueError(
             f"code must be one_hot for softmax_cross_entropy, got {code}: use sigmoid_cross_entropy or "
             "quadratic"
         )
-    check_output(objective)
+
+
+def num_outputs(code: Any, data: Dataset) -> int:
+    """The number of output neurons that a dense network needs for the targets of `data`.
+
+    Raises:
+      ValueError: the code does not fit the number of classes.
+    """
+    if data.target_shape or code is None or data.num_classes is None:
+        return math.prod(data.target_shape)
+    return code.num_outputs(data.num_classes)
 
 
 def check_output(objective: Objective) -> None:
@@ -65,6 +119,30 @@ def check_output(objective: Objective) -> None:
         )
 
 
+def check_metrics(
+    metrics: Mapping[str, Metric] | None, objective: Objective, params: Any, data: Dataset
+) -> Metrics:
+    """The metrics as pairs; raises ValueError if one does not return a number for an output and a target."""
+    if not isinstance(metrics or {}, Mapping):
+        raise ValueError(f"metrics must be a mapping from names to functions, got {metrics!r}")
+    output = _output_struct(objective, params, data.train.inputs)
+    target = jax.ShapeDtypeStruct(data.target_shape, data.train.targets.dtype)
+    for name, metric in (metrics or {}).items():
+        if not isinstance(name, str) or not callable(metric):
+            raise ValueError(f"metrics must be a mapping from names to functions, got {name!r}: {metric!r}")
+        try:
+            value = jax.eval_shape(metric, output, target)
+        except (TypeError, AttributeError, LookupError, ValueError) as error:
+            message = f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"metric {name} must accept an output of shape {output.shape} and a target of shape "
+                f"{target.shape}: {message}"
+            ) from error
+        if getattr(value, "shape", None) != ():
+            raise ValueError(f"metric {name} must return a number for each example, got {value}")
+    return tuple((metrics or {}).items())
+
+
 def _check_params(params: Any) -> None:
     leaves = jax.tree.leaves(params)
     if not leaves:
@@ -75,11 +153,16 @@ def _check_params(params: Any) -> None:
             raise ValueError(f"params must be a pytree of floating-point arrays, got a leaf of {dtype}")
 
 
-def _output_size(objective: Objective, params: Any, pixels: int) -> int:
-    """The number of outputs of `forward`; raises ValueError if it does not accept the inputs."""
-    if is_dense(params) and (n_in := sizes_of(params)[0]) != pixels:
-        raise ValueError(f"the first of sizes must be {pixels}, the number of pixels of an input, got {n_in}")
-    x = jax.ShapeDtypeStruct((pixels,), float_dtype(params))
+def _example_struct(array: Any, dtype: jnp.dtype) -> jax.ShapeDtypeStruct:
+    """The shape and dtype in which one example reaches the model or the cost."""
+    return jax.eval_shape(lambda x: to_input(x, dtype), jax.ShapeDtypeStruct(array.shape[1:], array.dtype))
+
+
+def _output_struct(objective: Objective, params: Any, inputs: Any) -> jax.ShapeDtypeStruct:
+    """The output of `forward` for one example; raises ValueError if it does not accept the inputs."""
+    x = _example_struct(inputs, float_dtype(params))
+    if is_dense(params) and (n_in := sizes_of(params)[0]) != x.size:
+        raise ValueError(f"the first of sizes must be {x.size}, the size of an input, got {n_in}")
     try:
         training, evaluation = (
             jax.eval_shape(lambda params, x, key=key: objective.forward(params, x, key), params, x)
@@ -93,4 +176,4 @@ def _output_size(objective: Objective, params: Any, pixels: int) -> int:
             "forward must return the same shape in training and in evaluation, got "
             f"{training.shape} and {evaluation.shape}"
         )
-    return evaluation.size
+    return evaluation

@@ -67,14 +67,14 @@ class Augment:
         """The forward without augmentation."""
         return inference(self.forward)
 
-    def __call__(self, params: Any, x: Float[Array, " pixels"], key: Array | None = None) -> Array:
+    def __call__(self, params: Any, x: Float[Array, "..."], key: Array | None = None) -> Array:
         """The output for one image, which is distorted if there is a key."""
         if key is None:
             return self.forward(params, x, None)
         key, distort_key = jax.random.split(key)
         return self.forward(params, self.distort(distort_key, x), key)
 
-    def distort(self, key: Array, x: Float[Array, " pixels"]) -> Float[Array, " pixels"]:
+    def distort(self, key: Array, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """One image, randomly distorted.
 
         The value of each pixel is interpolated at the point of the original image that moves to it.
@@ -94,7 +94,7 @@ class Augment:
         inverse = scale * jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
         elastic = self.elastic_displacement(keys[3], x.dtype)
         source = jnp.tensordot(inverse, grid - center, 1) + center + shift + elastic
-        return map_coordinates(x.reshape(shape), list(source), order=1).ravel()
+        return map_coordinates(x.reshape(shape), list(source), order=1).reshape(x.shape)
 
     def elastic_displacement(self, key: Array, dtype: Any) -> Float[Array, "2 height width"]:
         """The displacement of each pixel: white noise, smoothed along both axes."""

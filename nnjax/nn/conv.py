@@ -128,14 +128,14 @@ class ConvNet:
         """The network without dropout."""
         return replace(self, dropout=None)
 
-    def __call__(self, params: ConvParams, x: Float[Array, " pixels"], key: Array | None = None) -> Array:
-        """The output for one flattened image."""
+    def __call__(self, params: ConvParams, x: Float[Array, "..."], key: Array | None = None) -> Array:
+        """The output for one image."""
         features = self.features(params.convolutions, x)
         if key is not None and self.dropout is not None:
             features = dropout(key, features, self.dropout)
         return feedforward(params.dense, features, self.activation, self.output)
 
-    def features(self, convolutions: Sequence[Layer], x: Float[Array, " pixels"]) -> Float[Array, " n"]:
+    def features(self, convolutions: Sequence[Layer], x: Float[Array, "..."]) -> Float[Array, " n"]:
         """The flattened output of the last pooling for one image.
 
         Raises:

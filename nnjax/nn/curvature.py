@@ -15,7 +15,7 @@ def gauss_newton_product(
     params: Any,
     direction: Any,
     objective: Objective,
-    inputs: Num[Array, "m pixels"],
+    inputs: Num[Array, "m ..."],
     targets: Num[Array, "m ..."],
     key: Array,
     mesh: Mesh | None = None,

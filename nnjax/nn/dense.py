@@ -131,7 +131,7 @@ def init(key: Array, sizes: Sequence[int], initial_weights: InitialWeights = sta
 
 def feedforward(
     params: Params,
-    x: Float[Array, " n_in"],
+    x: Float[Array, "..."],
     activation: Activation = sigmoid,
     output: Activation = sigmoid,
 ) -> Float[Array, " n_out"]:
@@ -139,7 +139,7 @@ def feedforward(
 
     Args:
       params: as returned by `init`.
-      x: one example, (n_in,), floats; pixels in [0, 1], not uint8.
+      x: one example of n_in floats in any shape; pixels in [0, 1], not uint8.
       activation: f of the hidden layers.
       output: f of the last layer; `identity` for costs that take z.
 
@@ -151,7 +151,7 @@ def feedforward(
     Array([1.], dtype=float32)
     """
     (w, b), *rest = params
-    return forward_from_z(rest, w @ x + b, activation, output)
+    return forward_from_z(rest, w @ jnp.ravel(x) + b, activation, output)
 
 
 def forward_from_z(

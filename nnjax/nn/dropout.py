@@ -62,7 +62,7 @@ class DenseWithDropout(Dense):
             return super().__call__(params, x)
         rates = self.input_rate, *[self.rate] * (len(params) - 1)
         activations = *[self.activation] * (len(params) - 1), self.output
-        keys = jax.random.split(key, len(params))
+        keys, x = jax.random.split(key, len(params)), jnp.ravel(x)
         for (w, b), layer_key, rate, f in zip(params, keys, rates, activations, strict=True):
             x = f(w @ dropout(layer_key, x, rate) + b)
         return x

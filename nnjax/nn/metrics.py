@@ -1,20 +1,25 @@
 """Predictions and exact counts of correct predictions over all examples of a split."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num
 
-from nnjax.nn.objective import Objective, float_dtype, to_input, to_target
+from nnjax.nn.objective import Objective, final_activation, float_dtype, to_input, to_target
 
 # Large enough for an efficient matrix product, small enough for a CPU's cache.
 _EVAL_BATCH = 1000
 
+# A function (output, target) -> scalar of one example; and pairs of names and such functions.
+Metric = Callable[[Array, Array], Array]
+Metrics = tuple[tuple[str, Metric], ...]
+
 
 @jax.jit
 def outputs(
-    params: Any, inputs: Num[Array, "n pixels"], objective: Objective = Objective()
+    params: Any, inputs: Num[Array, "n ..."], objective: Objective = Objective()
 ) -> Float[Array, "n n_out"]:
     """The output activations for every example, as `objective.code` decodes them."""
     dtype = float_dtype(params)
@@ -24,36 +29,48 @@ def outputs(
 
 
 @jax.jit
-def predict(
-    params: Any, inputs: Num[Array, "n pixels"], objective: Objective = Objective()
-) -> Int[Array, " n"]:
+def predict(params: Any, inputs: Num[Array, "n ..."], objective: Objective = Objective()) -> Int[Array, " n"]:
     """The predicted label of every example, (n,)."""
-    return jax.vmap(objective.code.decode)(outputs(params, inputs, objective))
+    return jax.vmap(objective.label_code.decode)(outputs(params, inputs, objective))
 
 
-def _predictions_and_labels(params: Any, inputs: Array, targets: Array, objective: Objective):
-    """The predictions, the true labels, and the number of classes.
+def evaluate_examples(
+    params: Any,
+    inputs: Num[Array, "n ..."],
+    targets: Num[Array, "n ..."],
+    objective: Objective,
+    metrics: Metrics = (),
+) -> dict[str, Any]:
+    """The results of every example.
 
-    Labels are encoded, target vectors are not. Both are then decoded with the same code as the outputs.
+    Args:
+      params: any pytree that `objective.forward` takes.
+      inputs, targets: the examples.
+      objective: for evaluation, as `Objective.inference` returns it.
+      metrics: pairs of a name and a function of an example's output and target.
+
+    Returns:
+      "cost" (n,); "correct" (n,), whether the decoded output is the decoded target, unless `objective.code`
+      is None; and "metrics", by name (n,).
     """
-    a = outputs(params, inputs, objective)
-    n_out, code = a.shape[1], objective.code
-    y = jax.vmap(lambda target: to_target(target, code, n_out, a.dtype))(targets)
-    return jax.vmap(code.decode)(a), jax.vmap(code.decode)(y), code.num_classes(n_out)
+    dtype, code = float_dtype(params), objective.code
 
+    def results(example):
+        x, target = example
+        output = objective.forward(params, to_input(x, dtype), None)
+        y = to_target(target, code, output.size, dtype)
+        values = {"cost": objective.cost(output, y)}
+        if code is not None:
+            values["correct"] = code.decode(final_activation(objective.cost)(output)) == code.decode(y)
+        return values | {"metrics": {name: metric(output, target) for name, metric in metrics}}
 
-def is_correct(
-    params: Any, inputs: Num[Array, "n pixels"], targets: Num[Array, "n ..."], objective: Objective
-) -> Bool[Array, " n"]:
-    """Whether the prediction for each example is correct."""
-    predictions, labels, _ = _predictions_and_labels(params, inputs, targets, objective)
-    return predictions == labels
+    return jax.lax.map(results, (inputs, targets), batch_size=_EVAL_BATCH)
 
 
 @jax.jit
 def count_correct(
     params: Any,
-    inputs: Num[Array, "n pixels"],
+    inputs: Num[Array, "n ..."],
     targets: Num[Array, "n ..."],
     objective: Objective = Objective(),
 ) -> Int[Array, ""]:
@@ -61,17 +78,19 @@ def count_correct(
 
     Args:
       params: any pytree that `objective.forward` takes.
-      inputs: (n, pixels), uint8 or float, as in a `Dataset`.
+      inputs: (n, ...), as in a `Dataset`.
       targets: (n,) integer labels, or (n, n_out) target vectors, which `objective.code` decodes.
       objective: the objective that the parameters were trained for.
     """
-    return jnp.sum(is_correct(params, inputs, targets, objective))
+    if objective.code is None:
+        raise ValueError("code must be an output code to count correct predictions, got None")
+    return jnp.sum(evaluate_examples(params, inputs, targets, objective)["correct"])
 
 
 @jax.jit
 def confusion_matrix(
     params: Any,
-    inputs: Num[Array, "n pixels"],
+    inputs: Num[Array, "n ..."],
     targets: Num[Array, "n ..."],
     objective: Objective = Objective(),
 ) -> Int[Array, "classes classes"]:
@@ -79,5 +98,8 @@ def confusion_matrix(
 
     The labels of `is_digit` are 0 (no) and 1 (yes).
     """
-    predictions, labels, n = _predictions_and_labels(params, inputs, targets, objective)
-    return jnp.zeros((n, n), int).at[labels, predictions].add(1)
+    a, code = outputs(params, inputs, objective), objective.label_code
+    # Labels are encoded, target vectors are not. Both are then decoded with the same code as the outputs.
+    y = jax.vmap(lambda target: to_target(target, code, a.shape[1], a.dtype))(targets)
+    n = code.num_classes(a.shape[1])
+    return jnp.zeros((n, n), int).at[jax.vmap(code.decode)(y), jax.vmap(code.decode)(a)].add(1)

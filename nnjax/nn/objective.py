@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Num, UInt8
+from jaxtyping import Array, Float, Int, Num, UInt8
 
 from nnjax.nn.dense import Activation, Dense, identity, sigmoid
 from nnjax.nn.output_codes import Code, one_hot
@@ -100,7 +100,8 @@ class Objective:
       forward: `forward(params, x, key) -> output` for one example x. In training every example gets
         a different key, for example for dropout; in evaluation the key is None.
       cost: `cost(output, y) -> scalar` for one example.
-      code: encodes labels into y and decodes outputs into labels.
+      code: encodes labels into y and decodes outputs into labels; None if there are no labels: then y is the
+        target, and nothing is counted as correct.
       penalty: `penalty(params) -> scalar`, added to the mean cost of each mini-batch; or None.
 
     >>> jax.tree.leaves(Objective(penalty=jax.tree_util.Partial(lambda rate, params: rate, 0.1)))
@@ -109,7 +110,7 @@ class Objective:
 
     forward: Callable[[Any, Array, Array | None], Array] = Dense()
     cost: Cost = quadratic
-    code: Code = one_hot
+    code: Code | None = one_hot
     penalty: Callable[[Any], Array] | None = None
 
     def tree_flatten(self):
@@ -118,6 +119,19 @@ class Objective:
     @classmethod
     def tree_unflatten(cls, static, children):
         return cls(*combine(children, static))
+
+    @property
+    def label_code(self) -> Code:
+        """`code`, if there are labels.
+
+        Raises:
+          ValueError: `code` is None.
+        """
+        if self.code is None:
+            raise ValueError(
+                "code must be an output code, such as nnjax.one_hot, to predict labels, got None"
+            )
+        return self.code
 
     def inference(self) -> "Objective":
         """The objective for evaluation: without dropout, augmentation, label smoothing and penalty."""
@@ -139,17 +153,20 @@ def float_dtype(params: Any) -> jnp.dtype:
     return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.dtype(jnp.float32))
 
 
-def to_input(inputs: UInt8[Any, "..."] | Float[Any, "..."], dtype: jnp.dtype) -> Any:
-    """Inputs scaled for a network: uint8 from 0..255 to [0, 1]; floats are not changed."""
+def to_input(inputs: UInt8[Any, "..."] | Float[Any, "..."] | Int[Any, "..."], dtype: jnp.dtype) -> Any:
+    """Inputs for a network: uint8 scaled from 0..255 to [0, 1], floats as `dtype`; int32 is not changed."""
     if inputs.dtype == jnp.uint8:
         return inputs.astype(dtype) / 255
-    if not jnp.issubdtype(inputs.dtype, jnp.floating):
-        raise ValueError(f"inputs must be uint8 (0 to 255) or floats, got {inputs.dtype}")
-    return inputs.astype(dtype)
+    return inputs.astype(dtype) if jnp.issubdtype(inputs.dtype, jnp.floating) else inputs
 
 
-def to_target(target: Array, code: Code, n_out: int, dtype: jnp.dtype) -> Array:
-    """The desired output y of one example: a label encoded by `code`, or the target vector itself."""
+def to_target(target: Array, code: Code | None, n_out: int, dtype: jnp.dtype) -> Array:
+    """The desired output y of one example: a label encoded by `code`, or the target itself.
+
+    Without a code, a target is treated like an input: uint8 is scaled, and other integers do not change.
+    """
+    if code is None:
+        return to_input(target, dtype)
     return (target if target.ndim else code.encode(target, n_out)).astype(dtype)
 
 
@@ -168,7 +185,7 @@ def per_example(objective: Objective, dtype: jnp.dtype) -> tuple[Callable, Calla
 def mean_cost(
     params: Any,
     objective: Objective,
-    inputs: Num[Array, "m pixels"],
+    inputs: Num[Array, "m ..."],
     targets: Num[Array, "m ..."],
     key: Array,
     mesh: Mesh | None = None,

@@ -46,14 +46,14 @@ def probabilities(
     if objective.cost is softmax_cross_entropy:
         scores = jnp.append(jnp.log(a[:num_classes]), -jnp.inf)
     else:
-        y = jax.vmap(objective.code.encode, (0, None))(jnp.arange(num_classes), a.size).astype(a.dtype)
+        y = jax.vmap(objective.label_code.encode, (0, None))(jnp.arange(num_classes), a.size).astype(a.dtype)
         log_on, log_off = jnp.log(a), jnp.log1p(-a)
         no_digit = jnp.sum(log_off) if isinstance(objective.code, OneHot) else -jnp.inf
         scores = jnp.append(y @ log_on + (1 - y) @ log_off, no_digit)
     return jax.nn.softmax(scores)
 
 
-def shifted_copies(images: Num[Array, "n pixels"], image_shape: tuple[int, ...]) -> Num[Array, "k n pixels"]:
+def shifted_copies(images: Num[Array, "n ..."], image_shape: tuple[int, ...]) -> Num[Array, "k n ..."]:
     """The images, and copies shifted by 1/28 of their side in eight directions.
 
     If that rounds to 0 pixels, or the inputs are not images, the result is one copy that is not shifted.
@@ -74,7 +74,7 @@ def shifted_copies(images: Num[Array, "n pixels"], image_shape: tuple[int, ...])
 
 @partial(jax.jit, static_argnames=("num_classes", "image_shape"))
 def tta_probabilities(
-    params: Any, images: Num[Array, "n pixels"], objective: Objective, num_classes: int,
+    params: Any, images: Num[Array, "n ..."], objective: Objective, num_classes: int,
     image_shape: tuple[int, ...], temperature: float | Array = 1.0,
 ) -> Float[Array, "n num_classes+1"]:  # fmt: skip
     """Test-time augmentation: the mean of `probabilities` over the `shifted_copies` of each image.
@@ -98,7 +98,7 @@ def _with_temperature(p: Float[Array, "n num_classes+1"], temperature: float | A
 
 @partial(jax.jit, static_argnames=("num_classes", "image_shape"))
 def fit_temperature(
-    params: Any, images: Num[Array, "n pixels"], labels: Int[Array, " n"], objective: Objective,
+    params: Any, images: Num[Array, "n ..."], labels: Int[Array, " n"], objective: Objective,
     num_classes: int, image_shape: tuple[int, ...],
 ) -> Float[Array, ""]:  # fmt: skip
     """The temperature of `tta_probabilities` that minimizes the mean of −ln p of the correct label.
@@ -136,7 +136,7 @@ def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
     """
     objective, layout = objective.inference(), _layout(data)
     outlier_model = None
-    if layout and data.train.targets.ndim == 1:
+    if layout and data.num_classes and not data.target_shape:
         outlier_model = fit_outlier_model(data.train, data.validation, data.num_classes)
     return Calibration(layout, _temperature(params, objective, data), outlier_model)
 
@@ -154,7 +154,9 @@ def _temperature(params: Any, objective: Objective, data: Dataset) -> float:
     """1 without validation images or labels, and for a code that does not predict every label."""
     inputs, labels = data.validation
     n_out = all_layers(params)[-1].b.shape[0]
-    if not len(labels) or labels.ndim > 1 or objective.code.num_classes(n_out) < data.num_classes:
+    if not len(labels) or labels.ndim > 1 or objective.code is None or data.num_classes is None:
+        return 1.0
+    if objective.code.num_classes(n_out) < data.num_classes:
         return 1.0
     images = jnp.asarray(inputs), jnp.asarray(labels)
     return float(fit_temperature(params, *images, objective, data.num_classes, data.input_shape))

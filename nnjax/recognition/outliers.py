@@ -21,8 +21,8 @@ MAX_EXAMPLES = 20_000  # enough to estimate means and variances
 
 
 def fit_outlier_model(
-    train: tuple[Num[Any, "n pixels"], Int[Any, " n"]],
-    validation: tuple[Num[Any, "m pixels"], Int[Any, " m"]],
+    train: tuple[Num[Any, "n ..."], Int[Any, " n"]],
+    validation: tuple[Num[Any, "m ..."], Int[Any, " m"]],
     num_classes: int,
 ) -> OutlierModel:
     """Fits means, directions and variances on training images, and the scale of scores on validation images.
@@ -35,7 +35,7 @@ def fit_outlier_model(
     n = len(train[1])
     subset = np.sort(np.random.default_rng(0).choice(n, min(n, MAX_EXAMPLES), replace=False))
     images, labels = (np.asarray(part)[subset] for part in train)
-    x = to_input(images, jnp.dtype(jnp.float32))
+    x = to_input(images.reshape(len(images), -1), jnp.dtype(jnp.float32))
     indicator = np.eye(num_classes, dtype=np.float32)[:, labels]
     means = indicator @ x / np.maximum(indicator.sum(axis=1, keepdims=True), 1)
     x -= means[labels]
@@ -52,14 +52,14 @@ def fit_outlier_model(
 
 @jax.jit
 def outlier_score(
-    model: OutlierModel, images: Num[Array, "n pixels"], labels: Int[Array, " n"]
+    model: OutlierModel, images: Num[Array, "n ..."], labels: Int[Array, " n"]
 ) -> Float[Array, " n"]:
     """The distance of images from those of their labels, in standard deviations from the usual distance.
 
     The distance is √(Σ z²/λ + ‖x − μ − Σ z v‖²/σ²) for components z along the directions v, their variances
     λ, and the noise variance σ². The score is 0 for the mean distance of validation images.
     """
-    x = to_input(images, jnp.dtype(jnp.float32)) - model.means[labels]
+    x = to_input(images.reshape(len(images), -1), jnp.dtype(jnp.float32)) - model.means[labels]
     z = x @ model.directions.T
     precisions = jnp.sum(model.directions**2, axis=1)  # 1/λ
     residual = jnp.sum(x**2, axis=1) - jnp.sum(z**2 / precisions[None], axis=1)

@@ -124,8 +124,8 @@ def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
             "model must be calibrated for pictures of digits, got layout None: save it with "
             "calibration=nnjax.calibrate(params, objective, data)"
         )
-    num_predicted = model.code.num_classes(model.sizes[-1])
-    if model.num_classes > 10 or num_predicted < model.num_classes:
+    num_predicted = model.objective.label_code.num_classes(model.sizes[-1])
+    if model.num_classes is None or model.num_classes > 10 or num_predicted < model.num_classes:
         raise ValueError(
             f"model must predict one of at most 10 digits, got {model.num_classes} classes and the output "
             f"code {model.code}"
@@ -181,8 +181,8 @@ def classify(
     """
     n = len(crops)
     # A power of two, so that few different sizes are compiled.
-    images = np.zeros((1 << max(n - 1, 1).bit_length(), model.sizes[0]), np.uint8)
-    images[:n] = crops.reshape(n, images.shape[1])
+    images = np.zeros((1 << max(n - 1, 1).bit_length(), *model.input_shape), np.uint8)
+    images[:n] = crops.reshape(n, *model.input_shape)
     p = tta_probabilities(
         model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
     )

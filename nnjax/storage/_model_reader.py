@@ -83,20 +83,27 @@ def _load(path: Path) -> Model:
             raise ValueError("its metadata must be one entry, 'nnjax'")
         meta = json.loads(metadata["nnjax"])
         check_format(repr(str(path)), meta["format"], FORMAT, "train the model again")
-        input_shape, num_classes = _checked_shape(meta["input_shape"]), _checked_count(meta["num_classes"])
+        input_shape, num_classes = _checked_shape(meta["input_shape"]), meta["num_classes"]
+        if num_classes is not None:
+            num_classes = _checked_count(num_classes)
+        if (num_classes is None) != (meta["output_code"] is None):
+            raise ValueError(
+                f"num_classes and output_code must both be null or neither, got {num_classes!r} and "
+                f"{meta['output_code']!r}"
+            )
         forward, sizes = _forward(meta, input_shape)
         layers = tuple(
             Layer(_tensor(file, f"{i}.w", n_out, n_in), _tensor(file, f"{i}.b", n_out))
             for i, (n_in, n_out) in enumerate(sizes)
         )
-        outlier_model = _outlier_model(file, num_classes, math.prod(input_shape))
+        outlier_model = _outlier_model(file, num_classes or 0, math.prod(input_shape))
         if len(file.keys()) != 2 * len(layers) + len(outlier_model or ()):
             raise ValueError("it has tensors that are not part of a model")
     convolutions = len(meta["channels"])
     objective = Objective(
         forward,
         lookup("cost", meta["cost"], COSTS),
-        lookup("output code", meta["output_code"], CODES),
+        None if num_classes is None else lookup("output code", meta["output_code"], CODES),
     )
     check_output(objective)
     return Model(

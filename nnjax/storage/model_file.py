@@ -80,7 +80,7 @@ class Model:
       objective: the objective it was trained for, as evaluation uses it.
       dataset: the name of the data set it was trained on.
       input_shape: the shape of one input before it is flattened.
-      num_classes: the number of labels of the data set.
+      num_classes: the number of labels of the data set; None if there are no classes.
       layout, temperature, outlier_model: see `Calibration`.
       validation_accuracy: the fraction of correct predictions on the validation split; 0 without one.
       settings: the settings of its training, as passed to `save_model`.
@@ -91,7 +91,7 @@ class Model:
     objective: Objective
     dataset: str
     input_shape: tuple[int, ...]
-    num_classes: int
+    num_classes: int | None
     layout: DigitLayout | None
     temperature: float
     outlier_model: OutlierModel | None
@@ -100,8 +100,8 @@ class Model:
     versions: Mapping[str, str]
 
     @property
-    def code(self) -> Code:
-        """The output code."""
+    def code(self) -> Code | None:
+        """The output code; None if there are no labels."""
         return self.objective.code
 
     @property
@@ -109,8 +109,8 @@ class Model:
         """The number of inputs, then for each layer its neurons or, for a convolution, its channels."""
         return layer_sizes(self.params, math.prod(self.input_shape))
 
-    def __call__(self, x: Num[Array, " pixels"]) -> Float[Array, " n_out"]:
-        """The output activations for one input, (pixels,), uint8 or float in [0, 1]."""
+    def __call__(self, x: Num[Array, "..."]) -> Float[Array, " n_out"]:
+        """The output activations for one input, uint8 or float in [0, 1]."""
         return self.objective.activations(self.params, to_input(jnp.asarray(x), float_dtype(self.params)))
 
 
@@ -152,7 +152,7 @@ def save_model(
         "activation": registered_name("activation", objective.forward.activation, ACTIVATIONS),
         "output": registered_name("activation", objective.forward.output, ACTIVATIONS),
         "cost": registered_name("cost", objective.cost, COSTS),
-        "output_code": registered_name("output code", objective.code, CODES),
+        "output_code": objective.code and registered_name("output code", objective.code, CODES),
         "dataset": data.name,
         "input_shape": data.input_shape,
         "num_classes": data.num_classes,
@@ -196,7 +196,7 @@ def _checked_layers(params: Any, objective: Objective, data: Dataset) -> ConvPar
 
 
 def _validation_accuracy(params: Any, objective: Objective, data: Dataset) -> float:
-    n = len(data.validation.targets)
+    n = len(data.validation.targets) if objective.code else 0
     return int(count_correct(params, *data.validation, objective)) / n if n else 0.0
 
 

@@ -64,7 +64,8 @@ def best_model(directory: Path) -> tuple[Path, Model] | None:
         except (ValueError, OSError) as error:
             warnings.warn(f"skipped: {error}", stacklevel=2)
             continue
-        if model.dataset in DIGIT_DATASETS and model.code.num_classes(model.sizes[-1]) == 10:
+        has_ten_labels = model.code is not None and model.code.num_classes(model.sizes[-1]) == 10
+        if model.dataset in DIGIT_DATASETS and has_ten_labels:
             is_preferred = model.dataset == DIGIT_DATASETS[0]
             candidates.append((is_preferred, model.validation_accuracy, path, model))
     return max(candidates, key=lambda candidate: candidate[:3])[2:] if candidates else None

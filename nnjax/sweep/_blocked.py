@@ -44,7 +44,7 @@ def block_steps(
 
 def train_epoch(
     states: TrainState,
-    inputs: Num[Array, "n pixels"],
+    inputs: Num[Array, "n ..."],
     targets: Num[Array, "n ..."],
     objectives: Objective,
     learning_rates: Float[Array, " networks"],
@@ -95,10 +95,10 @@ def train_epoch(
 def _block(params, inputs, targets, from_z, learning_rates, masks, key):
     """The parameters after a block of mini-batches, and the cost of each network in each step.
 
-    `inputs` are (steps, m, pixels); z and δ have the shape (steps, m, networks, n).
+    `inputs` are (steps, m, ...); z and δ have the shape (steps, m, networks, n).
     """
     (w, b), *rest = params
-    x = to_input(inputs.reshape(-1, inputs.shape[-1]), w.dtype)
+    x = to_input(inputs.reshape(-1, w.shape[-1]), w.dtype)
     by_step = inputs.shape[:2]
     z = (jnp.einsum("np,khp->nkh", x, w) + b[None]).reshape(*by_step, *b.shape)
     gram = (x @ x.T + 1).reshape(*by_step, *by_step)

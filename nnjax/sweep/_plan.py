@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nnjax.data import Dataset
-from nnjax.nn._shape_checks import check_dataset
+from nnjax.nn._shape_checks import check_dataset, num_outputs
 from nnjax.nn.dense import Dense, check_sizes, init, is_dense, sizes_of, standard_normal
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, make_optimizer
@@ -174,10 +174,9 @@ def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, 
 
 def _dense_init(data: Dataset, objective: Objective, hidden, initial_weights) -> Callable[[Array], Any]:
     """Draws a dense network whose first and last layers fit the data."""
-    inputs, targets = data.train
-    n_out = targets.shape[1] if targets.ndim > 1 else objective.code.num_outputs(data.num_classes)
+    n_out = num_outputs(objective.code, data)
     layers = hidden if isinstance(hidden, tuple | list) else (hidden,)
-    sizes = check_sizes((inputs.shape[1], *layers, n_out))
+    sizes = check_sizes((math.prod(data.input_shape), *layers, n_out))
     return partial(init, sizes=sizes, initial_weights=initial_weights)
 
 

@@ -109,7 +109,7 @@ def init_states(key: Array, params: Any, optimizers: Any) -> TrainState:
 @partial(jax.jit, static_argnames=("batch_size", "mesh"), donate_argnames="states")
 def train_epoch(
     states: TrainState,
-    inputs: Num[Array, "n pixels"],
+    inputs: Num[Array, "n ..."],
     targets: Num[Array, "n ..."],
     objectives: Objective,
     optimizers: Optimizer | PaddingMask,
@@ -164,7 +164,7 @@ def padding_changes_training(
     padded: Sequence[int],
     objective: Objective,
     optimizer: Optimizer,
-    inputs: Num[Array, "m pixels"],
+    inputs: Num[Array, "m ..."],
     targets: Num[Array, "m ..."],
 ) -> bool:
     """Whether padding changes the training of a network, because a computation mixes its units.

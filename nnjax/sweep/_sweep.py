@@ -7,7 +7,7 @@ all networks; with `shared_batches=False` it is folded with the seed. `Grid.rng_
 
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -20,6 +20,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from nnjax.data import Dataset
+from nnjax.nn._shape_checks import check_metrics
+from nnjax.nn.metrics import Metric
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Factory
 from nnjax.optim.schedules import constant
@@ -73,6 +75,8 @@ def sweep(
     checkpoint: str | PathLike | CheckpointPolicy | None = None,
     mesh: Mesh | None = None,
     callback: Callable[[Progress], None] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    evaluate_every: int = 1,
     **hyperparameters: Any,
 ) -> Grid:
     """Trains every combination of settings with every seed, and labels the results.
@@ -98,6 +102,7 @@ def sweep(
       checkpoint: as for `fit`.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       callback: called with the `Progress` after each epoch.
+      metrics, evaluate_every: as for `fit`; the means of metrics are in `grid.data`.
       **hyperparameters: arguments of `optimizer`. Numbers do not need a new program; every other value
         (such as a boolean or a function) is compiled separately.
 
@@ -129,7 +134,9 @@ def sweep(
     mesh = with_auto_axes(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
     splits = jax.block_until_ready(placer(mesh)((data.train, data.validation, data.test)))
-    trainer = Trainer(cells, Keys(key, shared_batches), splits, epochs, batch_size, mesh)
+    keys, evaluate_every = Keys(key, shared_batches), check_positive_int("evaluate_every", evaluate_every)
+    checked_metrics = check_metrics(metrics, cells[0].objective, cells[0].shapes, data)
+    trainer = Trainer(cells, keys, splits, epochs, batch_size, mesh, checked_metrics, evaluate_every)
     chunks = list(
         make_chunks(
             cells, seeds, data, batch_size, shared_batches, max_networks_per_program, trainer.num_devices
@@ -144,7 +151,8 @@ def sweep(
                 settings["num_steps"] = num_steps
             fingerprint = run_fingerprint(
                 key, data, batch_size, **settings, optimizer=optimizer, seeds=seeds,
-                shared_batches=shared_batches, devices=trainer.num_devices,
+                shared_batches=shared_batches, metrics=sorted(metrics or ()), evaluate_every=evaluate_every,
+                devices=trainer.num_devices,
                 programs=[len(chunk.networks) for chunk in chunks],
             )  # fmt: skip
             check_consistent(fingerprint | {"epochs": epochs, "checkpoint": policy is not None})

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from nnjax.data import Split
 from nnjax.nn.dense import sizes_of
+from nnjax.nn.metrics import Metrics
 from nnjax.runtime import sharding
 from nnjax.runtime.fingerprint import PROGRAM
 from nnjax.runtime.sharding import to_numpy
@@ -32,6 +33,8 @@ class Trainer:
     epochs: int
     batch_size: int
     mesh: Mesh | None
+    metrics: Metrics
+    evaluate_every: int
 
     def train(
         self, chunk: Chunk, report: Callable[[History], None], policy: CheckpointPolicy | None
@@ -77,43 +80,43 @@ class Trainer:
         """Trains a population for all epochs, or for the remaining ones if it resumes."""
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, self.batch_size, self.mesh
-        count = len(jax.tree.leaves(states.params)[0])
+        count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
 
         fingerprint = {}
         if policy:
             numbers = jax.tree.leaves((states, objectives, optimizers))
             train = _population.train_epoch.lower(states, *arguments)
             evaluate = evaluate_population.lower(
-                states.params, jnp.zeros(count), objectives, validation, test, self.mesh
+                states.params, objectives, validation, test, self.metrics, self.mesh
             )
             fingerprint = {"networks": digest(numbers), PROGRAM: digest(train.as_text(), evaluate.as_text())}
 
         with open_checkpoints(policy, fingerprint) as checkpointer:
             states, history = run_epochs(
                 _population.place(states, self.mesh),
-                empty_history(self.epochs, (count,), validation, test),
+                empty_history(self.epochs, (count,), validation, test, has_counts, dict(self.metrics)),
                 lambda states: _population.train_epoch(states, *arguments),
-                lambda params, cost: evaluate_population(
-                    params, cost, objectives, validation, test, self.mesh
+                lambda params: evaluate_population(
+                    params, objectives, validation, test, self.metrics, self.mesh
                 ),
                 lambda states: _population.train_epoch.lower(states, *arguments).compile(),
                 lambda states, history: report(history),
                 checkpointer,
+                self.evaluate_every,
             )
         return history, jax.tree.map(to_numpy, states.eval_params)
 
 
-@partial(jax.jit, static_argnames="mesh")
-def evaluate_population(params, cost, objectives, validation, test, mesh):
-    """The correct predictions of each network on validation and test, and whether all its values are finite.
+@partial(jax.jit, static_argnames=("metrics", "mesh"))
+def evaluate_population(params, objectives, validation, test, metrics, mesh):
+    """`evaluate_epoch` of each network.
 
     Args:
       params: the parameters of a population, with a leading network axis.
-      cost: the cost of each network.
       objectives: pytrees whose leaves have a leading network axis.
       validation, test: the splits to evaluate, the same for all networks.
+      metrics: as in `evaluate_epoch`.
       mesh: devices that share the networks, or None for one device.
     """
-    return sharding.vmap(evaluate_epoch, (0, 0, 0, None, None), (0, 0, 0), mesh)(
-        params, cost, objectives, validation, test
-    )
+    evaluate = partial(evaluate_epoch, metrics=metrics)
+    return sharding.vmap(evaluate, (0, 0, None, None), 0, mesh)(params, objectives, validation, test)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-COUNTS = ("validation_correct", "test_correct")
-
 
 class Keys(NamedTuple):
     """The keys of every seed of a sweep, derived from the key of the sweep."""
@@ -40,9 +38,9 @@ class Grid:
     """The result of `sweep`: labelled histories, and the parameters of every network.
 
     Attributes:
-      data: an `xarray.Dataset` of `train_cost`, `validation_correct`, `test_correct` and `seconds` (training
-        only: the time of the program's epoch divided by its number of networks). Their dimensions are the
-        axes of the grid, `seed` and `epoch`. `diverged_at` has no dimension `epoch`. `data.attrs` has
+      data: an `xarray.Dataset` of the columns of `History` that the training has, each metric under its own
+        name. `seconds` is the time of the program's epoch divided by its number of networks. The dimensions
+        are the axes of the grid, `seed` and `epoch`; `diverged_at` has no dimension `epoch`. `data.attrs` has
         `num_validation` and `num_test`, the sizes of the splits.
     """
 
@@ -55,19 +53,21 @@ class Grid:
         return f"Grid({dict(self.data.sizes)})"
 
     train_cost = property(lambda self: self.data["train_cost"])
-    validation_correct = property(lambda self: self.data["validation_correct"])
-    test_correct = property(lambda self: self.data["test_correct"])
+    validation_cost = property(lambda self: self.data.get("validation_cost"))
+    test_cost = property(lambda self: self.data.get("test_cost"))
+    validation_correct = property(lambda self: self.data.get("validation_correct"))
+    test_correct = property(lambda self: self.data.get("test_correct"))
     seconds = property(lambda self: self.data["seconds"])
     diverged_at = property(lambda self: self.data["diverged_at"])
 
     @property
-    def validation_accuracy(self) -> "xarray.DataArray":
-        """The fraction of correct predictions on the validation split."""
+    def validation_accuracy(self) -> Any:
+        """The fraction of correct predictions on the validation split; None without counts."""
         return accuracy(self.validation_correct, self.data.attrs["num_validation"])
 
     @property
-    def test_accuracy(self) -> "xarray.DataArray":
-        """The fraction of correct predictions on the test split."""
+    def test_accuracy(self) -> Any:
+        """The fraction of correct predictions on the test split; None without counts."""
         return accuracy(self.test_correct, self.data.attrs["num_test"])
 
     def params(self, **labels: Any) -> Any:
@@ -111,14 +111,17 @@ def label_results(
     coords = {name: _coordinate(axis) for name, axis in axes.items()} | {"seed": np.arange(seeds)}
     shape = tuple(map(len, coords.values()))
     count, epochs = math.prod(shape), len(histories[0])
-    columns = {name: np.zeros((count, epochs)) for name in ("train_cost", "seconds")}
-    columns |= {name: np.zeros((count, epochs), int) for name in COUNTS}
+    columns: dict[str, np.ndarray] = {}
     diverged_at = np.zeros(count, int)
     for chunk, history in zip(chunks, histories, strict=True):
         networks = [cell * seeds + seed for cell, seed in chunk.networks]
-        for name in ("train_cost", *COUNTS):
-            columns[name][networks] = getattr(history, name).T
-        columns["seconds"][networks] = history.seconds / len(networks)
+        seconds = np.broadcast_to(history.seconds[:, None] / len(networks), (epochs, len(networks)))
+        values = history.columns() | {"seconds": seconds} | history.metrics
+        for name, value in values.items():
+            if name != "metrics" and value is not None:
+                missing = -1 if value.dtype.kind == "i" else np.nan
+                column = columns.setdefault(name, np.full((count, epochs), missing, value.dtype))
+                column[networks] = value.T
         diverged_at[networks] = history.diverged_at
     by_epoch = {name: ((*coords, "epoch"), c.reshape(*shape, epochs)) for name, c in columns.items()}
     by_network = {"diverged_at": (tuple(coords), diverged_at.reshape(shape))}

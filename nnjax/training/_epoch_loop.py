@@ -13,14 +13,14 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from nnjax.data import Dataset, Split
-from nnjax.nn.metrics import is_correct
+from nnjax.nn.metrics import Metrics, evaluate_examples
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, num_train_steps
 from nnjax.runtime.checks import check_positive_int, stable_repr
 from nnjax.runtime.multihost import any_process
 from nnjax.runtime.sharding import is_key, map_examples, place_like, to_numpy
 from nnjax.storage import RunCheckpointer, digest
-from nnjax.training.history import COLUMNS, History
+from nnjax.training.history import History
 from nnjax.training.step import TrainState
 
 # Settings of jax that change the results of a program.
@@ -31,10 +31,11 @@ def run_epochs(
     state: TrainState,
     history: History,
     advance: Callable[[TrainState], tuple[TrainState, Any]],
-    evaluate: Callable[[Any, Any], tuple[Any, Any, Any]],
+    evaluate: Callable[[Any], dict[str, Any]],
     compile_epoch: Callable[[TrainState], Any],
     after_epoch: Callable[[TrainState, History], bool | None],
     checkpointer: RunCheckpointer | None = None,
+    evaluate_every: int = 1,
 ) -> tuple[TrainState, History]:
     """Trains epoch by epoch; returns the last state and the history up to it.
 
@@ -45,12 +46,12 @@ def run_epochs(
       state: the initial state. `advance` donates it, and every later state.
       history: the result of `empty_history` for all epochs; its arrays are filled.
       advance: a function state -> (state after one epoch, mean cost of the epoch).
-      evaluate: a function (parameters, cost) -> (correct validation predictions, correct test
-        predictions, whether everything is finite).
+      evaluate: a function parameters -> values of columns of the history.
       compile_epoch: called before the first epoch, so that the epoch's time excludes compilation.
       after_epoch: called after each epoch and after restoring a checkpoint; training stops if it
         returns True.
       checkpointer: saves the run, and restores it if there is a checkpoint.
+      evaluate_every: the number of epochs between two evaluations; the last epoch is always evaluated.
     """
     epochs, so_far = len(history), history.first(0)
     is_population = np.ndim(history.diverged_at) > 0
@@ -58,8 +59,7 @@ def run_epochs(
     if restored:
         saved_state, so_far = restored
         state, so_far = place_like(saved_state, state), replace(so_far, diverged_at=so_far.diverged_at[()])
-        for name in COLUMNS:
-            getattr(history, name)[: len(so_far)] = getattr(so_far, name)
+        history.set(slice(len(so_far)), so_far.columns())
         if any_process(bool(after_epoch(state, so_far))):
             return state, so_far
     if len(so_far) < epochs:
@@ -67,12 +67,12 @@ def run_epochs(
     for e in range(len(so_far), epochs):
         start = time.perf_counter()
         state, cost = jax.block_until_ready(advance(state))
-        history.seconds[e] = time.perf_counter() - start
-        *counts, finite = map(to_numpy, evaluate(state.eval_params, cost))
-        history.train_cost[e], history.validation_correct[e], history.test_correct[e] = (
-            to_numpy(cost),
-            *counts,
-        )
+        seconds = time.perf_counter() - start
+        is_due = (e + 1) % evaluate_every == 0 or e + 1 == epochs
+        values = evaluate(state.eval_params) if is_due else {}
+        values |= {"train_cost": cost, "seconds": seconds}
+        history.set(e, jax.tree.map(to_numpy, values))
+        finite = to_numpy(are_finite((cost, state.eval_params), is_population))
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)
         # A single network that has diverged is not saved, so that it resumes from the last finite state.
@@ -94,26 +94,42 @@ def _no_save(epoch: int, tree: Any, last: bool) -> None:
     pass
 
 
-@partial(jax.jit, static_argnames="mesh")
+@partial(jax.jit, static_argnames=("metrics", "mesh"))
 def evaluate_epoch(
     params: Any,
-    cost: Array,
     objective: Objective,
     validation: Split,
     test: Split,
+    metrics: Metrics = (),
     mesh: Mesh | None = None,
-) -> tuple[Array, Array, Array]:
-    """The correct predictions on validation and test, and whether parameters and cost are all finite."""
+) -> dict[str, Any]:
+    """Means of cost and metrics and counts of correct predictions on validation and test.
 
-    def count(split):
+    Returns:
+      Values by the names of the columns of `History`.
+    """
+    values: dict[str, Any] = {"metrics": {}}
+    for name, split in (("validation", validation), ("test", test)):
         if not len(split.targets):
-            return jnp.int32(0)
-        correct = map_examples(lambda x, target: is_correct(params, x, target, objective), mesh, *split)
-        return jnp.sum(correct, dtype=jnp.int32)
+            continue
+        evaluate = partial(evaluate_examples, params, objective=objective.inference(), metrics=metrics)
+        results = map_examples(evaluate, mesh, *split)
+        values[f"{name}_cost"] = jnp.mean(results["cost"])
+        if "correct" in results:
+            values[f"{name}_correct"] = jnp.sum(results["correct"], dtype=jnp.int32)
+        values["metrics"] |= {f"{name}_{key}": jnp.mean(x) for key, x in results["metrics"].items()}
+    return values
 
-    leaves = [x for x in jax.tree.leaves((cost, params)) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
-    return count(validation), count(test), finite
+
+@partial(jax.jit, static_argnames="is_population")
+def are_finite(tree: Any, is_population: bool) -> Array:
+    """Whether all floats of a pytree are finite; for a population, for each network."""
+
+    def is_finite(tree):
+        leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
+
+    return (jax.vmap(is_finite) if is_population else is_finite)(tree)
 
 
 def run_fingerprint(key: Array, data: Dataset, batch_size: int, **settings: Any) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`fit`: trains one network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, NamedTuple
@@ -12,11 +12,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from nnjax.data import Dataset
-from nnjax.nn._shape_checks import check_dataset
+from nnjax.nn._shape_checks import check_dataset, check_metrics
+from nnjax.nn.metrics import Metric, Metrics
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.optim.schedules import Schedule, constant
-from nnjax.runtime.checks import stable_repr
+from nnjax.runtime.checks import check_positive_int, stable_repr
 from nnjax.runtime.fingerprint import PROGRAM
 from nnjax.runtime.multihost import check_consistent
 from nnjax.runtime.sharding import placer, with_auto_axes
@@ -60,7 +61,10 @@ class Run:
     restored: int = 0
 
     def __repr__(self) -> str:
-        return f"Run(epochs={len(self.history)}, test_accuracy={self.history.test_accuracy[-1]:.4f})"
+        name = "test_cost" if self.history.test_correct is None else "test_accuracy"
+        values = getattr(self.history, name)
+        result = "" if values is None else f", {name}={values[-1]:.4f}"
+        return f"Run(epochs={len(self.history)}{result})"
 
     @property
     def params(self) -> Any:
@@ -84,6 +88,8 @@ def fit(
     locate_nan: bool = False,
     checkpoint: str | PathLike | CheckpointPolicy | None = None,
     mesh: Mesh | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    evaluate_every: int = 1,
     **hyperparameters: Any,
 ) -> Run:
     """Trains by stochastic gradient descent on mini-batches, and evaluates after each epoch.
@@ -112,6 +118,10 @@ def fit(
         callback is called once for the restored epochs.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share each mini-batch; every
         device holds all parameters. The result equals that of one device up to rounding.
+      metrics: functions (output, target) -> scalar of one example by name. Their means over validation and
+        test examples are in `history.metrics`. `output` is that of `objective.forward`, `target` that of the
+        data set.
+      evaluate_every: epochs between two evaluations. The last epoch is always evaluated.
       **hyperparameters: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do
         not recompile.
 
@@ -135,6 +145,8 @@ def fit(
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Run, got {callback!r}")
     check_dataset(objective, params, data)
+    checked_metrics = check_metrics(metrics, objective, params, data)
+    evaluate_every = check_positive_int("evaluate_every", evaluate_every)
 
     mesh = with_auto_axes(mesh)
     place = placer(mesh)
@@ -145,25 +157,33 @@ def fit(
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
-        fingerprint = _fingerprint(key, params, data, objective, configured, batch_size)
+        fingerprint = _fingerprint(key, params, data, objective, configured, batch_size, checked_metrics)
+        fingerprint["evaluate_every"] = str(evaluate_every)
     check_consistent(
         fingerprint | {"epochs": epochs, "checkpoint": policy is not None, "locate_nan": locate_nan}
     )
     with open_checkpoints(policy, fingerprint) as checkpointer:
         state, history = run_epochs(
             place(init_state(key, params, configured)),
-            empty_history(epochs, (), data.validation, data.test),
+            empty_history(epochs, (), data.validation, data.test, objective.code is not None, metrics or ()),
             trainer.advance,
-            lambda params, cost: evaluate_epoch(params, cost, objective, validation, test, mesh),
+            lambda params: evaluate_epoch(params, objective, validation, test, checked_metrics, mesh),
             lambda state: train_epoch.lower(state, *arguments).compile(),
             trainer.after_epoch,
             checkpointer,
+            evaluate_every,
         )
     return Run(state, history, trainer.divergence, trainer.restored or 0)
 
 
 def _fingerprint(
-    key: Array, params: Any, data: Dataset, objective: Objective, optimizer: Optimizer, batch_size: int
+    key: Array,
+    params: Any,
+    data: Dataset,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    metrics: Metrics,
 ) -> dict[str, str]:
     """The settings of a `fit` that its checkpoints record."""
     fingerprint = run_fingerprint(key, data, batch_size) | optimizer_fingerprint(optimizer)
@@ -172,8 +192,9 @@ def _fingerprint(
     # Lowered without a mesh, because a run may resume on another number of devices.
     state = init_state(key, params, optimizer)
     training = train_epoch.lower(state, *data.train, objective, optimizer, batch_size)
-    evaluation = evaluate_epoch.lower(params, jnp.float32(0), objective, data.validation, data.test)
+    evaluation = evaluate_epoch.lower(params, objective, data.validation, data.test, metrics)
     return fingerprint | {
+        "metrics": ", ".join(name for name, _ in metrics),
         "initial parameters": digest(params),
         "numbers of the objective": digest(objective),
         PROGRAM: digest(training.as_text(), evaluation.as_text()),

@@ -1,6 +1,7 @@
-"""The history of a training: costs, counts and times, epoch by epoch."""
+"""The history of a training: costs, counts, metrics and times, epoch by epoch."""
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -14,21 +15,29 @@ from nnjax.data import Split
 class History:
     """Arrays with a leading epoch axis.
 
-    In a sweep, counts and costs have a second axis with one entry per network, and `diverged_at` is an array
-    of networks.
+    In a sweep, all but `seconds` have a second axis with one entry per network, and `diverged_at` is an array
+    of networks. After epochs without evaluation, counts are -1 and the other results are NaN. The results of
+    an empty split are None.
 
     Attributes:
       train_cost: the mean of the costs that the steps of each epoch computed, penalty included; float64.
-      validation_correct: exact counts of correct predictions on the validation split after each epoch.
-      test_correct: the same for the test split. Use it to report results, never to choose settings.
+      validation_cost: the mean cost of the validation examples after each epoch, without dropout,
+        augmentation, label smoothing and penalty; float64.
+      test_cost: the same for the test split. Use it to report results, never to choose settings.
+      validation_correct, test_correct: exact counts of correct predictions; None if the objective has no
+        output code.
+      metrics: for each of the user's metrics, the means "validation_NAME" and "test_NAME"; float64.
       seconds: wall time of each epoch's training, without compilation and evaluation.
       diverged_at: the first epoch (from 0) after which cost or parameters are not finite, or -1.
       num_validation, num_test: the numbers of validation and test examples.
     """
 
     train_cost: np.ndarray
-    validation_correct: np.ndarray
-    test_correct: np.ndarray
+    validation_cost: np.ndarray | None
+    test_cost: np.ndarray | None
+    validation_correct: np.ndarray | None
+    test_correct: np.ndarray | None
+    metrics: dict[str, np.ndarray]
     seconds: np.ndarray
     diverged_at: Any
     num_validation: int = field(metadata={"static": True})
@@ -38,37 +47,82 @@ class History:
         return len(self.train_cost)
 
     @property
-    def validation_accuracy(self) -> np.ndarray:
-        """The fraction of correct predictions on the validation split; NaN if it is empty."""
+    def validation_accuracy(self) -> Any:
+        """The fraction of correct predictions on the validation split; None without counts."""
         return accuracy(self.validation_correct, self.num_validation)
 
     @property
-    def test_accuracy(self) -> np.ndarray:
-        """The fraction of correct predictions on the test split; NaN if it is empty."""
+    def test_accuracy(self) -> Any:
+        """The fraction of correct predictions on the test split; None without counts."""
         return accuracy(self.test_correct, self.num_test)
+
+    def columns(self) -> dict[str, Any]:
+        """The arrays with an epoch axis, by name; None for those that the training does not have."""
+        return {name: getattr(self, name) for name in COLUMNS}
 
     def first(self, epochs: int) -> "History":
         """The history of the first epochs."""
-        return replace(self, **{name: getattr(self, name)[:epochs] for name in COLUMNS})
+        return replace(self, **jax.tree.map(lambda a: a[:epochs], self.columns()))
 
     def select(self, networks: slice) -> "History":
         """The history of some networks of a sweep."""
-        by_network = {name: getattr(self, name)[:, networks] for name in COLUMNS if name != "seconds"}
+        by_network = {name: column for name, column in self.columns().items() if name != "seconds"}
+        by_network = jax.tree.map(lambda a: a[:, networks], by_network)
         return replace(self, **by_network, diverged_at=self.diverged_at[networks])
 
+    def set(self, epoch: Any, values: Mapping[str, Any]) -> None:
+        """Stores the values of columns, by name, at an epoch (an index or a slice)."""
+        columns = {name: getattr(self, name) for name in values}
+        jax.tree.map(lambda column, value: column.__setitem__(epoch, value), columns, dict(values))
 
-COLUMNS = tuple(column.name for column in fields(History))[:4]
+
+COLUMNS = (
+    "train_cost", "validation_cost", "test_cost", "validation_correct", "test_correct", "metrics", "seconds"
+)  # fmt: skip
 
 
 def accuracy(correct: Any, total: int) -> Any:
-    """`correct / total` for an array of counts; NaN for an empty split."""
-    return correct / (total or np.nan)
+    """`correct / total` for an array of counts; NaN where the count is -1; None for None."""
+    if correct is None:
+        return None
+    fraction = correct / total
+    return (
+        fraction.where(correct >= 0) if hasattr(correct, "dims") else np.where(correct < 0, np.nan, fraction)
+    )
 
 
-def empty_history(epochs: int, networks: tuple[int, ...], validation: Split, test: Split) -> History:
-    """A history of zeros for `epochs` epochs. `networks` is (n,) for n networks and () for one."""
+def empty_history(
+    epochs: int,
+    networks: tuple[int, ...],
+    validation: Split,
+    test: Split,
+    has_counts: bool = True,
+    metrics: Iterable[str] = (),
+) -> History:
+    """A history of `epochs` epochs without results.
+
+    Args:
+      epochs: the number of epochs.
+      networks: (n,) for n networks and () for one.
+      validation, test: the splits that are evaluated.
+      has_counts: whether predictions are counted.
+      metrics: the names of metrics.
+    """
     shape = (epochs, *networks)
-    counts = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    never = np.full(networks, -1)[()]
-    sizes = len(validation.targets), len(test.targets)
-    return History(np.zeros(shape), *counts, np.zeros(epochs), never, *sizes)
+    splits = {"validation": len(validation.targets), "test": len(test.targets)}
+    costs = {f"{name}_cost": np.full(shape, np.nan) if size else None for name, size in splits.items()}
+    counts = {
+        f"{name}_correct": np.full(shape, -1, np.int32) if size and has_counts else None
+        for name, size in splits.items()
+    }
+    means = {
+        f"{name}_{metric}": np.full(shape, np.nan)
+        for name, size in splits.items()
+        if size
+        for metric in metrics
+    }
+    return History(
+        train_cost=np.full(shape, np.nan), **costs, **counts, metrics=means, seconds=np.zeros(epochs),
+        diverged_at=np.full(networks, -1)[()], num_validation=len(validation.targets),
+        num_test=len(test.targets),
+    )  # fmt: skip

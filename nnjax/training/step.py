@@ -59,7 +59,7 @@ def init_state(key: Array, params: Any, optimizer: Optimizer) -> TrainState:
 def train_step(
     params: Any,
     opt_state: optax.OptState,
-    inputs: Num[Array, "m pixels"],
+    inputs: Num[Array, "m ..."],
     targets: Num[Array, "m ..."],
     key: Array,
     objective: Objective,
@@ -70,7 +70,7 @@ def train_step(
 
     Args:
       params, opt_state: the parameters and the optimizer's state before the step.
-      inputs: (m, pixels), uint8 or float; the book's equations 20 and 21 average over m.
+      inputs: (m, ...), as in a `Dataset`; the book's equations 20 and 21 average over m.
       targets: (m,) integer labels, or (m, n_out) target vectors.
       key: the random key for `objective.forward`.
       objective: the objective.
@@ -97,7 +97,7 @@ def train_step(
 @partial(jax.jit, static_argnames=("batch_size", "mesh"), donate_argnames="state")
 def train_epoch(
     state: TrainState,
-    inputs: Num[Array, "n pixels"],
+    inputs: Num[Array, "n ..."],
     targets: Num[Array, "n ..."],
     objective: Objective,
     optimizer: Optimizer,
@@ -133,7 +133,7 @@ def shuffle_epoch(state: TrainState, inputs: Array, targets: Array) -> tuple[tup
 
     # Gathering all bytes once is faster than gathering rows in each step; "clip" avoids a check of indices.
     def permute(a):
-        return jnp.take(a, order, axis=0, mode="clip")
+        return jnp.take(a.reshape(len(a), -1), order, axis=0, mode="clip").reshape(a.shape)
 
     return (permute(inputs), permute(targets)), steps_key
 
@@ -177,7 +177,7 @@ def _scan_epoch(
 
 def find_divergence(
     state: TrainState,
-    inputs: Num[Array, "n pixels"],
+    inputs: Num[Array, "n ..."],
     targets: Num[Array, "n ..."],
     objective: Objective,
     optimizer: Optimizer,

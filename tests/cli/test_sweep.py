@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -17,8 +18,8 @@ import nnjax
 from nnjax.cli import sweep
 from nnjax.cli._figures import sweep_figure
 from nnjax.cli._sweep_table import SweepTable
-from nnjax.sweep import Progress
-from nnjax.training import History
+from nnjax.sweep import Grid, Progress
+from nnjax.training.history import empty_history
 
 SWEEP = ["sweep", "--dataset", "digits", "--epochs", 1, "--batch-size", 100]
 AXES = ["--hidden", 5, 7, "--learning-rate", 0.3, 3, "--seeds", 3]
@@ -135,18 +136,26 @@ def test_widths_of_a_convolutional_configuration_are_rejected(run, capsys):
     assert "to sweep hidden or initial_weights, got" in " ".join(capsys.readouterr().err.split())
 
 
+TEN = nnjax.Dataset.from_arrays(*[(np.zeros((10, 1), np.uint8), np.arange(10))] * 3)
+
+
+@pytest.fixture
+def table():
+    """The table of a sweep of two schedules and two seeds."""
+    return SweepTable({"schedule": ["cosine", "linear"]}, 2, TEN, sweep.console)
+
+
 def add(table, schedule, correct, diverged=0):
     """Adds networks by seed, with `correct` of 10 images on each split; the last ones have diverged."""
-    counts = np.array([list(correct.values())])
-    never = np.full(len(correct) - diverged, -1)
-    diverged_at = np.concatenate([never, np.zeros(diverged, int)])
-    history = History(np.zeros(counts.shape), counts, counts, np.zeros(1), diverged_at, 10, 10)
+    history = empty_history(1, (len(correct),), TEN.validation, TEN.test)
+    counts = list(correct.values())
+    history.set(0, {"validation_correct": counts, "test_correct": counts})
+    history.diverged_at[len(correct) - diverged :] = 0
     settings = [{"schedule": schedule, "seed": seed} for seed in correct]
     table.add(Progress(0, 4, 1, 1, 0.5, settings, history))
 
 
-def test_a_row_is_printed_when_the_last_seed_is_finished(capsys):
-    table = SweepTable({"schedule": ["cosine", "linear"]}, 2, sweep.console)
+def test_a_row_is_printed_when_the_last_seed_is_finished(capsys, table):
     add(table, "linear", {0: 5})
     assert capsys.readouterr().out == ""
     add(table, "linear", {1: 7})
@@ -159,12 +168,30 @@ def test_a_row_is_printed_when_the_last_seed_is_finished(capsys):
     assert [row["schedule"] for row in table.rows()] == ["cosine", "linear"]
 
 
-def test_diverged_networks_are_counted_and_are_not_the_best(capsys):
-    table = SweepTable({"schedule": ["cosine", "linear"]}, 2, sweep.console)
+def test_diverged_networks_are_counted_and_are_not_the_best(capsys, table):
     add(table, "cosine", {0: 9, 1: 9}, diverged=1)
     assert "1 of 2 diverged" in capsys.readouterr().out
     add(table, "linear", {0: 4, 1: 6})
     assert table.best() == "best on validation: schedule linear; test accuracy 50.00 ± 14.14 %"
+
+
+def test_without_classes_the_table_has_costs_and_the_lowest_is_the_best(capsys):
+    x = np.zeros((10, 1), np.float32)
+    data = nnjax.Dataset.from_arrays((x, x), validation=(x, x))
+    table = SweepTable({"schedule": ["cosine", "linear"]}, 1, data, sweep.console)
+    for schedule, cost in (("cosine", 2.0), ("linear", 0.5)):
+        history = empty_history(1, (1,), data.validation, data.test, has_counts=False)
+        history.set(0, {"validation_cost": [cost]})
+        table.add(Progress(0, 2, 1, 1, 0.5, [{"schedule": schedule, "seed": 0}], history))
+    assert capsys.readouterr().out.split() == [
+        "schedule",
+        "validation",
+        "cosine",
+        "2.0000",
+        "linear",
+        "0.5000",
+    ]
+    assert table.best() == "best on validation: schedule linear"
 
 
 @pytest.mark.slow
@@ -227,31 +254,49 @@ def test_a_record_that_cannot_be_written_does_not_hide_the_results(run, monkeypa
 # Figures
 
 
-def accuracies(**axes):
-    sizes = [len(values) for values in axes.values()]
-    values = np.random.default_rng(0).random((*sizes, 3))
-    return xarray.DataArray(values, dims=(*axes, "seed"), coords=axes)
+def grid_of(**axes):
+    """The results of three seeds for each combination of values."""
+    shape = [*map(len, axes.values()), 3, 1]
+    values = np.random.default_rng(0).random((2, *shape))
+    dims = (*axes, "seed", "epoch")
+    data = {
+        "validation_correct": (dims, np.round(100 * values[0])),
+        "validation_cost": (dims, values[1]),
+    }
+    return Grid(
+        xarray.Dataset(data, coords=axes, attrs={"num_validation": 100}), xarray.DataArray(), [], None
+    )
 
 
 def test_figure_of_one_axis_shows_every_seed_and_the_median():
-    accuracy = accuracies(learning_rate=[0.01, 0.1, 1.0])
-    (axes,) = sweep_figure(accuracy, "digits").axes
+    grid = grid_of(learning_rate=[0.01, 0.1, 1.0])
+    accuracy = 100 * grid.validation_accuracy.isel(epoch=-1)
+    (axes,) = sweep_figure(grid, "digits").axes
     *dots, median = axes.lines
-    np.testing.assert_allclose([line.get_ydata() for line in dots], 100 * accuracy.transpose("seed", ...))
+    np.testing.assert_allclose([line.get_ydata() for line in dots], accuracy.transpose("seed", ...))
     x, y = median.get_data()
     np.testing.assert_allclose(x, [0.01, 0.1, 1.0])
-    np.testing.assert_allclose(y, 100 * accuracy.median("seed"))
-    assert axes.get_xscale() == "log"
+    np.testing.assert_allclose(y, accuracy.median("seed"))
+    assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "validation accuracy (%)")
 
 
 def test_figure_of_names_labels_them():
-    (axes,) = sweep_figure(accuracies(schedule=["constant", "cosine"]), "digits").axes
+    (axes,) = sweep_figure(grid_of(schedule=["constant", "cosine"]), "digits").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["constant", "cosine"]
 
 
 def test_figure_of_two_axes_is_a_heat_map():
-    accuracy = accuracies(hidden=[10, 30], learning_rate=[0.5, 1.0, 3.0])
-    axes = sweep_figure(accuracy, "digits").axes[0]
-    np.testing.assert_allclose(axes.images[0].get_array(), 100 * accuracy.median("seed"))
+    grid = grid_of(hidden=[10, 30], learning_rate=[0.5, 1.0, 3.0])
+    axes = sweep_figure(grid, "digits").axes[0]
+    accuracy = 100 * grid.validation_accuracy.isel(epoch=-1)
+    np.testing.assert_allclose(axes.images[0].get_array(), accuracy.median("seed"))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "30"]
     assert len(axes.texts) == 6
+
+
+def test_figure_without_counts_shows_costs():
+    grid = grid_of(learning_rate=[0.01, 0.1])
+    grid = replace(grid, data=grid.data.drop_vars("validation_correct"))
+    (axes,) = sweep_figure(grid, "arrays").axes
+    np.testing.assert_allclose(axes.lines[-1].get_ydata(), grid.validation_cost.isel(epoch=-1).median("seed"))
+    assert axes.get_ylabel() == "validation cost"

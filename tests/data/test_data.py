@@ -32,7 +32,7 @@ def test_digits_are_those_of_scikit_learn_in_a_stratified_split(digits):
     assert [len(s.targets) for s in splits] == [1204, 297, 296]
     assert digits.train.inputs.dtype == np.uint8
     assert digits.train.inputs.max() == 255
-    ours = np.concatenate([np.column_stack([s.targets, s.inputs]) for s in splits])
+    ours = np.concatenate([np.column_stack([s.targets, s.inputs.reshape(-1, 64)]) for s in splits])
     theirs = np.column_stack([labels, np.round(pixels / 16 * 255)])
     assert sorted(map(tuple, ours.astype(int))) == sorted(map(tuple, theirs.astype(int)))
     for s in splits:
@@ -50,11 +50,11 @@ def test_mnist_is_in_the_original_order_and_split_as_in_the_book(archives, tmp_p
     original = {file: read_idx((archives / file).read_bytes()) for files in FILES.values() for file in files}
     images, labels = (original[file] for file in FILES["train"])
     assert images.shape == (60_000, 28, 28)
-    np.testing.assert_array_equal(mnist.train.inputs, images[:50_000].reshape(-1, 784))
+    np.testing.assert_array_equal(mnist.train.inputs, images[:50_000])
     np.testing.assert_array_equal(mnist.train.targets, labels[:50_000])
-    np.testing.assert_array_equal(mnist.validation.inputs, images[50_000:].reshape(-1, 784))
+    np.testing.assert_array_equal(mnist.validation.inputs, images[50_000:])
     np.testing.assert_array_equal(mnist.validation.targets, labels[50_000:])
-    np.testing.assert_array_equal(mnist.test.inputs, original[FILES["test"][0]].reshape(-1, 784))
+    np.testing.assert_array_equal(mnist.test.inputs, original[FILES["test"][0]])
     np.testing.assert_array_equal(mnist.test.targets, original[FILES["test"][1]])
 
 
@@ -132,9 +132,9 @@ def cache(prepared_files, tmp_path):
 def assert_is_small_data_set(data, small_archives):
     arrays, _ = small_archives
     assert (len(data.train.targets), len(data.validation.targets)) == (TRAIN_SIZE, 0)
-    np.testing.assert_array_equal(data.train.inputs, arrays["train_images"].reshape(-1, 784))
+    np.testing.assert_array_equal(data.train.inputs, arrays["train_images"])
     np.testing.assert_array_equal(data.train.targets, arrays["train_labels"])
-    np.testing.assert_array_equal(data.test.inputs, arrays["test_images"].reshape(-1, 784))
+    np.testing.assert_array_equal(data.test.inputs, arrays["test_images"])
     np.testing.assert_array_equal(data.test.targets, arrays["test_labels"])
 
 
@@ -299,19 +299,33 @@ def test_idx_files_are_read():
 # --- your own arrays ---
 
 
-def test_from_arrays_flattens_inputs_and_counts_labels():
+def test_from_arrays_keeps_shapes_and_counts_labels():
     images = np.zeros((5, 4, 6), np.uint8)
     data = Dataset.from_arrays((images, [0, 1, 2, 1, 0]), test=(images[:2], [3, 0]))
     assert data.input_shape == (4, 6)
     assert data.num_classes == 4
-    assert data.train.inputs.shape == (5, 24)
+    assert data.train.inputs is images
     assert data.train.targets.dtype == np.int32
     assert len(data.validation.targets) == 0
     assert "train=5, validation=0, test=2" in repr(data)
-    for dtype in (jnp.float32, jnp.bfloat16, int, bool):
-        targets = Dataset.from_arrays((jnp.ones((2, 3), jnp.bfloat16), jnp.ones((2, 7), dtype)))
-        assert targets.num_classes == 7
-        assert jnp.issubdtype(targets.train.targets.dtype, jnp.floating)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (jnp.float32, jnp.float32),
+        (jnp.bfloat16, jnp.bfloat16),
+        (np.uint8, np.uint8),
+        (np.int64, np.int32),
+        (bool, np.int32),
+    ],
+)
+def test_inputs_and_target_arrays_have_the_same_dtypes(dtype, expected):
+    data = Dataset.from_arrays((np.ones((2, 3), dtype), np.ones((2, 7, 1), dtype)))
+    assert data.train.inputs.dtype == data.train.targets.dtype == expected
+    assert (data.num_classes, data.input_shape, data.target_shape) == (None, (3,), (7, 1))
+    data = Dataset.from_arrays((np.ones((2, 3), dtype), np.ones((2, 7), dtype)), num_classes=7)
+    assert data.num_classes == 7
 
 
 INPUTS, LABELS = np.zeros((4, 6), np.uint8), np.array([0, 1, 2, 1])
@@ -326,13 +340,20 @@ INPUTS, LABELS = np.zeros((4, 6), np.uint8), np.array([0, 1, 2, 1])
             {"train": (INPUTS[0], LABELS)},
             r"train inputs must be .* one row per .* got the shape \(6,\)",
         ),
-        ({"train": (INPUTS.astype(int), LABELS)}, "train inputs must be uint8 .* or floats, got int64"),
+        ({"train": (INPUTS.astype(str), LABELS)}, "train inputs must be uint8, integers or floats, got <U"),
+        ({"train": (np.full((4, 6), 2**40), LABELS)}, "train inputs must fit in int32, got 1099511627776 to"),
         ({"train": (np.full((4, 6), np.nan), LABELS)}, "train inputs must be finite, got NaN"),
         ({"train": (INPUTS, LABELS[:3])}, r"one for each input, got the shape \(3,\)"),
-        ({"train": (INPUTS, LABELS[:, None, None])}, r"target vectors .* got the shape \(4, 1, 1\)"),
-        ({"train": (INPUTS, LABELS + 0.5)}, "train labels must be integers, got float64"),
-        ({"train": (INPUTS, -LABELS)}, "train labels must be from 0 to 2147483646, got -2 to 0"),
-        ({"train": (INPUTS, LABELS + 2**32)}, "train labels must be from 0 to 2147483646, got 4294967296 to"),
+        ({"train": (INPUTS, np.float32(1))}, r"target arrays .* got the shape \(\)"),
+        ({"train": (INPUTS, -LABELS)}, "train targets must be labels from 0 to 2147483646, got -2 to 0"),
+        (
+            {"train": (INPUTS, LABELS + 2**32)},
+            "labels from 0 to 2147483646, got 4294967296 to",
+        ),
+        (
+            {"train": (INPUTS, INPUTS), "test": (INPUTS, INPUTS[:, :2])},
+            r"test targets must have the shape \(6,\), like those of train, got \(2,\)",
+        ),
         ({"train": (INPUTS, np.full((4, 2), np.inf))}, "train targets must be finite, got NaN or infinity"),
         (
             {"train": (INPUTS, LABELS), "test": (INPUTS[:, :5], LABELS)},

@@ -28,7 +28,7 @@ def test_gradients_are_those_of_backpropagation(digits):
 def test_the_output_gradient_of_the_modern_network_is_softmax_minus_target(digits):
     images, labels = (part[:50] for part in digits.train)
     params = nnjax.init(jax.random.key(3), (64, 12, 10), nnjax.he)
-    a = np.maximum(images / 255 @ np.array(params[0].w).T, 0)
+    a = np.maximum(images.reshape(-1, 64) / 255 @ np.array(params[0].w).T, 0)
     z = np.exp(a @ np.array(params[1].w).T)
     p = z / z.sum(axis=1, keepdims=True)
     *_, last = gradient_norms(params, CONFIGS["modern"].objective(digits), images, labels)

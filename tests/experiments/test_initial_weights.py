@@ -19,7 +19,7 @@ def expected_share(images, n_in=1):
     x = images.astype(float) / 255
     root = np.sqrt(1 - 4 * SATURATED_SLOPE)
     edge = np.log((1 + root) / (1 - root))  # σ'(±edge) = SATURATED_SLOPE
-    return np.mean(2 * norm.sf(edge / np.sqrt(1 + np.sum(x**2, axis=1) / n_in)))
+    return np.mean(2 * norm.sf(edge / np.sqrt(1 + np.sum(x**2, axis=(1, 2)) / n_in)))
 
 
 def test_the_saturated_fraction_is_that_of_a_normal_sum(digits):

@@ -75,6 +75,16 @@ def test_confusion_matrix_has_the_classes_of_the_code(code, classes):
     assert np.trace(matrix) == nnjax.count_correct(params, images, labels, objective)
 
 
-def test_integer_images_raise():
-    with pytest.raises(ValueError, match=r"inputs must be uint8 .* got int32"):
-        nnjax.outputs(PARAMS, examples(3)[0].astype(np.int32))
+def test_int32_reaches_the_model_unchanged():
+    """A table of embeddings, whose rows are the outputs of tokens."""
+    table = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    objective = nnjax.Objective(lambda params, x, key: params[x[0]])
+    tokens = np.array([[2], [0]], np.int32)
+    np.testing.assert_array_equal(nnjax.outputs(table, tokens, objective), table[[2, 0]])
+
+
+def test_labels_are_not_predicted_without_an_output_code():
+    objective, (inputs, labels) = nnjax.Objective(code=None), examples(3)
+    for function, arguments in ((nnjax.predict, ()), (nnjax.count_correct, (labels,))):
+        with pytest.raises(ValueError, match=r"code must be an output code.* got None"):
+            function(PARAMS, inputs, *arguments, objective)

@@ -19,7 +19,7 @@ def test_scores_of_held_out_images_have_mean_0_and_standard_deviation_1(outlier_
 
 def test_the_distance_is_that_of_a_gaussian_with_the_explicit_covariance_matrix(outlier_model, digits):
     images, labels = digits.test.inputs[:20], digits.test.targets[:20]
-    x = images / 255 - np.asarray(outlier_model.means, float)[labels]
+    x = images.reshape(-1, 64) / 255 - np.asarray(outlier_model.means, float)[labels]
     directions = np.asarray(outlier_model.directions, float)
     variances = 1 / np.sum(directions**2, axis=1)
     unit = directions * np.sqrt(variances)[:, None]

@@ -89,7 +89,7 @@ def test_a_finished_run_may_resume_with_more_epochs(params, digits, run_dir, adv
 def test_keys_of_another_kind_narrow_floats_and_empty_arrays_are_restored(digits, tmp_path):
     key = jax.random.key(3, impl="rbg")
     params = {"w": jnp.zeros((10, 64), jnp.bfloat16), "none": jnp.zeros((0, 3), jnp.bfloat16)}
-    objective = nnjax.Objective(forward=lambda p, x, key: jax.nn.sigmoid(p["w"] @ x))
+    objective = nnjax.Objective(forward=lambda p, x, key: jax.nn.sigmoid(p["w"] @ x.ravel()))
     settings = {"objective": objective, "learning_rate": 1.0, "batch_size": 86}
     uninterrupted = nnjax.fit(key, params, digits, epochs=2, **settings)
     nnjax.fit(key, params, digits, epochs=1, checkpoint=tmp_path, **settings)

@@ -161,7 +161,7 @@ def test_objectives_and_initial_weights_make_axes_too(x64, small):
 @pytest.fixture(scope="module")
 def softmax_regression():
     objective = nnjax.Objective(
-        forward=lambda params, x, key: params["w"] @ x, cost=nnjax.softmax_cross_entropy
+        forward=lambda params, x, key: params["w"] @ x.ravel(), cost=nnjax.softmax_cross_entropy
     )
 
     def init(key):

@@ -73,7 +73,7 @@ def test_any_pytree_and_any_objective_train(digits):
     """A linear softmax model in a dict, with a penalty."""
 
     def forward(params, x, key):
-        return params["w"] @ x + params["b"]
+        return params["w"] @ x.ravel() + params["b"]
 
     def l2(rate, params):
         return rate * jnp.sum(params["w"] ** 2)
@@ -100,11 +100,11 @@ def test_ready_transformations_and_target_vectors_train_the_same_network(digits)
         digits.train.inputs / np.float32(255),
         np.eye(10, dtype=np.float32)[digits.train.targets],
     )
-    data = nnjax.Dataset.from_arrays((inputs, targets))
+    data = nnjax.Dataset.from_arrays((inputs, targets), num_classes=10)
     run = nnjax.fit(KEY, BOOK, data, optimizer=optax.sgd(3.0), epochs=3)
     assert reference.distance(run.params, fit(digits).params) < 1e-5
-    assert run.history.validation_correct.tolist() == [0, 0, 0]
-    assert np.isnan(run.history.validation_accuracy).all()
+    assert run.history.validation_correct is run.history.validation_accuracy is None
+    assert repr(run) == "Run(epochs=3)"
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_wrong_arguments_raise_before_anything_compiles(changes, message, digits
     ("train", "test", "message"),
     [
         (np.eye(2)[[0, 1, 0, 1]], [5, 5, 5, 5], "at least 6 neurons"),
-        (np.eye(2)[[0, 1, 0, 1]], np.eye(7)[[0, 1, 0, 1]], "7 neurons for the targets"),
+        (np.eye(7)[[0, 1, 0, 1]], [0, 1, 0, 1], "7 neurons for the targets"),
     ],
 )
 def test_every_split_must_fit_the_output_layer(train, test, message):
     images = np.zeros((4, 3), np.uint8)
-    data = nnjax.Dataset.from_arrays((images, train), test=(images, test))
+    data = nnjax.Dataset.from_arrays((images, train), test=(images, test), num_classes=6)
     with pytest.raises(ValueError, match=message):
         fit(data, reference.random_params((3, 2)), batch_size=2)
 
@@ -153,7 +153,9 @@ def test_the_repr_of_a_run_has_its_accuracy(digits):
 
 def test_weakly_typed_params_compile_once(digits, compilations):
     params = {"w": jnp.full((10, 64), 0.0), "b": 0.0}
-    objective = nnjax.Objective(forward=lambda params, x, key: nnjax.sigmoid(params["w"] @ x + params["b"]))
+    objective = nnjax.Objective(
+        forward=lambda params, x, key: nnjax.sigmoid(params["w"] @ x.ravel() + params["b"])
+    )
     run = fit(digits, params, objective=objective, epochs=3, batch_size=M)
     assert sum("train_epoch" in name for name in compilations) == 1
     assert run.params["b"].dtype == jnp.float32

@@ -100,7 +100,8 @@ def _hash(content: str) -> str:
 def _model_data(model: Model) -> dict[str, Any]:
     """The model as JSON values for the scripts."""
     shape, layout = reading.digit_format(model)
-    forward, cost, code, n_out = model.objective.forward, model.objective.cost, model.code, model.sizes[-1]
+    objective, n_out = model.objective, model.sizes[-1]
+    forward, cost, code = objective.forward, objective.cost, objective.label_code
     output_of_cost: dict[Any, str] = {softmax_cross_entropy: "softmax", sigmoid_cross_entropy: "sigmoid"}
     output = output_of_cost.get(cost) or registered_name("activation", forward.output, ACTIVATIONS)
     hidden = registered_name("activation", forward.activation, ACTIVATIONS)
