@@ -79,7 +79,7 @@ def test_epochs_between_evaluations_have_no_results_and_the_last_one_has():
     np.testing.assert_array_equal(some.history.train_cost, every.history.train_cost)
 
 
-def test_counts_of_epochs_without_evaluation_are_minus_one_and_their_accuracy_nan(digits):
+def test_counts_without_evaluation_are_minus_one_and_their_accuracy_nan(digits):
     config = nnjax.TrainConfig(hidden=(5,), epochs=3, batch_size=100)
     history = config.fit(KEY, digits, evaluate_every=3).history
     assert history.test_correct[:2].tolist() == [-1, -1]
