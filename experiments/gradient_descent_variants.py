@@ -27,6 +27,7 @@ from nnjax.compare.statistics import (
     select_best,
     t_interval,
 )
+from nnjax.runtime import stable_repr
 
 TARGETS = (95, 96, 97)  # percent of the validation images
 TUNING_SEEDS = 2
@@ -177,7 +178,7 @@ EXPERIMENT = Experiment(
         "variants": {
             name: {
                 "tuned": variant.tuned, "grid": variant.grid, "full_batch": variant.full_batch,
-                "config": variant.config.to_json(),
+                "config": stable_repr(variant.config),  # which may have an optimizer without a name
             }
             for name, variant in VARIANTS.items()
         },

@@ -84,7 +84,8 @@ def sweep_figure(grid: Grid, dataset: str) -> "Figure":
     if values.ndim == 2:
         _line(axes, values, label)
     else:
-        limits = float(values.min()), float(values.max())
+        medians = values.median("seed")
+        limits = float(medians.min()), float(medians.max())
         figure.colorbar(plots.heat_map(axes, values, limits=limits), label=label)
     seeds = values.sizes["seed"]
     shown = "median and each seed" if values.ndim == 2 else f"median and range of {seeds} seeds"

@@ -241,13 +241,13 @@ class RunFlags:
     """Data, length and random seed."""
 
     dataset: Text = FROM_CONFIG
-    """mnist, fashion_mnist, kmnist, digits, or auto, which is mnist if it is available, else digits."""
+    """mnist, fashion_mnist, kmnist, digits, auto (mnist if it is available, else digits), or an .npz file."""
     data_dir: DataDir = None
     """Directory of the data sets."""
     epochs: Integer = FROM_CONFIG
-    """Number of times that every training image is used."""
+    """Number of times that every training example is used."""
     batch_size: Integer = FROM_CONFIG
-    """Number of images in a mini-batch (the book's m)."""
+    """Number of examples in a mini-batch (the book's m)."""
     seed: Integer = FROM_CONFIG
     """Seed of the initial weights and of the order of the images, from 0 to 4294967295."""
 

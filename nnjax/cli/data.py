@@ -9,6 +9,7 @@ from nnjax.cli._flags import DataDir
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console, print_json
 from nnjax.data import load
+from nnjax.data._archives import FILES
 from nnjax.data._sources import URLS, cache_path, manual_path, missing_files, prepared_path, resolve_data_dir
 from nnjax.runtime.checks import lookup
 
@@ -46,6 +47,9 @@ class Data:
         exists["by hand"] = not missing_files(paths["by hand"])
         for name, path in paths.items():
             console.print(f"{name:9} {'yes' if exists[name] else 'no':4} {path}")
+        if not exists["by hand"]:
+            files = ", ".join(file for pair in FILES.values() for file in pair)
+            console.print(f"without a connection, copy to the last directory, unchanged: {files}")
         if self.json:
             files = {name: {"path": str(path), "exists": exists[name]} for name, path in paths.items()}
             print_json({"dataset": self.dataset, "files": files})

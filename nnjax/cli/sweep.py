@@ -137,7 +137,7 @@ class Sweep:
         sizes = " x ".join(
             [f"{len(v)} {name}" for name, v in axes.items()] + [f"{seeds} seed{'s' * (seeds > 1)}"]
         )
-        console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} images")
+        console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} examples")
         spread = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
         console.print(f"{table.measure} after the last epoch{spread}:")
         resume = settings.resume_settings() | {

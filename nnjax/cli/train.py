@@ -142,7 +142,7 @@ def train(
     except ValueError as error:
         raise ValueError(f"the configuration does not fit {data.name}: {error}") from error
     sizes = list(layer_sizes(params, math.prod(data.input_shape)))
-    console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} images")
+    console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} examples")
     with Display(config.epochs) as display, stop_after_epoch() as stop:
         outcome = TrainingOutcome(display.show, stop, checkpoint and Path(checkpoint.directory))
         with contextlib.suppress(KeyboardInterrupt):

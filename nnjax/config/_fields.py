@@ -68,16 +68,15 @@ def check_hyperparameter_names(hyperparameters: Mapping[str, Any], *functions: C
         )
 
 
-def short_repr(config: Any) -> str:
-    """A configuration as text: the fields that differ from the defaults, functions by registered names."""
-    changed = []
+def config_repr(config: Any) -> str:
+    """A configuration as text, with functions by their registered names."""
+    shown = []
     for f in dataclasses.fields(config):
-        value, default = getattr(config, f.name), {} if f.name == "hyperparameters" else f.default
-        if value != default:
-            _, registry = REGISTRIES.get(f.name, ("", {}))
-            shown = next((name for name, function in registry.items() if function == value), value)
-            changed.append(f"{f.name}={shown!r}")
-    return f"TrainConfig({', '.join(changed)})"
+        value = getattr(config, f.name)
+        _, registry = REGISTRIES.get(f.name, ("", {}))
+        name = next((name for name, function in registry.items() if function == value), value)
+        shown.append(f"{f.name}={name!r}")
+    return f"TrainConfig({', '.join(shown)})"
 
 
 def json_value(name: str, value: Any) -> Any:

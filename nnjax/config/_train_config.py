@@ -19,8 +19,8 @@ from nnjax.config._fields import (
     check_finite_number,
     check_hyperparameter_names,
     checked_sizes,
+    config_repr,
     json_value,
-    short_repr,
 )
 from nnjax.data import Dataset
 from nnjax.nn import (
@@ -85,8 +85,8 @@ class TrainConfig:
     Raises:
       ValueError: an unknown name, a number out of range, or a field that would have no effect.
 
-    >>> TrainConfig(hidden=(100,), optimizer=optax.adam)
-    TrainConfig(hidden=(100,), optimizer='adam')
+    >>> TrainConfig(activation="relu")  # doctest: +ELLIPSIS
+    TrainConfig(hidden=(30,), channels=(), activation='relu', ..., epochs=30, batch_size=10)
     """
 
     hidden: tuple[int, ...] = (30,)
@@ -143,7 +143,7 @@ class TrainConfig:
         check_hyperparameter_names(self.hyperparameters, fit, sweep)
 
     def __repr__(self) -> str:
-        return short_repr(self)
+        return config_repr(self)
 
     def _check_images(self, data: Dataset) -> None:
         """Raises ValueError if the configuration needs images that `data` does not have."""

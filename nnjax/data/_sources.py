@@ -17,6 +17,7 @@ from nnjax.data._archives import FILES, URLS
 from nnjax.data._cache import read_cache, write_cache
 from nnjax.data._digits import load_digits
 from nnjax.data._download import Expected, fetch, is_reachable
+from nnjax.data._npz import load_npz
 from nnjax.data.dataset import Dataset
 from nnjax.runtime.checks import lookup
 from nnjax.runtime.files import expand_home
@@ -28,26 +29,34 @@ class DatasetUnavailable(OSError):
     """The data set is not on disk, and cannot be downloaded or prepared."""
 
 
+def is_npz(name: str) -> bool:
+    """Whether `name` is the path of an .npz file, and not the name of a data set."""
+    return str(name).endswith(".npz")
+
+
 def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Dataset:
     """Loads a data set by name, split as in the book: 50,000 / 10,000 / 10,000.
 
     Args:
       name: "mnist", "fashion_mnist" or "kmnist", 28x28 pixels in the original order; "digits", 1,797
         images of 8x8 pixels, which need no download; or "auto": mnist if it is on disk or its host
-        answers within a few seconds, else digits, with a warning.
+        answers within a few seconds, else digits, with a warning; or the path of an .npz file with the
+        arrays train_inputs and train_targets, and optionally those of validation and test.
       data_dir: the directory of tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
 
     Returns:
-      A `Dataset` of uint8 images and int32 labels in host memory.
+      A `Dataset` in host memory; of a named data set, uint8 images and int32 labels.
 
     Raises:
-      ValueError: an unknown name, or an archive on disk with a wrong SHA-256 sum.
+      ValueError: an unknown name, a wrong .npz file, or an archive on disk with a wrong SHA-256 sum.
       DatasetUnavailable: the data set is not on disk, and its download or preparation failed.
 
     >>> load("digits")
     Dataset('digits', input_shape=(8, 8), num_classes=10, train=1204, validation=297, test=296)
     """
+    if is_npz(name):
+        return load_npz(Path(name))
     lookup("data set", name, dict.fromkeys(NAMES))
     if name == "digits":
         return load_digits()

@@ -163,6 +163,9 @@ def _output_struct(objective: Objective, params: Any, inputs: Any) -> jax.ShapeD
     x = _example_struct(inputs, float_dtype(params))
     if is_dense(params) and (n_in := sizes_of(params)[0]) != x.size:
         raise ValueError(f"the first of sizes must be {x.size}, the size of an input, got {n_in}")
+    forward = inference(objective.forward)
+    if isinstance(forward, ConvNet) and x.size != math.prod(forward.image_shape):
+        raise ValueError(f"inputs must be images of the shape {forward.image_shape}, got {x.shape}")
     try:
         training, evaluation = (
             jax.eval_shape(lambda params, x, key=key: objective.forward(params, x, key), params, x)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nnjax
+import reference
 from nnjax.cli import baselines, evaluate
 
 
@@ -26,6 +27,10 @@ def test_accuracy_and_confusion_matrix_are_those_of_the_model(run, capsys, train
     assert run("evaluate", "m.st", "--json") == 0
     out, err = capsys.readouterr()
     results = json.loads(out)
+    cost = reference.cost(
+        reference.as_numpy(trained), digits.test.inputs / 255, np.eye(10)[digits.test.targets]
+    )
+    assert results["test"].pop("cost") == pytest.approx(cost, rel=1e-5)
     assert results["test"] == {"accuracy": correct / 296, "correct": correct, "total": 296}
     assert results["validation"]["total"] == 297
     expected = np.zeros((10, 10), int)

@@ -41,7 +41,7 @@ def grid(digits):
 def test_table_record_and_figure_show_the_grid(run, capsys, grid):
     assert run(*SWEEP, *AXES, "--seed", 4, "--record", "r.json", "--plot", "p.png") == 0
     out, record = capsys.readouterr().out, json.loads(Path("r.json").read_text())
-    assert "training 2 hidden x 2 learning_rate x 3 seeds on 1,204 images" in out
+    assert "training 2 hidden x 2 learning_rate x 3 seeds on 1,204 examples" in out
     assert "mean ± standard deviation of 3 seeds" in out
     assert record["axes"] == {"hidden": [5, 7], "learning_rate": [0.3, 3.0]}
     assert (record["dataset"], record["seed"], record["seeds"]) == ("digits", 4, 3)
