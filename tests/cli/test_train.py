@@ -139,7 +139,7 @@ def test_plot_without_matplotlib_is_rejected_before_training(run, monkeypatch, c
         (["--augment", "translate"], "Error parsing --augment: must be name=value pairs, got 'translate'"),
         (["--hyperparameters", "momentum:1"], "Error parsing --hyperparameters: must be name=value pairs"),
         (["--config", "best-gpu"], "did you mean 'best-cpu'"),
-        (["--epoch", 3], "Number of times that every training image is used. (default: 30)"),
+        (["--epoch", 3], "Number of times that every training example is used. (default: 30)"),
         (["--no-such-flag", "book"], "Unrecognized options: --no-such-flag"),
         (["--save", "."], "it is a"),
         (["--save", "none/m.st"], "No such file"),
