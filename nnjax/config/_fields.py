@@ -1,10 +1,9 @@
 """The fields of `TrainConfig`: registered names, limits, checks and JSON values."""
 
 import dataclasses
-import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,16 +55,6 @@ def check_finite_number(name: str, value: Any, maximum: float = math.inf) -> Non
     check_range(name, value, 0, maximum)
     if isinstance(value, numbers.Real) and math.isinf(value):
         raise ValueError(f"{name} must be finite, got {value}")
-
-
-def check_hyperparameter_names(hyperparameters: Mapping[str, Any], *functions: Callable) -> None:
-    """Raises ValueError if a hyper-parameter has the name of an argument of one of the functions."""
-    arguments = {name for function in functions for name in inspect.signature(function).parameters}
-    if repeated := sorted(arguments & set(hyperparameters)):
-        raise ValueError(
-            f"hyperparameters must be arguments of the optimizer, got {', '.join(repeated)}, which `fit` or "
-            "`sweep` has"
-        )
 
 
 def config_repr(config: Any) -> str:

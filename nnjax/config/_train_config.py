@@ -17,7 +17,6 @@ from nnjax.config._fields import (
     SWEEP_ARGUMENTS,
     as_name,
     check_finite_number,
-    check_hyperparameter_names,
     checked_sizes,
     config_repr,
     json_value,
@@ -140,7 +139,6 @@ class TrainConfig:
             )
         if repeated := sorted({f.name for f in fields(self)} & set(self.hyperparameters)):
             raise ValueError(f"hyperparameters must not contain {', '.join(repeated)}: set the field instead")
-        check_hyperparameter_names(self.hyperparameters, fit, sweep)
 
     def __repr__(self) -> str:
         return config_repr(self)
@@ -216,7 +214,7 @@ class TrainConfig:
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             **rate,
-            **self.hyperparameters,
+            "hyperparameters": dict(self.hyperparameters),
         }
 
     def fit(self, key: Array, data: Dataset, **runtime: Any) -> Run:

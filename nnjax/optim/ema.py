@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
+from optax.contrib import ScheduleFreeState, schedule_free_eval_params
 
 from nnjax.runtime.checks import check_range
 
@@ -60,6 +61,15 @@ def with_ema(
 
 
 def eval_params(params: Any, opt_state: optax.OptState) -> Any:
-    """The parameters to evaluate: the mean of an `EMAState` anywhere in `opt_state`, else `params`."""
-    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, EMAState))
-    return next((part.mean for part in parts if isinstance(part, EMAState)), params)
+    """The parameters to evaluate: an average if the optimizer computes one, else `params`.
+
+    The average is the mean of an `EMAState`, or that of a schedule-free optimizer, whose gradients are
+    taken at other parameters (Defazio and others, *The road less scheduled*, 2024), anywhere in `opt_state`.
+    """
+    averages = EMAState | ScheduleFreeState
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, averages))
+    average = next((part for part in parts if isinstance(part, averages)), None)
+    if isinstance(average, EMAState):
+        return average.mean
+    # Compiled, because processes cannot compute with arrays of several processes one operation at a time.
+    return params if average is None else jax.jit(schedule_free_eval_params)(average, params)

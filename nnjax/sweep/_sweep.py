@@ -77,7 +77,8 @@ def sweep(
     callback: Callable[[Progress], None] | None = None,
     metrics: Mapping[str, Metric] | None = None,
     evaluate_every: int = 1,
-    **hyperparameters: Any,
+    hyperparameters: Mapping[str, Any] | None = None,
+    **keywords: Any,
 ) -> Grid:
     """Trains every combination of settings with every seed, and labels the results.
 
@@ -103,7 +104,8 @@ def sweep(
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       callback: called with the `Progress` after each epoch.
       metrics, evaluate_every: as for `fit`; the means of metrics are in `grid.data`.
-      **hyperparameters: arguments of `optimizer`. Numbers do not need a new program; every other value
+      hyperparameters: arguments of `optimizer` as a mapping, for names that `sweep` has itself.
+      **keywords: arguments of `optimizer`. Numbers do not need a new program; every other value
         (such as a boolean or a function) is compiled separately.
 
     Returns:
@@ -128,9 +130,10 @@ def sweep(
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Progress, got {callback!r}")
     policy = as_policy(checkpoint)
+    arguments = dict(hyperparameters or {}) | keywords
     model = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
     training = {"schedule": schedule, "ema_decay": ema_decay}
-    axes, cells = make_cells(data, model, optimizer, training, hyperparameters, num_steps)
+    axes, cells = make_cells(data, model, optimizer, training, arguments, num_steps)
     mesh = with_auto_axes(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
     splits = jax.block_until_ready(placer(mesh)((data.train, data.validation, data.test)))
@@ -145,7 +148,7 @@ def sweep(
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
-            settings = model | training | hyperparameters
+            settings = model | training | arguments
             settings |= {name: _shown(axis) for name, axis in axes.items()}
             if any(cell.optimizer.num_steps is not None for cell in cells):
                 settings["num_steps"] = num_steps

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from nnjax.data import Split
 from nnjax.nn.dense import sizes_of
 from nnjax.nn.metrics import Metrics
+from nnjax.optim.ema import eval_params
 from nnjax.runtime import sharding
 from nnjax.runtime.fingerprint import PROGRAM
 from nnjax.runtime.sharding import to_numpy
@@ -104,7 +105,8 @@ class Trainer:
                 checkpointer,
                 self.evaluate_every,
             )
-        return history, jax.tree.map(to_numpy, states.eval_params)
+        final = jax.vmap(eval_params)(states.params, states.opt_state)
+        return history, jax.tree.map(to_numpy, final)
 
 
 @partial(jax.jit, static_argnames=("metrics", "mesh"))

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from nnjax.data import Dataset, Split
 from nnjax.nn.metrics import Metrics, evaluate_examples
 from nnjax.nn.objective import Objective
+from nnjax.optim.ema import eval_params
 from nnjax.optim.optimizers import Optimizer, num_train_steps
 from nnjax.runtime.checks import check_positive_int, stable_repr
 from nnjax.runtime.multihost import any_process
@@ -55,6 +56,7 @@ def run_epochs(
     """
     epochs, so_far = len(history), history.first(0)
     is_population = np.ndim(history.diverged_at) > 0
+    of_each = jax.vmap if is_population else lambda f: f
     restored = checkpointer and checkpointer.restore_latest(lambda done: (state, history.first(done)), epochs)
     if restored:
         saved_state, so_far = restored
@@ -69,10 +71,11 @@ def run_epochs(
         state, cost = jax.block_until_ready(advance(state))
         seconds = time.perf_counter() - start
         is_due = (e + 1) % evaluate_every == 0 or e + 1 == epochs
-        values = evaluate(state.eval_params) if is_due else {}
+        evaluated = of_each(eval_params)(state.params, state.opt_state)
+        values = evaluate(evaluated) if is_due else {}
         values |= {"train_cost": cost, "seconds": seconds}
         history.set(e, jax.tree.map(to_numpy, values))
-        finite = to_numpy(are_finite((cost, state.eval_params), is_population))
+        finite = to_numpy(are_finite((cost, evaluated), is_population))
         diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
         so_far = replace(history.first(e + 1), diverged_at=diverged_at)
         # A single network that has diverged is not saved, so that it resumes from the last finite state.

@@ -90,7 +90,8 @@ def fit(
     mesh: Mesh | None = None,
     metrics: Mapping[str, Metric] | None = None,
     evaluate_every: int = 1,
-    **hyperparameters: Any,
+    hyperparameters: Mapping[str, Any] | None = None,
+    **keywords: Any,
 ) -> Run:
     """Trains by stochastic gradient descent on mini-batches, and evaluates after each epoch.
 
@@ -122,8 +123,10 @@ def fit(
         test examples are in `history.metrics`. `output` is that of `objective.forward`, `target` that of the
         data set.
       evaluate_every: epochs between two evaluations. The last epoch is always evaluated.
-      **hyperparameters: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do
-        not recompile.
+      **keywords: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do not
+        recompile.
+      hyperparameters: the same as a mapping, for names that `fit` has itself, such as `key` of
+        `optax.noisy_sgd`.
 
     Returns:
       A `Run` with `params`, `history` and `state`.
@@ -140,7 +143,8 @@ def fit(
     True
     """
     epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
-    configured = make_optimizer(optimizer, hyperparameters, schedule, num_steps, ema_decay)
+    arguments = dict(hyperparameters or {}) | keywords
+    configured = make_optimizer(optimizer, arguments, schedule, num_steps, ema_decay)
     policy = as_policy(checkpoint)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Run, got {callback!r}")

@@ -41,7 +41,7 @@ class TrainState(NamedTuple):
 
     @property
     def eval_params(self) -> Any:
-        """The parameters to evaluate and to save: the EMA if the optimizer has one, else `params`."""
+        """The parameters to evaluate and to save, which may be an average: see `optim.ema.eval_params`."""
         return eval_params(self.params, self.opt_state)
 
 
@@ -82,13 +82,13 @@ def train_step(
     """
     batch = objective, inputs, targets, key, mesh
 
-    # optax's line searches pass all extra arguments of `update`, including `curvature`, to value_fn.
-    def cost_of(params, curvature=None):
+    # optax's line searches pass all extra arguments of `update`, such as `curvature`, to value_fn.
+    def cost_of(params, curvature=None, obj_fn=None):
         return mean_cost(params, *batch)
 
     cost, grads = jax.value_and_grad(cost_of)(params)
     params, opt_state = optimizer.apply(
-        grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of,
+        grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of, obj_fn=cost_of,
         curvature=lambda v: gauss_newton_product(params, v, *batch),
     )  # fmt: skip
     return params, opt_state, cost

@@ -1,0 +1,121 @@
+"""Every optimizer of optax trains with `fit` and in a sweep, or is listed with the reason why it does not."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax import contrib
+
+import nnjax
+import reference
+
+KEY = jax.random.key(0)
+INITIAL = reference.random_params((64, 10), 1)
+OBJECTIVE = nnjax.Objective(nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy)
+
+OPTIMIZERS = {
+    name: function
+    for module in (optax, contrib)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if "learning_rate" in inspect.signature(function).parameters and not name.startswith("scale_by")
+}
+REASONS = {
+    "dpsgd": "needs the gradient of every example",
+    "schedule_free": "wraps an optimizer; schedule_free_sgd and schedule_free_adamw are tested",
+}
+# Learning rates for this problem; those without an entry get 0.01.
+RATES = {
+    "adagrad": 0.3, "adadelta": 10.0, "cocob": 1.0, "dadapt_adamw": 1.0, "fromage": 0.03, "lars": 1.0,
+    "momo": 1.0, "noisy_sgd": 0.1, "optimistic_gradient_descent": 0.1, "prodigy": 1.0,
+    "schedule_free_sgd": 0.3, "sgd": 0.1, "sm3": 0.1,
+}  # fmt: skip
+# `key` is also an argument of `fit`, so it is passed in a mapping.
+OTHERS = {"noisy_sgd": {"hyperparameters": {"key": 0}}}
+FAST = ("noisy_sgd", "schedule_free_sgd", "sophia")
+
+
+def settings(name):
+    return {"optimizer": OPTIMIZERS[name], "objective": OBJECTIVE, "batch_size": 86, **OTHERS.get(name, {})}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in OPTIMIZERS]
+)
+def test_every_optimizer_of_optax_learns_with_fit_and_in_a_sweep(name, digits):
+    if name in REASONS:
+        pytest.skip(f"{name}: {REASONS[name]}")
+    rate = RATES.get(name, 0.01)
+    run = nnjax.fit(KEY, INITIAL, digits, learning_rate=rate, epochs=4, **settings(name))
+    first, last = run.history.train_cost[[0, -1]]
+    assert last < 0.8 * first
+    grid = nnjax.sweep(
+        KEY, digits, init=lambda key: jax.tree.map(jnp.asarray, INITIAL), learning_rate=(rate, rate / 2),
+        epochs=4, **settings(name),
+    )  # fmt: skip
+    costs = grid.train_cost.isel(seed=0).values
+    assert costs[0, -1] < 0.8 * costs[0, 0]
+    assert not np.array_equal(costs[0], costs[1])
+
+
+@pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
+def test_schedule_free_optimizers_are_evaluated_at_their_average(name, digits, tmp_path):
+    arguments = settings(name) | {"learning_rate": RATES.get(name, 0.01), "epochs": 2}
+    run = nnjax.fit(KEY, INITIAL, digits, checkpoint=tmp_path, **arguments)
+    expected = contrib.schedule_free_eval_params(run.state.opt_state, run.state.params)
+    assert reference.distance(run.params, expected) < 1e-6
+    assert reference.distance(run.params, run.state.params) > 1e-4
+    correct = int(nnjax.count_correct(expected, *digits.test, OBJECTIVE))
+    assert run.history.test_correct[-1] == correct
+    again = nnjax.fit(KEY, INITIAL, digits, checkpoint=tmp_path, **arguments)
+    assert reference.distance(again.params, run.params) == 0
+
+
+def test_the_average_of_an_optimizer_in_a_chain_is_evaluated(digits):
+    def factory(learning_rate):
+        return optax.chain(optax.clip_by_global_norm(1.0), contrib.schedule_free_sgd(learning_rate))
+
+    run = nnjax.fit(
+        KEY,
+        INITIAL,
+        digits,
+        optimizer=factory,
+        learning_rate=0.3,
+        objective=OBJECTIVE,
+        epochs=1,
+        batch_size=86,
+    )
+    expected = contrib.schedule_free_eval_params(run.state.opt_state[1], run.state.params)
+    assert reference.distance(run.params, expected) < 1e-6
+
+
+def test_a_hyperparameter_called_key_can_be_an_axis(digits):
+    grid = nnjax.sweep(
+        KEY, digits, init=lambda key: jax.tree.map(jnp.asarray, INITIAL), learning_rate=0.1, epochs=1,
+        optimizer=optax.noisy_sgd, objective=OBJECTIVE, batch_size=86, hyperparameters={"key": [0, 1]},
+    )  # fmt: skip
+    assert grid.test_accuracy.dims == ("key", "seed", "epoch")
+    assert grid.train_cost.sel(key=0).values != grid.train_cost.sel(key=1).values
+
+
+def test_gradients_are_clipped_and_accumulated_by_chains(digits):
+    """Two steps accumulated are one step with the mean gradient; clipping bounds the norm of the update."""
+    inputs, targets = (jnp.asarray(part[:20]) for part in digits.train)
+    data = nnjax.Dataset.from_arrays((inputs, targets), num_classes=10)
+
+    def accumulated(learning_rate):
+        return optax.MultiSteps(optax.sgd(learning_rate), every_k_schedule=2).gradient_transformation()
+
+    arguments = {"objective": OBJECTIVE, "learning_rate": 0.1, "epochs": 1}
+    small = nnjax.fit(KEY, INITIAL, data, optimizer=accumulated, batch_size=10, **arguments)
+    large = nnjax.fit(KEY, INITIAL, data, batch_size=20, **arguments)
+    assert reference.distance(small.params, large.params) < 1e-6
+
+    def clipped(learning_rate):
+        return optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(learning_rate))
+
+    one = nnjax.fit(KEY, INITIAL, data, optimizer=clipped, batch_size=20, **arguments)
+    change = optax.tree.norm(optax.tree.sub(one.params, INITIAL))
+    assert float(change) == pytest.approx(0.1 * 0.5, rel=1e-3)
