@@ -1,5 +1,6 @@
 """Models and objectives. Models and costs take one example; metrics take all examples of a split."""
 
+from nnjax.nn.attention import Transformer, TransformerParams
 from nnjax.nn.augment import Augment
 from nnjax.nn.conv import ConvNet, ConvParams, all_layers, layer_sizes
 from nnjax.nn.curvature import gauss_newton_product
@@ -34,9 +35,11 @@ from nnjax.nn.objective import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
     to_input,
+    token_cross_entropy,
 )
 from nnjax.nn.output_codes import CODES, Binary, Code, LabelSmoothing, OneHot, binary, is_digit, one_hot
 from nnjax.nn.penalties import weight_penalty
+from nnjax.nn.recurrent import Recurrent, RecurrentParams
 
 __all__ = [
     "ACTIVATIONS",
@@ -58,6 +61,10 @@ __all__ = [
     "Objective",
     "OneHot",
     "Params",
+    "Recurrent",
+    "RecurrentParams",
+    "Transformer",
+    "TransformerParams",
     "all_layers",
     "binary",
     "confusion_matrix",
@@ -85,5 +92,6 @@ __all__ = [
     "standard_normal",
     "tanh",
     "to_input",
+    "token_cross_entropy",
     "weight_penalty",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nnjax.data import Dataset
+from nnjax.nn.attention import TransformerParams
 from nnjax.nn.conv import ConvNet
 from nnjax.nn.dense import Dense, identity, is_dense, sizes_of
 from nnjax.nn.metrics import Metric, Metrics
@@ -23,6 +24,7 @@ from nnjax.nn.objective import (
     to_input,
 )
 from nnjax.nn.output_codes import Binary, IsDigit
+from nnjax.nn.recurrent import RecurrentParams
 
 
 def check_dataset(objective: Objective, params: Any, data: Dataset) -> None:
@@ -45,6 +47,8 @@ def check_split(
     Traces `forward` and `cost` for one example; nothing is computed.
     """
     _check_params(params)
+    if isinstance(params, TransformerParams | RecurrentParams) and params.embedding is not None:
+        _check_tokens(inputs, params.embedding.shape[0])
     output = _output_struct(objective, params, inputs)
     check_output(objective)
     if objective.code is None:
@@ -56,6 +60,17 @@ def check_split(
         )
     else:
         _check_code(objective, output, targets, num_classes)
+
+
+def _check_tokens(inputs: Any, vocabulary: int) -> None:
+    """Raises ValueError if inputs are not indices of an embedding, where JAX would use the nearest one."""
+    if not jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.dtype == jnp.uint8:
+        raise ValueError(f"inputs must be int32 tokens for an embedding, got {inputs.dtype}")
+    low, high = int(inputs.min()), int(inputs.max())
+    if low < 0 or high >= vocabulary:
+        raise ValueError(
+            f"tokens must be from 0 to {vocabulary - 1} for a vocabulary of {vocabulary}, got {low} to {high}"
+        )
 
 
 def _check_cost(objective: Objective, params: Any, output: jax.ShapeDtypeStruct, targets: Any) -> None:

@@ -44,6 +44,17 @@ def softmax_cross_entropy(z: Float[Array, " n_out"], y: Float[Array, " n_out"]) 
     return optax.losses.softmax_cross_entropy(z, y)
 
 
+def token_cross_entropy(
+    logits: Float[Array, "time vocabulary"], tokens: Int[Array, " time"]
+) -> Float[Array, ""]:
+    """The mean over a sequence of −ln softmax(logits)[token], in nats per token.
+
+    >>> round(float(token_cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 3, 1]))), 4)  # ln 4
+    1.3863
+    """
+    return jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(logits, tokens))
+
+
 Cost = Callable[[Array, Array], Array]
 
 COSTS: dict[str, Cost] = {

@@ -60,9 +60,9 @@ def test_mnist_is_in_the_original_order_and_split_as_in_the_book(archives, tmp_p
 
 def test_average_darkness_predicts_2225_images_correctly(mnist):
     """The book's count: the prediction is the digit whose mean darkness is nearest."""
-    darkness = mnist.train.inputs.sum(axis=1, dtype=np.int64) / 255
+    darkness = mnist.train.inputs.sum(axis=(1, 2), dtype=np.int64) / 255
     means = np.array([darkness[mnist.train.targets == digit].mean() for digit in range(10)])
-    test = mnist.test.inputs.sum(axis=1, dtype=np.int64) / 255
+    test = mnist.test.inputs.sum(axis=(1, 2), dtype=np.int64) / 255
     predictions = np.abs(test[:, None] - means).argmin(axis=1)
     assert np.sum(predictions == mnist.test.targets) == 2225
 
