@@ -2,32 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-import jax
-
 import nnjax
-
-
-@dataclass(frozen=True)
-class LayerNormMLP(nnjax.Dense):
-    """`Dense` whose hidden pre-activations have mean 0 and variance 1 for every example.
-
-    Ba, Kiros, Hinton, *Layer normalization* (2016), without gains.
-
-    Attributes:
-      residual: whether each hidden layer but the first is added to its input (He, Zhang, Ren, Sun, *Deep
-        residual learning for image recognition*, 2015).
-    """
-
-    residual: bool = False
-
-    def __call__(self, params, x, key=None):
-        first, *hidden, last = params
-        a = self.activation(jax.nn.standardize(first.w @ x.ravel() + first.b))
-        for w, b in hidden:
-            change = self.activation(jax.nn.standardize(w @ a + b))
-            a = a + change if self.residual else change
-        return self.output(last.w @ a + last.b)
-
+from nnjax.nn import LayerNormMLP
 
 BOOK = nnjax.TrainConfig(epochs=10)
 MODERN_CONFIG = replace(

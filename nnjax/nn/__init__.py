@@ -2,6 +2,7 @@
 
 from nnjax.nn.attention import Transformer, TransformerParams
 from nnjax.nn.augment import Augment
+from nnjax.nn.autoencoder import Autoencoder, AutoencoderParams, VariationalAutoencoder, negative_elbo
 from nnjax.nn.conv import ConvNet, ConvParams, all_layers, layer_sizes
 from nnjax.nn.curvature import gauss_newton_product
 from nnjax.nn.dense import (
@@ -25,6 +26,7 @@ from nnjax.nn.dense import (
     tanh,
 )
 from nnjax.nn.dropout import DenseWithDropout, dropout
+from nnjax.nn.layer_norm import LayerNormMLP
 from nnjax.nn.metrics import confusion_matrix, count_correct, outputs, predict
 from nnjax.nn.objective import (
     COSTS,
@@ -48,6 +50,8 @@ __all__ = [
     "INITIAL_WEIGHTS",
     "Activation",
     "Augment",
+    "Autoencoder",
+    "AutoencoderParams",
     "Binary",
     "Code",
     "ConvNet",
@@ -58,6 +62,7 @@ __all__ = [
     "InitialWeights",
     "LabelSmoothing",
     "Layer",
+    "LayerNormMLP",
     "Objective",
     "OneHot",
     "Params",
@@ -65,6 +70,7 @@ __all__ = [
     "RecurrentParams",
     "Transformer",
     "TransformerParams",
+    "VariationalAutoencoder",
     "all_layers",
     "binary",
     "confusion_matrix",
@@ -80,6 +86,7 @@ __all__ = [
     "layer_sizes",
     "lecun",
     "mean_cost",
+    "negative_elbo",
     "one_hot",
     "outputs",
     "predict",

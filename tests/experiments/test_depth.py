@@ -8,7 +8,7 @@ import pytest
 import nnjax
 import reference
 from experiments.depth import EXPERIMENT, QUICK_DEPTHS, gradient_norms
-from experiments.depth_configs import CONFIGS, MODERN, QUICK, LayerNormMLP
+from experiments.depth_configs import CONFIGS, MODERN, QUICK
 
 
 @pytest.fixture
@@ -33,20 +33,6 @@ def test_the_output_gradient_of_the_modern_network_is_softmax_minus_target(digit
     p = z / z.sum(axis=1, keepdims=True)
     *_, last = gradient_norms(params, CONFIGS["modern"].objective(digits), images, labels)
     assert float(last) == pytest.approx(np.linalg.norm(np.mean(p - np.eye(10)[labels], axis=0)), rel=1e-4)
-
-
-@pytest.mark.parametrize("residual", [False, True])
-def test_layer_normalization_is_numpys(residual):
-    params = nnjax.init(jax.random.key(3), (20, 12, 12, 12, 10))
-    x = np.random.default_rng(0).normal(size=20)
-    a = None
-    for w, b in params[:-1]:
-        z = np.array(w) @ (x if a is None else a) + np.array(b)
-        change = np.tanh((z - z.mean()) / z.std())
-        a = change + (a if residual and a is not None else 0)
-    last = params[-1]
-    ours = LayerNormMLP(nnjax.tanh, nnjax.identity, residual)(params, np.float32(x))
-    np.testing.assert_allclose(ours, np.array(last.w) @ a + np.array(last.b), atol=2e-4)
 
 
 def test_every_configuration_is_trained_at_every_depth(record):

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import nnjax
@@ -67,7 +68,7 @@ def test_rows_of_images_are_read_by_fit_and_sweep(cell, digits):
     objective = nnjax.Objective(forward, nnjax.softmax_cross_entropy)
     grid = nnjax.sweep(
         KEY, digits, init=lambda key: forward.init(key, 8, 16, 10), objective=objective, seeds=2,
-        learning_rate=0.01, optimizer=nnjax.optim.OPTIMIZERS["adam"].factory, epochs=15,
+        learning_rate=0.003, optimizer=optax.adam, epochs=30,
     )  # fmt: skip
     assert grid.test_accuracy.isel(epoch=-1).min() > 0.9
 
