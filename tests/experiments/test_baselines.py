@@ -33,7 +33,8 @@ def test_every_method_has_counts_and_seconds(record):
 def test_the_counts_are_those_of_estimators_fitted_here(record, digits):
     tuning = record["tuning"]
     ours = [average_darkness(), svm("auto"), svm("scale"), svm(tuning["gamma"], tuning["C"])]
-    correct = [np.sum(e.fit(*digits.train).predict(digits.test.inputs) == digits.test.targets) for e in ours]
+    train, test = (split.inputs.reshape(-1, 64) for split in (digits.train, digits.test))
+    correct = [np.sum(e.fit(train, digits.train.targets).predict(test) == digits.test.targets) for e in ours]
     assert [m["correct"][0] for m in record["methods"].values()][1:] == correct
 
 
