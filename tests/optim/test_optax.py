@@ -39,6 +39,15 @@ OTHERS = {"noisy_sgd": {"hyperparameters": {"key": 0}}}
 FAST = ("noisy_sgd", "schedule_free_sgd", "sophia")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compile_fast():
+    """Compiles without expensive optimizations, because compilation is most of the time of these tests."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def settings(name):
     return {"optimizer": OPTIMIZERS[name], "objective": OBJECTIVE, "batch_size": 86, **OTHERS.get(name, {})}
 
