@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from nnjax.data import Dataset, Split, load
 from nnjax.nn import dense
+from nnjax.nn._shape_checks import num_outputs
 from nnjax.nn.dense import Layer, Params, feedforward, init
 from nnjax.nn.metrics import count_correct
 from nnjax.nn.objective import Objective, one_hot, quadratic, to_input, to_target
@@ -68,7 +69,7 @@ def load_data_wrapper(name: str = "mnist") -> tuple[list, list, list]:
         return list(zip(columns(to_input(jnp.asarray(split.inputs), dtype)), y, strict=True))
 
     def vectorized_result(digit: Array) -> Array:
-        return to_target(digit, one_hot, 10, dtype)
+        return to_target(digit, one_hot, num_outputs(one_hot, data), dtype)
 
     return (
         pairs(data.train, columns(jax.vmap(vectorized_result)(jnp.asarray(data.train.targets)))),
@@ -133,7 +134,7 @@ class Network:
             if test is None:
                 print(f"Epoch {epoch} complete", flush=True)
             else:
-                (correct,) = run.history.test_correct[epoch:]  # pyright: ignore[reportOptionalSubscript]
+                correct = run.history.test_correct[-1]  # pyright: ignore[reportOptionalSubscript]
                 print(f"Epoch {epoch} : {correct} / {len(data.test.targets)}", flush=True)
 
         self._key, key = jax.random.split(self._key)

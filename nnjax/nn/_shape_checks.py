@@ -1,7 +1,8 @@
 """Checks that a model, its objective and a data set fit together; only shapes are traced."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -81,13 +82,8 @@ def _check_cost(objective: Objective, params: Any, output: jax.ShapeDtypeStruct,
             f"the targets must have the shape of the output, {output.shape}, got {y.shape}: reshape them, or "
             "change the last layer"
         )
-    try:
+    with _explained(f"cost must accept an output of shape {output.shape} and a target of shape {y.shape}"):
         cost = jax.eval_shape(objective.cost, output, y)
-    except (TypeError, AttributeError, LookupError, ValueError) as error:
-        message = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"cost must accept an output of shape {output.shape} and a target of shape {y.shape}: {message}"
-        ) from error
     if getattr(cost, "shape", None) != ():
         raise ValueError(f"cost must return a scalar, got {cost}")
 
@@ -138,24 +134,21 @@ def check_metrics(
     metrics: Mapping[str, Metric] | None, objective: Objective, params: Any, data: Dataset
 ) -> Metrics:
     """The metrics as pairs; raises ValueError if one does not return a number for an output and a target."""
-    if not isinstance(metrics or {}, Mapping):
+    if metrics is not None and not isinstance(metrics, Mapping):
         raise ValueError(f"metrics must be a mapping from names to functions, got {metrics!r}")
+    if not metrics:
+        return ()
     output = _output_struct(objective, params, data.train.inputs)
     target = jax.ShapeDtypeStruct(data.target_shape, data.train.targets.dtype)
-    for name, metric in (metrics or {}).items():
+    for name, metric in metrics.items():
         if not isinstance(name, str) or not callable(metric):
             raise ValueError(f"metrics must be a mapping from names to functions, got {name!r}: {metric!r}")
-        try:
+        shapes = f"an output of shape {output.shape} and a target of shape {target.shape}"
+        with _explained(f"metric {name} must accept {shapes}"):
             value = jax.eval_shape(metric, output, target)
-        except (TypeError, AttributeError, LookupError, ValueError) as error:
-            message = f"{type(error).__name__}: {error}"
-            raise ValueError(
-                f"metric {name} must accept an output of shape {output.shape} and a target of shape "
-                f"{target.shape}: {message}"
-            ) from error
         if getattr(value, "shape", None) != ():
             raise ValueError(f"metric {name} must return a number for each example, got {value}")
-    return tuple((metrics or {}).items())
+    return tuple(metrics.items())
 
 
 def _check_params(params: Any) -> None:
@@ -166,6 +159,15 @@ def _check_params(params: Any) -> None:
         dtype = getattr(leaf, "dtype", type(leaf))
         if dtype is not float and not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"params must be a pytree of floating-point arrays, got a leaf of {dtype}")
+
+
+@contextlib.contextmanager
+def _explained(requirement: str) -> Iterator[None]:
+    """Raises ValueError with `requirement` if a user's function cannot be traced."""
+    try:
+        yield
+    except (TypeError, AttributeError, LookupError, ValueError) as error:
+        raise ValueError(f"{requirement}: {type(error).__name__}: {error}") from error
 
 
 def _example_struct(array: Any, dtype: jnp.dtype) -> jax.ShapeDtypeStruct:
@@ -181,14 +183,11 @@ def _output_struct(objective: Objective, params: Any, inputs: Any) -> jax.ShapeD
     forward = inference(objective.forward)
     if isinstance(forward, ConvNet) and x.size != math.prod(forward.image_shape):
         raise ValueError(f"inputs must be images of the shape {forward.image_shape}, got {x.shape}")
-    try:
+    with _explained(f"forward must accept params and an input of shape {x.shape}"):
         training, evaluation = (
             jax.eval_shape(lambda params, x, key=key: objective.forward(params, x, key), params, x)
             for key in (jax.random.key(0), None)
         )
-    except (TypeError, AttributeError, LookupError, ValueError) as error:
-        message = f"{type(error).__name__}: {error}"
-        raise ValueError(f"forward must accept params and an input of shape {x.shape}: {message}") from error
     if training.shape != evaluation.shape:
         raise ValueError(
             "forward must return the same shape in training and in evaluation, got "

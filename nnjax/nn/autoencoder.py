@@ -5,7 +5,7 @@ The target of an example is its input, so there is no output code: `Objective(fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,8 @@ class Autoencoder:
     activation: Activation = tanh
     output: Activation = identity
 
+    outputs_per_code: ClassVar[int] = 1  # of the encoder, for each number of the code
+
     def init(
         self,
         key: Array,
@@ -54,7 +56,11 @@ class Autoencoder:
           code_size: the size of the code.
           initial_weights: as for `nnjax.init`.
         """
-        return _init(key, (n_in, *hidden), code_size, code_size, initial_weights)
+        sizes, (encoder_key, decoder_key) = (n_in, *hidden), jax.random.split(key)
+        return AutoencoderParams(
+            init(encoder_key, (*sizes, self.outputs_per_code * code_size), initial_weights),
+            init(decoder_key, (code_size, *sizes[::-1]), initial_weights),
+        )
 
     def __call__(self, params: AutoencoderParams, x: Float[Array, "..."], key: Any = None) -> Array:
         """The reconstruction of one input."""
@@ -76,16 +82,7 @@ class VariationalAutoencoder(Autoencoder):
     (22,)
     """
 
-    def init(
-        self,
-        key: Array,
-        n_in: int,
-        hidden: Sequence[int],
-        code_size: int,
-        initial_weights: InitialWeights = lecun,
-    ) -> AutoencoderParams:
-        """Random parameters; the arguments are those of `Autoencoder.init`."""
-        return _init(key, (n_in, *hidden), 2 * code_size, code_size, initial_weights)
+    outputs_per_code: ClassVar[int] = 2  # mean and log-variance
 
     def __call__(
         self, params: AutoencoderParams, x: Float[Array, "..."], key: Array | None = None
@@ -113,11 +110,3 @@ def negative_elbo(output: Float[Array, " n"], x: Float[Array, "..."]) -> Float[A
     mean, log_variance = jnp.split(parts, 2)
     divergence = jnp.sum(mean**2 + jnp.exp(log_variance) - log_variance - 1) / 2
     return sigmoid_cross_entropy(logits, x.ravel()) + divergence
-
-
-def _init(key, sizes, n_out, code_size, initial_weights) -> AutoencoderParams:
-    encoder_key, decoder_key = jax.random.split(key)
-    return AutoencoderParams(
-        init(encoder_key, (*sizes, n_out), initial_weights),
-        init(decoder_key, (code_size, *sizes[::-1]), initial_weights),
-    )

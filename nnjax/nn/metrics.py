@@ -82,8 +82,7 @@ def count_correct(
       targets: (n,) integer labels, or (n, n_out) target vectors, which `objective.code` decodes.
       objective: the objective that the parameters were trained for.
     """
-    if objective.code is None:
-        raise ValueError("code must be an output code to count correct predictions, got None")
+    _ = objective.label_code  # raises ValueError if nothing can be counted
     return jnp.sum(evaluate_examples(params, inputs, targets, objective)["correct"])
 
 

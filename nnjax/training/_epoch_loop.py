@@ -111,11 +111,11 @@ def evaluate_epoch(
     Returns:
       Values by the names of the columns of `History`.
     """
+    evaluate = partial(evaluate_examples, params, objective=objective.inference(), metrics=metrics)
     values: dict[str, Any] = {"metrics": {}}
     for name, split in (("validation", validation), ("test", test)):
         if not len(split.targets):
             continue
-        evaluate = partial(evaluate_examples, params, objective=objective.inference(), metrics=metrics)
         results = map_examples(evaluate, mesh, *split)
         values[f"{name}_cost"] = jnp.mean(results["cost"])
         if "correct" in results:
