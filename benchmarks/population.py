@@ -59,7 +59,7 @@ class Population:
         return (time.perf_counter() - start) / self.networks
 
     def epoch(self) -> Any:
-        self.states, costs = self.train(*self.arguments)
+        self.states, costs, _ = self.train(*self.arguments)
         return costs
 
     def correct(self) -> int:
@@ -81,9 +81,9 @@ class EvaluatedPopulation(Population):
 @partial(jax.jit, static_argnames="batch_size", donate_argnames="states")
 def train_without_blocks(states, inputs, targets, objectives, optimizers, batch_size):
     """An epoch of a population as `vmap` of the epoch of one network."""
-    axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
+    axes = states._replace(params=0, opt_state=0, key=None, step=None, watched=0)
     train_one = partial(train_epoch, batch_size=batch_size)
-    return jax.vmap(train_one, (axes, None, None, 0, 0), (axes, 0))(
+    return jax.vmap(train_one, (axes, None, None, 0, 0), (axes, 0, 0))(
         states, inputs, targets, objectives, optimizers
     )
 

@@ -98,7 +98,7 @@ class RunContext:
     def _report(self, progress: nnjax.Progress) -> None:
         self.report(
             f"{progress.networks} of {progress.num_networks} networks, "
-            f"epoch {progress.epoch} of {progress.num_epochs}"
+            f"{progress.unit} {progress.done} of {progress.total}"
         )
 
 

@@ -64,8 +64,8 @@ def descend(optimizer: Optimizer, cost: Any, start: jax.Array, steps: int) -> di
 
     def step(state, _):
         v, opt_state = state
-        state = optimizer.apply(jax.grad(cost)(v), opt_state, v)
-        return state, state[0]
+        v, opt_state, _ = optimizer.apply(jax.grad(cost)(v), opt_state, v)
+        return (v, opt_state), v
 
     _, path = jax.lax.scan(step, (start, optimizer.init(start)), length=steps)
     path = jnp.concatenate([start[None], path])

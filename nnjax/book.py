@@ -34,7 +34,7 @@ from nnjax.training.step import init_state, train_step
 Column = Float[np.ndarray | Array, "n 1"]
 Pairs = Iterable[tuple[Column, Any]]
 
-_step = jax.jit(train_step)
+_step = jax.jit(lambda *arguments: train_step(*arguments).params)
 _columns_forward = jax.jit(jax.vmap(feedforward, in_axes=(None, 1), out_axes=1))
 _gradient = jax.jit(jax.grad(lambda params, x, y: quadratic(feedforward(params, x), y)))
 
@@ -153,10 +153,9 @@ class Network:
         optimizer = make_optimizer(optax.sgd, {"learning_rate": eta})
         state = init_state(self._key, self._params, optimizer)
         inputs, targets = map(jnp.asarray, _stack(mini_batch))
-        params, _, _ = _step(
-            state.params, state.opt_state, inputs, targets, state.key, Objective(), optimizer
+        self._set_params(
+            _step(state.params, state.opt_state, inputs, targets, state.key, Objective(), optimizer)
         )
-        self._set_params(params)
 
     def backprop(self, x: Column, y: Column) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The gradient of one example's cost: `nabla_b` and `nabla_w`, shaped like `biases` and `weights`."""

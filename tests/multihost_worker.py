@@ -24,9 +24,7 @@ def train(directory, epochs, mesh=None, report=None):
     digits = nnjax.load("digits")
     params = nnjax.init(KEY(0), (64, 30, 10))
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
-    checkpoint = directory and nnjax.CheckpointPolicy(
-        directory / "checkpoints", every_seconds=3600, every_epochs=1
-    )
+    checkpoint = directory and nnjax.CheckpointPolicy(directory / "checkpoints", every_seconds=3600, every=1)
     settings = {"learning_rate": 0.5, "batch_size": 12, "epochs": epochs}
     return nnjax.fit(KEY(1), params, digits, mesh=mesh, checkpoint=checkpoint, callback=report, **settings)
 

@@ -32,7 +32,7 @@ def sweep(checkpoint, report):
     grid = nnjax.sweep(
         jax.random.key(2), DIGITS, hidden=(5, 6), learning_rate=(0.3, 3.0), seeds=2,
         max_networks_per_program=4, epochs=EPOCHS // 4, checkpoint=checkpoint,
-        callback=lambda progress: report(progress.networks + progress.epoch),
+        callback=lambda progress: report(progress.networks + progress.done),
     )  # fmt: skip
     params = [
         grid.params(hidden=h, learning_rate=r, seed=s) for h in (5, 6) for r in (0.3, 3.0) for s in (0, 1)
@@ -50,6 +50,6 @@ def results(kind, checkpoint, report=lambda epochs: None):
 
 if __name__ == "__main__":
     kind, directory = sys.argv[1], Path(sys.argv[2])
-    policy = nnjax.CheckpointPolicy(directory / "checkpoints", every_seconds=3600, every_epochs=1)
+    policy = nnjax.CheckpointPolicy(directory / "checkpoints", every_seconds=3600, every=1)
     print("ready", flush=True)
     np.savez(directory / "result.npz", *results(kind, policy, lambda epochs: print(epochs, flush=True)))

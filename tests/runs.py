@@ -21,7 +21,7 @@ def train(params, data, **settings):
 
 
 def every_epoch(directory, **settings):
-    return nnjax.CheckpointPolicy(directory, every_seconds=3600.0, every_epochs=1, **settings)
+    return nnjax.CheckpointPolicy(directory, every_seconds=3600.0, every=1, **settings)
 
 
 def interrupt(epoch, params, data, directory, **settings):

@@ -38,7 +38,7 @@ class SweepTable:
     def add(self, progress: Progress) -> None:
         """Adds the networks in training if they are finished."""
         history = progress.history
-        if len(history) < progress.num_epochs:
+        if progress.done < progress.total:
             return
         settings = [tuple(labels[name] for name in self._axes) for labels in progress.settings]
         for i, (setting, labels) in enumerate(zip(settings, progress.settings, strict=True)):

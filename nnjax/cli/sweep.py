@@ -196,5 +196,5 @@ class _ProgressBar:
     def show(self, progress: SweepProgress) -> None:
         """Draws the progress after an epoch."""
         networks = f"{progress.networks} of {progress.num_networks} networks"
-        epoch = f"epoch {progress.epoch} / {progress.num_epochs}"
+        epoch = f"epoch {progress.done} / {progress.total}"
         self._bar.update(self._task, completed=progress.fraction, description=f"{networks}, {epoch}")

@@ -82,7 +82,7 @@ def _check_cost(objective: Objective, params: Any, output: jax.ShapeDtypeStruct,
             f"the targets must have the shape of the output, {output.shape}, got {y.shape}: reshape them, or "
             "change the last layer"
         )
-    with _explained(f"cost must accept an output of shape {output.shape} and a target of shape {y.shape}"):
+    with explained(f"cost must accept an output of shape {output.shape} and a target of shape {y.shape}"):
         cost = jax.eval_shape(objective.cost, output, y)
     if getattr(cost, "shape", None) != ():
         raise ValueError(f"cost must return a scalar, got {cost}")
@@ -144,7 +144,7 @@ def check_metrics(
         if not isinstance(name, str) or not callable(metric):
             raise ValueError(f"metrics must be a mapping from names to functions, got {name!r}: {metric!r}")
         shapes = f"an output of shape {output.shape} and a target of shape {target.shape}"
-        with _explained(f"metric {name} must accept {shapes}"):
+        with explained(f"metric {name} must accept {shapes}"):
             value = jax.eval_shape(metric, output, target)
         if getattr(value, "shape", None) != ():
             raise ValueError(f"metric {name} must return a number for each example, got {value}")
@@ -162,7 +162,7 @@ def _check_params(params: Any) -> None:
 
 
 @contextlib.contextmanager
-def _explained(requirement: str) -> Iterator[None]:
+def explained(requirement: str) -> Iterator[None]:
     """Raises ValueError with `requirement` if a user's function cannot be traced."""
     try:
         yield
@@ -183,7 +183,7 @@ def _output_struct(objective: Objective, params: Any, inputs: Any) -> jax.ShapeD
     forward = inference(objective.forward)
     if isinstance(forward, ConvNet) and x.size != math.prod(forward.image_shape):
         raise ValueError(f"inputs must be images of the shape {forward.image_shape}, got {x.shape}")
-    with _explained(f"forward must accept params and an input of shape {x.shape}"):
+    with explained(f"forward must accept params and an input of shape {x.shape}"):
         training, evaluation = (
             jax.eval_shape(lambda params, x, key=key: objective.forward(params, x, key), params, x)
             for key in (jax.random.key(0), None)

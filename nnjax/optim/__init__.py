@@ -10,7 +10,6 @@ from nnjax.optim.optimizers import (
     make_optimizer,
     momentum,
     nesterov,
-    num_train_steps,
 )
 from nnjax.optim.schedules import SCHEDULES, Schedule, with_schedule
 
@@ -27,7 +26,6 @@ __all__ = [
     "make_optimizer",
     "momentum",
     "nesterov",
-    "num_train_steps",
     "with_ema",
     "with_schedule",
 ]

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import optax
 
 from nnjax.optim.ema import with_ema
 from nnjax.optim.gauss_newton import gauss_newton
-from nnjax.optim.schedules import SCHEDULES, Schedule, constant, with_schedule
+from nnjax.optim.schedules import SCHEDULES, Schedule, choose, constant, is_named, of_step, with_schedule
 from nnjax.runtime.checks import check_range, lookup
 
 Factory = Callable[..., optax.GradientTransformation]
@@ -60,15 +60,6 @@ def mask_gradients(mask: Any, grads: Any) -> Any:
     return jax.tree.map(lambda keep, g: jnp.where(keep, g, jnp.zeros_like(g)), mask, grads)
 
 
-def num_train_steps(epochs: int, examples: int, batch_size: int) -> int:
-    """The number of training steps, counting a smaller last mini-batch of an epoch.
-
-    >>> num_train_steps(2, 25, 10)
-    6
-    """
-    return epochs * -(-examples // batch_size)
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Optimizer:
@@ -80,36 +71,43 @@ class Optimizer:
     Attributes:
       factory: an optax factory, or a ready `optax.GradientTransformation`.
       static_args: hyper-parameters that are not traced, as pairs of name and value.
-      schedule: multiplies the learning rate.
+      schedules: the schedules of which one multiplies the learning rate.
       hyperparams: traced hyper-parameters by name.
-      num_steps: the total number of steps, which the schedule needs; None for a constant learning rate.
+      schedule_index: the index of its schedule; None if there is only one.
+      num_steps: the total number of steps, if a schedule needs it.
       ema_decay: the decay of the average that evaluation uses; None for no averaging.
     """
 
     factory: Factory | optax.GradientTransformation = field(metadata={"static": True})
     static_args: tuple[tuple[str, Any], ...] = field(metadata={"static": True})
-    schedule: Schedule = field(metadata={"static": True})
+    schedules: tuple[Schedule, ...] = field(metadata={"static": True})
     hyperparams: dict[str, float]
+    schedule_index: int | None = None
     num_steps: float | None = None
     ema_decay: float | None = None
 
     @property
     def is_plain_sgd(self) -> bool:
         """Whether a step is exactly w → w − η∇C, with a constant η."""
-        constant_rate = self.num_steps is None and self.ema_decay is None
         only_rate = list(self.hyperparams) == ["learning_rate"] and not self.static_args
-        return self.factory is optax.sgd and constant_rate and only_rate
+        return self.factory is optax.sgd and only_rate and self.has_constant_rate and self.ema_decay is None
+
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether no schedule changes the learning rate."""
+        return self.schedules == (constant,)
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         if isinstance(self.factory, optax.GradientTransformation):
             transformation = self.factory
-        elif self.num_steps is None:
+        elif self.has_constant_rate:
             transformation = self.factory(**dict(self.static_args), **self.hyperparams)
         else:
             rest = dict(self.hyperparams)
             learning_rate = rest.pop("learning_rate")
             factory = partial(_with_learning_rate, self.factory, dict(self.static_args) | rest)
-            transformation = with_schedule(factory, learning_rate, self.schedule, self.num_steps)
+            schedules = [of_step(schedule, self.num_steps) for schedule in self.schedules]
+            transformation = with_schedule(factory, learning_rate, choose(schedules, self.schedule_index))
         if self.ema_decay is not None:
             transformation = with_ema(transformation, self.ema_decay)
         return optax.with_extra_args_support(transformation)
@@ -123,11 +121,14 @@ class Optimizer:
 
     def apply(
         self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
-    ) -> tuple[Any, optax.OptState]:
-        """Parameters and optimizer state after one step; `extra` is for line searches and curvature."""
+    ) -> tuple[Any, optax.OptState, Any]:
+        """Parameters and optimizer state after one step, and the updates of the parameters.
+
+        `extra` is for line searches and curvature.
+        """
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
-            return optax.apply_updates(params, updates), opt_state
+            return optax.apply_updates(params, updates), opt_state, updates
 
 
 def _with_learning_rate(factory: Factory, rest: dict[str, Any], learning_rate: Any):
@@ -140,6 +141,7 @@ def make_optimizer(
     schedule: str | Schedule = constant,
     num_steps: int | None = None,
     ema_decay: float | None = None,
+    schedules: Sequence[Schedule] = (),
 ) -> Optimizer:
     """Checks an optimizer with its hyper-parameters, and returns them as one value.
 
@@ -150,9 +152,10 @@ def make_optimizer(
       factory: an optax factory such as `optax.adam`; or an `optax.GradientTransformation`, for which
         hyper-parameters are not allowed. Every new object is compiled again.
       hyperparameters: arguments of the factory by name.
-      schedule: a name in `SCHEDULES`, or a function of the fraction of training done.
-      num_steps: the total number of training steps; needed for a schedule that is not constant.
+      schedule: a name in `SCHEDULES`, or an optax schedule, which multiplies the learning rate.
+      num_steps: the total number of training steps; needed for a schedule with a name, except "constant".
       ema_decay: the decay of the average that evaluation uses; None for no averaging.
+      schedules: the schedules of all networks of a program, `schedule` among them; by default only that.
 
     Raises:
       ValueError: an unknown or missing hyper-parameter, a negative learning rate, a number that is not
@@ -161,40 +164,57 @@ def make_optimizer(
     >>> make_optimizer(optax.sgd, {"learning_rate": 3, "nesterov": False}).hyperparams
     {'learning_rate': 3.0}
     """
-    schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
-    if not callable(schedule):
-        raise ValueError(f"schedule must be a name or a function of a fraction, got {schedule!r}")
+    schedule = checked_schedule(schedule)
+    schedules = tuple(schedules) or (schedule,)
     steps = None
-    if schedule is not constant:
+    if any(is_named(other) and other is not constant for other in schedules):
         if num_steps is None:
-            raise ValueError("num_steps must be a number if the schedule is not constant, got None")
+            raise ValueError("num_steps must be a number for a schedule with a name, got None")
         steps = float(num_steps)
     if ema_decay is not None:
         ema_decay = _number("ema_decay", ema_decay)
         check_range("ema_decay", ema_decay, 0, 1)
+    has_schedule = schedules != (constant,)
     if isinstance(factory, optax.GradientTransformation):
-        if hyperparameters or steps is not None:
-            names = ", ".join([*hyperparameters, *(["schedule"] if steps is not None else [])])
+        if hyperparameters or has_schedule:
+            names = ", ".join([*hyperparameters, *(["schedule"] if has_schedule else [])])
             raise ValueError(
                 f"hyper-parameters must be omitted for an optax.GradientTransformation, got {names}: pass a "
                 "factory (such as optax.sgd) to set them by name"
             )
-        return Optimizer(factory, (), constant, {}, None, ema_decay)
+        return Optimizer(factory, (), schedules, {}, ema_decay=ema_decay)
+    numbers, static = _split_hyperparameters(factory, hyperparameters, has_schedule)
+    index = schedules.index(schedule) if len(schedules) > 1 else None
+    return Optimizer(factory, static, schedules, numbers, index, steps, ema_decay)
+
+
+def checked_schedule(schedule: str | Schedule) -> Schedule:
+    """The schedule with a name, or an optax schedule itself; raises ValueError for anything else."""
+    schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
+    if not callable(schedule):
+        raise ValueError(f"schedule must be a name or an optax schedule, got {schedule!r}")
+    return schedule
+
+
+def _split_hyperparameters(
+    factory: Any, hyperparameters: dict[str, Any], has_schedule: bool
+) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
+    """The checked hyper-parameters that are traced, and the others."""
     if not callable(factory):
         raise ValueError(f"optimizer must be an optax factory such as optax.sgd, got {factory!r}")
-    if steps is not None:
+    if has_schedule:
         hyperparameters = _default_learning_rate(factory) | hyperparameters
     _check_names(factory, hyperparameters)
     numbers = {k: _number(k, v) for k, v in hyperparameters.items() if _is_number(k, v)}
     static = {k: v for k, v in sorted(hyperparameters.items()) if k not in numbers}
-    if steps is not None and "learning_rate" not in numbers:
+    if has_schedule and "learning_rate" not in numbers:
         raise ValueError(
             f"learning_rate must be a number if there is a schedule, got {static.get('learning_rate')!r}"
         )
     for name, value in static.items():
         if not isinstance(value, Hashable):
             raise ValueError(f"{name} must be a number or hashable, got {value!r}")
-    return Optimizer(factory, tuple(static.items()), schedule, numbers, steps, ema_decay)
+    return numbers, tuple(static.items())
 
 
 def _default_learning_rate(factory: Factory) -> dict[str, Any]:

@@ -1,17 +1,19 @@
-"""Learning-rate schedules: functions of the fraction of training done, from 0 to 1.
+"""Learning-rate schedules: functions that multiply the learning rate.
 
-A schedule multiplies the learning rate. It does not depend on the number of steps, so training for longer
-does not recompile. Only the learning rate has to be tuned.
+The schedules with names are functions of the fraction of training done, from 0 to 1. They do not depend on
+the number of steps, so training for longer does not recompile. Every other schedule is a function of the
+step, as in optax.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-Schedule = Callable[[Float[Array, ""]], Float[Array, ""]]
+Schedule = Callable[[Array], Array]
 
 WARMUP_FRACTION = 0.05
 
@@ -61,6 +63,29 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
+def is_named(schedule: Schedule) -> bool:
+    """Whether `schedule` is one of `SCHEDULES`, and so a function of the fraction of training done."""
+    return schedule in SCHEDULES.values()
+
+
+def of_step(schedule: Schedule, num_steps: float | Array | None) -> optax.Schedule:
+    """A schedule as a function of the step.
+
+    Args:
+      schedule: one of `SCHEDULES`, or a function of the step.
+      num_steps: the total number of steps; only the schedules with names need it.
+    """
+    if not is_named(schedule):
+        return schedule
+    return lambda step: schedule(step.astype(float) / num_steps)
+
+
+def choose(schedules: Sequence[optax.Schedule], index: int | Array | None) -> optax.Schedule:
+    """The schedule with a traced index, so that one program can train with several schedules."""
+    floats = [lambda step, f=schedule: jnp.asarray(f(step), float) for schedule in schedules]
+    return floats[0] if len(floats) == 1 else lambda step: jax.lax.switch(index, floats, step)
+
+
 class ScheduledState(NamedTuple):
     """The number of steps taken, and the state of the inner optimizer."""
 
@@ -71,20 +96,18 @@ class ScheduledState(NamedTuple):
 def with_schedule(
     factory: Callable[[Any], optax.GradientTransformation],
     learning_rate: float | Array,
-    schedule: Schedule,
-    num_steps: float | Array,
+    schedule: optax.Schedule,
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer `factory(learning_rate · schedule(t / num_steps))`, built again in every step t.
+    """The optimizer `factory(learning_rate · schedule(t))`, built again in every step t.
 
     The factory gets a number, not an optax schedule, so factories that accept only numbers work too.
 
     Args:
       factory: a function from a learning rate to an optax transformation.
       learning_rate: the learning rate, which the schedule multiplies.
-      schedule: a function from the fraction of training done, in [0, 1], to a factor.
-      num_steps: the total number of training steps.
+      schedule: a function from the step, from 0 on, to a factor.
 
-    >>> optimizer = with_schedule(optax.sgd, 1.0, linear, num_steps=2)
+    >>> optimizer = with_schedule(optax.sgd, 1.0, optax.linear_schedule(1.0, 0.0, 2))
     >>> state, w = optimizer.init(jnp.zeros(1)), jnp.zeros(1)
     >>> for _ in range(2):
     ...     updates, state = optimizer.update(jnp.ones(1), state, w)
@@ -97,8 +120,7 @@ def with_schedule(
         return ScheduledState(jnp.int32(0), factory(learning_rate).init(params))
 
     def update(updates, state, params=None, **extra):
-        fraction = state.count.astype(float) / num_steps
-        optimizer = optax.with_extra_args_support(factory(learning_rate * schedule(fraction)))
+        optimizer = optax.with_extra_args_support(factory(learning_rate * schedule(state.count)))
         updates, inner = optimizer.update(updates, state.inner, params, **extra)
         return updates, ScheduledState(state.count + 1, inner)
 

@@ -38,7 +38,8 @@ class CheckpointPolicy:
     Attributes:
       directory: of this training only; it is created if it does not exist.
       every_seconds: save at the end of an epoch if this time has passed since the last checkpoint.
-      every_epochs: also save after this number of epochs; None to save by time only.
+      every: also save after this number of epochs, or of steps in a training with `steps`; None to save by
+        time only.
       max_to_keep: the number of checkpoints to keep; older ones are deleted.
       display_settings: the settings by the names that your users know, for the error message if a
         training is resumed with other settings.
@@ -46,14 +47,14 @@ class CheckpointPolicy:
     Raises:
       ValueError: a directory that is not a path, or a number out of range.
 
-    >>> CheckpointPolicy("/tmp/run", every_epochs=0)
+    >>> CheckpointPolicy("/tmp/run", every=0)
     Traceback (most recent call last):
-    ValueError: every_epochs must be a positive integer, got 0
+    ValueError: every must be a positive integer, got 0
     """
 
     directory: str | PathLike
     every_seconds: float = 10.0
-    every_epochs: int | None = None
+    every: int | None = None
     max_to_keep: int = 3
     display_settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,8 +64,8 @@ class CheckpointPolicy:
             raise ValueError(f"the checkpoint directory must be a path, got {directory!r}")
         if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds >= 0:
             raise ValueError(f"every_seconds must be a non-negative number, got {seconds!r}")
-        if self.every_epochs is not None:
-            check_positive_int("every_epochs", self.every_epochs)
+        if self.every is not None:
+            check_positive_int("every", self.every)
         check_positive_int("max_to_keep", self.max_to_keep)
         # Absolute, because the process may change its working directory.
         object.__setattr__(self, "directory", expand_home(directory).absolute())
@@ -79,7 +80,7 @@ def as_policy(checkpoint: Any) -> CheckpointPolicy | None:
 
 @contextlib.contextmanager
 def open_checkpoints(
-    policy: CheckpointPolicy | None, settings: Mapping[str, str]
+    policy: CheckpointPolicy | None, settings: Mapping[str, str], unit: str = "epoch"
 ) -> Iterator["RunCheckpointer | None"]:
     """Locks the directory of a training and yields its checkpoints; None without a policy.
 
@@ -88,6 +89,7 @@ def open_checkpoints(
     Args:
       policy: where and how often to save.
       settings: the settings that must be equal to resume the training.
+      unit: what checkpoints are numbered by: "epoch" or "step".
 
     Raises:
       ValueError: the directory cannot be used for this training.
@@ -109,7 +111,7 @@ def open_checkpoints(
             stack.enter_context(without_orbax_messages())
             return stack.enter_context(make_manager(directory, policy.max_to_keep))
 
-        checkpointer = RunCheckpointer(policy, on_primary(open_manager))
+        checkpointer = RunCheckpointer(policy, on_primary(open_manager), unit)
         try:
             yield checkpointer
         finally:
@@ -117,88 +119,88 @@ def open_checkpoints(
 
 
 class RunCheckpointer:
-    """Saves and restores one training; checkpoints are numbered by the epochs that they contain.
+    """Saves and restores one training; checkpoints are numbered by the epochs or steps that they contain.
 
     A checkpoint is complete or does not exist. If one cannot be written, training continues with one warning,
     and the older checkpoints remain.
     """
 
-    def __init__(self, policy: CheckpointPolicy, manager: Any):
-        self._policy, self._directory = policy, Path(policy.directory)
+    def __init__(self, policy: CheckpointPolicy, manager: Any, unit: str = "epoch"):
+        self._policy, self._directory, self._unit = policy, Path(policy.directory), unit
         self._manager = manager  # None in all processes but process 0
         self._failed = False
-        self._last_epoch, self._last_time = 0, time.monotonic()  # of the last checkpoint
+        self._last, self._last_time = 0, time.monotonic()  # of the last checkpoint
 
-    def restore_latest(self, template: Callable[[int], Any], max_epochs: int) -> Any:
+    def restore_latest(self, template: Callable[[int], Any], total: int) -> Any:
         """The pytree of the latest checkpoint that is not damaged; None if there are no checkpoints.
 
         Args:
-          template: a function from a number of epochs to a pytree with the structure, shapes and dtypes
-            of the checkpoint after these epochs.
-          max_epochs: the number of epochs to train.
+          template: a function from a number of epochs or steps to a pytree with the structure, shapes and
+            dtypes of the checkpoint after them.
+          total: the number of epochs or steps to train.
 
         Raises:
-          ValueError: the checkpoint has more than `max_epochs` epochs, or all checkpoints are damaged.
+          ValueError: the checkpoint is later than `total`, or all checkpoints are damaged.
         """
-        epoch, content = on_primary(lambda: self._read_latest(template, max_epochs)) or (0, None)
-        self._last_epoch = int(broadcast_from_primary(np.array(epoch, np.int32)))
-        if not self._last_epoch:
+        number, content = on_primary(lambda: self._read_latest(template, total)) or (0, None)
+        self._last = int(broadcast_from_primary(np.array(number, np.int32)))
+        if not self._last:
             return None
-        tree = template(self._last_epoch)
+        tree = template(self._last)
         if content is None:
             content = np.empty(serialized_size(tree), np.uint8)
         return deserialize(broadcast_from_primary(content), tree)
 
-    def _read_latest(self, template: Callable[[int], Any], max_epochs: int) -> tuple[int, np.ndarray | None]:
-        """The epoch and the bytes of the latest checkpoint that is not damaged; epoch 0 without one."""
-        epochs = sorted(self._manager.all_steps(), reverse=True)
-        if epochs and epochs[0] > max_epochs:
+    def _read_latest(self, template: Callable[[int], Any], total: int) -> tuple[int, np.ndarray | None]:
+        """The number and the bytes of the latest checkpoint that is not damaged; 0 without one."""
+        numbers = sorted(self._manager.all_steps(), reverse=True)
+        if numbers and numbers[0] > total:
             raise ValueError(
-                f"epochs must be at least {epochs[0]}, which the training in {self._directory} has finished, "
-                f"got {max_epochs}"
+                f"{self._unit}s must be at least {numbers[0]}, which the training in {self._directory} has "
+                f"finished, got {total}"
             )
         damaged: dict[int, str] = {}
-        for epoch in epochs:
-            tree = template(epoch)
+        for number in numbers:
+            tree = template(number)
             try:
-                content = self._read(epoch, serialized_size(tree))
+                content = self._read(number, serialized_size(tree))
                 deserialize(content, tree)
             except ValueError as error:
-                damaged[epoch] = str(error)
+                damaged[number] = str(error)
                 continue
-            for bad_epoch, reason in damaged.items():
+            for bad, reason in damaged.items():
                 warnings.warn(
-                    f"the checkpoint of epoch {bad_epoch} in {self._directory} is damaged ({reason}): "
-                    f"training resumes from epoch {epoch}",
+                    f"the checkpoint of {self._unit} {bad} in {self._directory} is damaged ({reason}): "
+                    f"training resumes from {self._unit} {number}",
                     stacklevel=4,
                 )
-                self._manager.delete(bad_epoch)
-            return epoch, content
+                self._manager.delete(bad)
+            return number, content
         if damaged:
             raise ValueError(
-                f"all checkpoints in {self._directory} are damaged ({damaged[epochs[0]]}): delete the "
+                f"all checkpoints in {self._directory} are damaged ({damaged[numbers[0]]}): delete the "
                 "directory to start again"
             )
         return 0, None
 
-    def save(self, epoch: int, tree: Any, last: bool = False) -> None:
+    def save(self, done: int, tree: Any, last: bool = False) -> None:
         """Saves a checkpoint if one is due; the `last` one is always saved, before this returns.
 
         Args:
-          epoch: the number of finished epochs.
+          done: the number of finished epochs or steps.
           tree: a pytree of arrays.
           last: whether training ends here.
         """
         policy = self._policy
         due = time.monotonic() - self._last_time >= policy.every_seconds
-        due |= policy.every_epochs is not None and epoch - self._last_epoch >= policy.every_epochs
-        if epoch > self._last_epoch and any_process(due or last):
+        due |= policy.every is not None and done - self._last >= policy.every
+        if done > self._last and any_process(due or last):
             content = serialize(tree)  # in every process, because each may have only a part of an array
             self._wait()
             with self._warning_on_failure():
                 if self._manager and self._directory_exists():
-                    self._manager.save(epoch, args=orbax_args().StandardSave({_ITEM: content}))
-            self._last_epoch, self._last_time = epoch, time.monotonic()
+                    self._manager.save(done, args=orbax_args().StandardSave({_ITEM: content}))
+            self._last, self._last_time = done, time.monotonic()
         if last:
             self._wait()
 
@@ -207,10 +209,11 @@ class RunCheckpointer:
         self._wait()
         files = self._directory.glob("*") if self._directory_exists() else ()
         latest = max((int(path.name) for path in files if path.name.isdigit()), default=0)
-        if self._failed and latest < self._last_epoch:
-            restart = f"resumes from epoch {latest}" if latest else "starts from the beginning"
+        if self._failed and latest < self._last:
+            restart = f"resumes from {self._unit} {latest}" if latest else "starts from the beginning"
             warnings.warn(
-                f"epoch {self._last_epoch} is not saved in {self._directory}: a restarted training {restart}",
+                f"{self._unit} {self._last} is not saved in {self._directory}: a restarted training "
+                f"{restart}",
                 stacklevel=4,
             )
 
@@ -238,19 +241,19 @@ class RunCheckpointer:
             )
         self._failed |= bool(reason)
 
-    def _read(self, epoch: int, size: int) -> np.ndarray:
+    def _read(self, number: int, size: int) -> np.ndarray:
         """The bytes of a checkpoint; raises ValueError if it is not an array of `size` bytes."""
         # Checked before anything is read, because a damaged file may declare more than fits in memory.
-        files = (self._directory / str(epoch)).rglob("*")
+        files = (self._directory / str(number)).rglob("*")
         if sum(file.stat().st_size for file in files if file.is_file()) > 2 * size + _MAX_OVERHEAD_BYTES:
             raise ValueError("its files are too large")
         try:
-            declared = self._manager.item_metadata(epoch).tree
+            declared = self._manager.item_metadata(number).tree
             shapes = {name: (tuple(item.shape), np.dtype(item.dtype)) for name, item in declared.items()}
             template = np.empty(size, np.uint8)
             if shapes == {_ITEM: (template.shape, template.dtype)}:
                 args = orbax_args().StandardRestore({_ITEM: template})
-                return self._manager.restore(epoch, args=args)[_ITEM]
+                return self._manager.restore(number, args=args)[_ITEM]
         except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
             raise ValueError("its files cannot be read") from error
         raise ValueError("its content has another shape")

@@ -21,7 +21,8 @@ from jaxtyping import Array, Float, Num
 from nnjax.nn.dense import Dense, DenseFromPreactivations, Layer, is_dense
 from nnjax.nn.objective import Objective, mean_cost, to_input
 from nnjax.optim.optimizers import Optimizer, mask_gradients
-from nnjax.training.step import TrainState, mean_over_examples, shuffle_epoch
+from nnjax.training.epoch import batch_sizes, mean_over_examples, shuffle_epoch
+from nnjax.training.step import TrainState
 
 
 def block_steps(
@@ -61,7 +62,7 @@ def train_epoch(
       masks: the stacked results of `padding_mask`, or None.
       steps: mini-batches in a block.
     """
-    examples, key = shuffle_epoch(states, inputs, targets)
+    examples, key = shuffle_epoch(states, (inputs, targets), batch_size)
     forward = objectives.forward
     from_z = replace(objectives, forward=DenseFromPreactivations(forward.activation, forward.output))
 
@@ -88,8 +89,9 @@ def train_epoch(
         if blocks * size * m:
             params, block_costs = jax.lax.scan(block, params, in_batches(first, blocks, size, m))
             costs.append(block_costs.reshape(blocks * size, -1))
-    mean = jax.vmap(lambda costs: mean_over_examples(costs, batch_size, len(inputs)), in_axes=1)
-    return states._replace(params=params, epoch=states.epoch + 1), mean(jnp.concatenate(costs))
+    sizes = batch_sizes(len(inputs), batch_size)
+    mean = jax.vmap(lambda costs: mean_over_examples(costs, sizes), in_axes=1)
+    return states._replace(params=params, step=states.step + len(sizes)), mean(jnp.concatenate(costs))
 
 
 def _block(params, inputs, targets, from_z, learning_rates, masks, key):

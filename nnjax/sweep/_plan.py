@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.nn._shape_checks import check_dataset, num_outputs
 from nnjax.nn.dense import Dense, check_sizes, init, is_dense, sizes_of, standard_normal
 from nnjax.nn.objective import Objective
-from nnjax.optim.optimizers import Optimizer, make_optimizer
+from nnjax.optim.optimizers import Optimizer, checked_schedule, make_optimizer
+from nnjax.sweep._axes import Axes
 from nnjax.sweep._population import padding_changes_training
-from nnjax.training.history import COLUMNS
+from nnjax.training._epoch_loop import check_batch_size
+from nnjax.training.budget import Budget
 
 # The maximum ratio of the number of parameters of a group with padding to that without padding.
 MAX_PADDING_RATIO = 1.25
@@ -30,9 +31,6 @@ CPU_CACHE_BYTES = 6 * 2**20
 # The memory of one program if the device does not report its memory.
 DEFAULT_MEMORY_BYTES = 2**30
 
-# Names of the coordinates and variables of every grid; an axis must have another name.
-RESERVED = ("seed", "epoch", *COLUMNS, "diverged_at", "validation_accuracy", "test_accuracy")
-
 Sizes = tuple[int, ...]
 
 
@@ -43,6 +41,7 @@ class Cell(NamedTuple):
     shapes: Any
     objective: Objective
     optimizer: Optimizer
+    batch_size: int
 
     def can_pad(self) -> bool:
         """Whether its networks can be padded: only the built-in dense networks can."""
@@ -54,16 +53,16 @@ class Cell(NamedTuple):
         leaves = jax.tree.leaves(self.shapes)
         fixed = sizes_of(self.shapes)[:: len(self.shapes)] if self.can_pad() else [x.shape for x in leaves]
         numbers = map(jnp.shape, jax.tree.leaves(self.objective))
-        return *trees, *fixed, *numbers, *(x.dtype for x in leaves)
+        return *trees, self.batch_size, *fixed, *numbers, *(x.dtype for x in leaves)
 
     def state_bytes(self) -> int:
         """The memory of one network's training state: parameters and optimizer state."""
         return num_bytes((self.shapes, jax.eval_shape(self.optimizer.init, self.shapes)))
 
-    def step_bytes(self, batch_size: int) -> int:
+    def step_bytes(self) -> int:
         """An estimate of the memory of one step: z, a and their gradients for each example and unit."""
         leaves = jax.tree.leaves(self.shapes)
-        return batch_size * sum(4 * x.dtype.itemsize * x.shape[0] for x in leaves if x.ndim)
+        return self.batch_size * sum(4 * x.dtype.itemsize * x.shape[0] for x in leaves if x.ndim)
 
 
 class Chunk(NamedTuple):
@@ -76,82 +75,40 @@ class Chunk(NamedTuple):
     padded: Sizes | None
 
 
-def parse_axis(name: str, value: Any) -> dict[Any, Any] | None:
-    """An axis as a mapping from labels to values; None if `value` is a single value.
-
-    >>> parse_axis("hidden", (30, (30, 20)))
-    {30: 30, '30x20': (30, 20)}
-    """
-    if isinstance(value, Mapping):
-        axis = {_label(name, label): element for label, element in value.items()}
-    elif isinstance(value, list | tuple | range) or (
-        isinstance(value, np.ndarray | jax.Array) and value.ndim == 1
-    ):
-        values = list(map(_python_number, np.asarray(value))) if hasattr(value, "dtype") else value
-        labels = [_label(name, element) for element in values]
-        axis = dict(zip(labels, values, strict=True))
-        if len(axis) < len(labels):
-            repeated = next(label for label in labels if labels.count(label) > 1)
-            raise ValueError(
-                f"{name} must have distinct values and labels, got {repeated!r} twice: remove one, or pass a "
-                "mapping from labels to values"
-            )
-    else:
-        return None
-    if not axis:
-        raise ValueError(f"{name} must have at least one value, got none")
-    return axis
-
-
-def _python_number(value: np.generic) -> Any:
-    """An array's element as a Python number: float32 0.3, stored as 0.30000001, becomes 0.3."""
-    return float(str(value)) if value.dtype.kind == "f" else value.item()
-
-
-def _label(name: str, value: Any) -> Any:
-    """The label of a value: a number or a string as it is, layers as "30x20", a function as its name."""
-    if isinstance(value, tuple | list):
-        return value[0] if len(value) == 1 else "x".join(map(str, value))
-    if callable(value) and hasattr(value, "__name__"):
-        return value.__name__
-    if isinstance(value, str | int | float | np.generic):
-        return value
-    raise ValueError(
-        f"{name} must be a mapping from labels to values if the values have no names, got {value!r}"
-    )
-
-
 def make_cells(
-    data: Dataset,
-    model: dict[str, Any],
-    factory: Any,
-    training: dict[str, Any],
-    hyperparameters: dict[str, Any],
-    num_steps: int,
-) -> tuple[dict[str, dict], list[Cell]]:
-    """The axes of a grid and its checked cells, in the order in which the last axis varies fastest."""
-    settings = model | training | hyperparameters
-    axes = {name: axis for name, value in settings.items() if (axis := parse_axis(name, value)) is not None}
-    for name in axes:
-        if name in RESERVED:
-            raise ValueError(
-                f"a swept hyper-parameter must not be called {name}, because the grid uses this name: rename "
-                "it with a function around the optimizer"
-            )
+    data: Dataset, axes: Axes, settings: Mapping[str, Any], hyperparameters: Iterable[str], budget: Budget
+) -> list[Cell]:
+    """The checked cells of a grid.
+
+    Args:
+      data: the data set.
+      axes: the axes of the grid.
+      settings: the settings that are equal in all cells, by name.
+      hyperparameters: the names of those settings that are arguments of the optimizer.
+      budget: the length of the training.
+    """
+    chosen = [settings | {name: value for name, (_, value) in cell.items()} for cell in axes.cells()]
+    # All networks of a program choose from the same schedules.
+    schedules = tuple(dict.fromkeys(checked_schedule(of_cell["schedule"]) for of_cell in chosen))
     cells = []
-    for labels in itertools.product(*axes.values()):
-        chosen = settings | {name: axes[name][label] for name, label in zip(axes, labels, strict=True)}
+    for of_cell in chosen:
+        batch_size = check_batch_size(of_cell["batch_size"], data)
         optimizer = make_optimizer(
-            factory,
-            {name: chosen[name] for name in hyperparameters},
-            num_steps=num_steps,
-            **{name: chosen[name] for name in training},
+            of_cell["optimizer"],
+            {name: of_cell[name] for name in hyperparameters},
+            of_cell["schedule"],
+            budget.num_steps(len(data.train.targets), batch_size),
+            of_cell["ema_decay"],
+            schedules,
         )
-        cells.append(_make_cell(data, optimizer, **{name: chosen[name] for name in model}))
-    return axes, cells
+        model = {name: of_cell[name] for name in ("objective", "hidden", "init", "initial_weights")}
+        cells.append(_make_cell(data, optimizer, batch_size, **model))
+    return cells
 
 
-def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, initial_weights) -> Cell:
+def _make_cell(
+    data: Dataset, optimizer: Optimizer, batch_size: int, *, objective, hidden, init, initial_weights
+) -> Cell:
     if not isinstance(objective, Objective):
         raise ValueError(f"objective must be an Objective, got {objective!r}")
     if init is not None and (hidden is not None or initial_weights is not None):
@@ -169,7 +126,7 @@ def _make_cell(data: Dataset, optimizer: Optimizer, *, objective, hidden, init, 
             f"init must be a function from a key to parameters, got {init!r}: {error}"
         ) from error
     check_dataset(objective, shapes, data)
-    return Cell(draw, shapes, objective, optimizer)
+    return Cell(draw, shapes, objective, optimizer, batch_size)
 
 
 def _dense_init(data: Dataset, objective: Objective, hidden, initial_weights) -> Callable[[Array], Any]:
@@ -182,23 +139,35 @@ def _dense_init(data: Dataset, objective: Objective, hidden, initial_weights) ->
 
 def make_chunks(
     cells: Sequence[Cell],
-    seeds: int,
+    networks: Sequence[tuple[int, int]],
     data: Dataset,
-    batch_size: int,
     shared_batches: bool,
     max_networks_per_program: int | None,
     devices: int = 1,
+    can_pad: bool = True,
 ) -> Iterator[Chunk]:
-    """Splits all networks into chunks, each as large as caches and memory allow."""
+    """Splits all networks into chunks, each as large as caches and memory allow.
+
+    Args:
+      cells: the combinations of settings.
+      networks: pairs (cell, seed).
+      data: the data set.
+      shared_batches, max_networks_per_program: as for `sweep`.
+      devices: the number of devices that share the networks of a chunk.
+      can_pad: whether networks may be padded.
+    """
     batches_bytes = 0 if shared_batches else num_bytes(data.train)
-    for members, padded in _groups(cells, data):
-        networks = [(cell, seed) for cell in members for seed in range(seeds)]
+    by_cell = defaultdict(list)
+    for cell, seed in networks:
+        by_cell[cell].append((cell, seed))
+    for members, padded in _groups(cells, data, can_pad):
         state = batches_bytes + max(cells[i].state_bytes() for i in members)
-        total = state + max(cells[i].step_bytes(batch_size) for i in members)
+        total = state + max(cells[i].step_bytes() for i in members)
         maximum = devices * max(1, _memory_bytes() // total)
         if jax.default_backend() == "cpu":  # virtual CPU devices share one cache
             maximum = min(maximum, max(devices, CPU_CACHE_BYTES // state))
-        for part in split_evenly(networks, max_networks_per_program or maximum):
+        group = [network for cell in members for network in by_cell[cell]]
+        for part in split_evenly(group, max_networks_per_program or maximum):
             yield Chunk(part, padded)
 
 
@@ -208,13 +177,14 @@ def _memory_bytes() -> int:
     return limit // 2 if limit else DEFAULT_MEMORY_BYTES
 
 
-def _groups(cells: Sequence[Cell], data: Dataset) -> Iterator[tuple[list[int], Sizes | None]]:
+def _groups(cells: Sequence[Cell], data: Dataset, can_pad: bool) -> Iterator[tuple[list[int], Sizes | None]]:
     """Cells that one program can train, and the sizes to which it pads them, or None."""
     programs = defaultdict(list)
     for i, cell in enumerate(cells):
-        programs[cell.program()].append(i)
+        shapes = () if can_pad else tuple(x.shape for x in jax.tree.leaves(cell.shapes))
+        programs[cell.program(), shapes].append(i)
     for members in programs.values():
-        if not cells[members[0]].can_pad():
+        if not (can_pad and cells[members[0]].can_pad()):
             yield members, None
             continue
         by_sizes = defaultdict(list)

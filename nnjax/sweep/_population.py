@@ -27,7 +27,8 @@ from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, mask_gradients
 from nnjax.runtime import sharding
 from nnjax.sweep import _blocked
-from nnjax.training import step
+from nnjax.training import epoch, step
+from nnjax.training._observe import Watches
 from nnjax.training.step import TrainState
 
 
@@ -81,8 +82,8 @@ class PaddingMask:
 
     def apply(
         self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
-    ) -> tuple[Any, optax.OptState]:
-        """Parameters and optimizer state after one step; padded parameters do not change."""
+    ) -> tuple[Any, optax.OptState, Any]:
+        """Parameters, optimizer state and updates of one step; padded parameters do not change."""
         grads = mask_gradients(self.mask, grads)
         return self.optimizer.apply(grads, opt_state, params, **extra | {"grad": grads})
 
@@ -94,19 +95,20 @@ def stack(trees: Sequence[Any]) -> Any:
 
 def _state_axes(shared_batches: bool) -> TrainState:
     """The network axis of each part of a population's state; a shared key has none."""
-    return TrainState(0, 0, None if shared_batches else 0, None)  # pyright: ignore[reportArgumentType]
+    return TrainState(0, 0, None if shared_batches else 0, None, 0)  # pyright: ignore[reportArgumentType]
 
 
-def init_states(key: Array, params: Any, optimizers: Any) -> TrainState:
+def init_states(key: Array, params: Any, optimizers: Any, watches: Watches | None = None) -> TrainState:
     """The state of a population before its first epoch.
 
     `key` is one key for all networks, or an array with one key per network.
     """
     axes = _state_axes(key.ndim == 0)
-    return jax.vmap(step.init_state, in_axes=(axes.key, 0, 0), out_axes=axes)(key, params, optimizers)
+    init = partial(step.init_state, watches=watches)
+    return jax.vmap(init, in_axes=(axes.key, 0, 0), out_axes=axes)(key, params, optimizers)
 
 
-@partial(jax.jit, static_argnames=("batch_size", "mesh"), donate_argnames="states")
+@partial(jax.jit, static_argnames=("batch_size", "mesh", "num_steps"), donate_argnames="states")
 def train_epoch(
     states: TrainState,
     inputs: Num[Array, "n ..."],
@@ -115,7 +117,9 @@ def train_epoch(
     optimizers: Optimizer | PaddingMask,
     batch_size: int,
     mesh: Mesh | None = None,
-) -> tuple[TrainState, Float[Array, " networks"]]:
+    watches: Watches | None = None,
+    num_steps: int | None = None,
+) -> tuple[TrainState, Float[Array, " networks"], dict[str, Array]]:
     """`training.train_epoch` for every network of a population; `states` is donated.
 
     Args:
@@ -124,9 +128,10 @@ def train_epoch(
       objectives, optimizers: pytrees whose leaves have a leading network axis.
       batch_size: examples in a mini-batch.
       mesh: devices that share the networks; they must divide the number of networks.
+      watches, num_steps: as for `training.train_epoch`.
 
     Returns:
-      The states after the epoch, and each network's mean cost over the epoch's examples.
+      The new states, each network's mean cost over the examples, and its values of each watch.
     """
     shared_batches = states.key.ndim == 0
     axes, data = _state_axes(shared_batches), (inputs, targets)
@@ -134,15 +139,21 @@ def train_epoch(
         (optimizers.optimizer, optimizers.mask) if isinstance(optimizers, PaddingMask) else (optimizers, None)
     )
     devices = sharding.num_devices(mesh)
-    if shared_batches and (
+    is_whole_epoch = num_steps is None and not watches
+    if (shared_batches and is_whole_epoch) and (
         steps := _blocked.block_steps(states.params, objectives, optimizer, batch_size, devices)
     ):
         by_blocks = partial(_blocked.train_epoch, batch_size=batch_size, steps=steps)
         train_all = sharding.shard_networks(by_blocks, (axes, None, None, 0, 0, 0), (axes, 0), mesh)
-        return train_all(states, *data, objectives, optimizer.hyperparams["learning_rate"], masks)
-    train_one = partial(step.train_epoch, batch_size=batch_size)
-    train_all = sharding.vmap(train_one, (axes, None, None, 0, 0), (axes, 0), mesh)
-    return train_all(states, *data, objectives, optimizers)
+        return *train_all(states, *data, objectives, optimizer.hyperparams["learning_rate"], masks), {}
+
+    def train_one(state, inputs, targets, objective, optimizer, watches):
+        return epoch.train_epoch(
+            state, inputs, targets, objective, optimizer, batch_size, None, watches, num_steps
+        )
+
+    train_all = sharding.vmap(train_one, (axes, None, None, 0, 0, None), (axes, 0, 0), mesh)
+    return train_all(states, *data, objectives, optimizers, watches)
 
 
 def place(states: TrainState, mesh: Mesh | None) -> TrainState:
@@ -175,12 +186,12 @@ def padding_changes_training(
     and the result is True.
     """
     sizes, key = sizes_of(params), jax.random.key(0)
-    train_step = jax.jit(step.train_step)
+    train_step = jax.jit(lambda *arguments: step.train_step(*arguments)[:2])
 
     def change_after_two_steps(params: Params, optimizer: Optimizer | PaddingMask) -> np.ndarray:
         now, opt_state = params, optimizer.init(params)
         for _ in range(2):
-            now, opt_state, _ = train_step(now, opt_state, inputs, targets, key, objective, optimizer)
+            now, opt_state = train_step(now, opt_state, inputs, targets, key, objective, optimizer)
         change = crop(jax.tree.map(jnp.subtract, now, params), sizes)
         return np.concatenate([np.ravel(part) for part in jax.tree.leaves(change)])
 

@@ -6,7 +6,6 @@ all networks; with `shared_batches=False` it is folded with the seed. `Grid.rng_
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,17 +22,20 @@ from nnjax.data import Dataset
 from nnjax.nn._shape_checks import check_metrics
 from nnjax.nn.metrics import Metric
 from nnjax.nn.objective import Objective
-from nnjax.optim.optimizers import Factory
 from nnjax.optim.schedules import constant
 from nnjax.runtime.checks import check_positive_int
 from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
+from nnjax.sweep._axes import make_axes
 from nnjax.sweep._plan import Chunk, make_cells, make_chunks, num_bytes
 from nnjax.sweep._trainer import Trainer
-from nnjax.sweep.grid import Grid, Keys, label_results
+from nnjax.sweep.grid import Grid, Keys, make_grid
 from nnjax.training._epoch_loop import check_arguments, run_fingerprint
+from nnjax.training._observe import check_watched_size, check_watches
+from nnjax.training.budget import Budget, make_budget
 from nnjax.training.history import History
+from nnjax.training.watch import Watch
 
 
 class Progress(NamedTuple):
@@ -41,7 +43,8 @@ class Progress(NamedTuple):
 
     Attributes:
       networks, num_networks: finished networks, and all networks.
-      epoch, num_epochs: finished epochs of the networks in training, and all epochs.
+      unit: "epoch", or "step" for a sweep with `steps`.
+      done, total: finished epochs or steps of the networks in training, and all of them.
       fraction: the fraction of all work that is done.
       settings: for each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
       history: the `History` of these networks so far, with a network axis.
@@ -49,8 +52,9 @@ class Progress(NamedTuple):
 
     networks: int
     num_networks: int
-    epoch: int
-    num_epochs: int
+    unit: str
+    done: int
+    total: int
     fraction: float
     settings: list[dict[str, Any]]
     history: History
@@ -65,26 +69,30 @@ def sweep(
     init: Any = None,
     initial_weights: Any = None,
     objective: Any = Objective(),
-    optimizer: Factory | optax.GradientTransformation = optax.sgd,
+    optimizer: Any = optax.sgd,
     schedule: Any = constant,
     ema_decay: Any = None,
-    epochs: int = 30,
-    batch_size: int = 10,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: Any = 10,
+    zip: Mapping[str, Any] | None = None,
     shared_batches: bool = True,
     max_networks_per_program: int | None = None,
     checkpoint: str | PathLike | CheckpointPolicy | None = None,
     mesh: Mesh | None = None,
     callback: Callable[[Progress], None] | None = None,
     metrics: Mapping[str, Metric] | None = None,
-    evaluate_every: int = 1,
+    evaluate_every: int | None = None,
+    watch: Mapping[str, Callable | Watch] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Grid:
     """Trains every combination of settings with every seed, and labels the results.
 
-    `hidden`, `init`, `initial_weights`, `objective`, `schedule`, `ema_decay` and each hyper-parameter of
-    `optimizer` can be one value, a sequence of values, or a mapping from labels to values. A sequence or a
-    mapping becomes an axis of the grid.
+    `hidden`, `init`, `initial_weights`, `objective`, `optimizer`, `schedule`, `ema_decay`, `batch_size` and
+    each hyper-parameter of the optimizer can be one value, a sequence of values, or a mapping from labels to
+    values. A sequence or a mapping becomes an axis of the grid. Each optimizer and each batch size needs a
+    program of its own.
 
     Args:
       key: a `jax.random.key`.
@@ -95,7 +103,10 @@ def sweep(
       init: instead of `hidden`, a function that draws the parameters of any model from a key.
       initial_weights: the initial weights of dense networks: `standard_normal` (the default), `lecun`, `he`
         or a custom function.
-      objective, optimizer, schedule, ema_decay, epochs, batch_size: as for `fit`.
+      objective, optimizer, schedule, ema_decay, epochs, steps, batch_size: as for `fit`.
+      zip: settings that vary together, by name: equally long sequences, as in random search. They become
+        the axis `point` of the grid, with coordinates of these names. One of them may be `seed`; otherwise
+        every point is trained with every seed.
       shared_batches: whether all networks train on the same mini-batches. This removes noise from
         comparisons and is faster. If False, each seed draws different mini-batches.
       max_networks_per_program: the maximum number of networks in one compiled program; by default as many
@@ -103,7 +114,8 @@ def sweep(
       checkpoint: as for `fit`.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       callback: called with the `Progress` after each epoch.
-      metrics, evaluate_every: as for `fit`; the means of metrics are in `grid.data`.
+      metrics, evaluate_every, watch: as for `fit`; the means of metrics are in `grid.data`, what was watched
+        is in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks.
       hyperparameters: arguments of `optimizer` as a mapping, for names that `sweep` has itself.
       **keywords: arguments of `optimizer`. Numbers do not need a new program; every other value
         (such as a boolean or a function) is compiled separately.
@@ -123,56 +135,55 @@ def sweep(
     >>> bool((grid.test_accuracy.isel(epoch=-1).sel(learning_rate=3.0) > 0.7).all())
     True
     """
-    epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
-    seeds = check_positive_int("seeds", seeds)
+    check_arguments(key, data)
+    budget = make_budget(epochs, steps, evaluate_every)
     if max_networks_per_program is not None:
         check_positive_int("max_networks_per_program", max_networks_per_program)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Progress, got {callback!r}")
     policy = as_policy(checkpoint)
     arguments = dict(hyperparameters or {}) | keywords
-    model = {"objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights}
-    training = {"schedule": schedule, "ema_decay": ema_decay}
-    axes, cells = make_cells(data, model, optimizer, training, arguments, num_steps)
+    settings = {
+        "objective": objective, "hidden": hidden, "init": init, "initial_weights": initial_weights,
+        "optimizer": optimizer, "schedule": schedule, "ema_decay": ema_decay, "batch_size": batch_size,
+    } | arguments  # fmt: skip
+    axes = make_axes(settings, zip, seeds)
+    names = dict.fromkeys([*arguments, *(set(zip or ()) - {*settings, "seed"})])
+    cells = make_cells(data, axes, settings, names, budget)
     mesh = with_auto_axes(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
     splits = jax.block_until_ready(placer(mesh)((data.train, data.validation, data.test)))
-    keys, evaluate_every = Keys(key, shared_batches), check_positive_int("evaluate_every", evaluate_every)
-    checked_metrics = check_metrics(metrics, cells[0].objective, cells[0].shapes, data)
-    trainer = Trainer(cells, keys, splits, epochs, batch_size, mesh, checked_metrics, evaluate_every)
+    checked_metrics, watches = (), {}
+    for cell in {cell.program(): cell for cell in cells}.values():
+        checked_metrics = check_metrics(metrics, cell.objective, cell.shapes, data)
+        watches = check_watches(watch, cell.shapes)
+    trainer = Trainer(cells, Keys(key, shared_batches), splits, budget, mesh, checked_metrics, watches)
+    networks = axes.networks()
+    check_watched_size([trainer.watched_shapes(cells[i]) for i, _ in networks], len(budget.row_ends))
     chunks = list(
         make_chunks(
-            cells, seeds, data, batch_size, shared_batches, max_networks_per_program, trainer.num_devices
+            cells, networks, data, shared_batches, max_networks_per_program, trainer.num_devices, not watches
         )
     )
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
-            settings = model | training | arguments
-            settings |= {name: _shown(axis) for name, axis in axes.items()}
+            settings |= axes.shown()
             if any(cell.optimizer.num_steps is not None for cell in cells):
-                settings["num_steps"] = num_steps
-            fingerprint = run_fingerprint(
-                key, data, batch_size, **settings, optimizer=optimizer, seeds=seeds,
-                shared_batches=shared_batches, metrics=sorted(metrics or ()), evaluate_every=evaluate_every,
-                devices=trainer.num_devices,
+                settings[f"{budget.unit}s"] = budget.total
+            fingerprint = budget.fingerprint() | run_fingerprint(
+                key, data, **settings, seeds=axes.seeds, shared_batches=shared_batches,
+                metrics=sorted(metrics or ()), watch=sorted(watches), devices=trainer.num_devices,
                 programs=[len(chunk.networks) for chunk in chunks],
             )  # fmt: skip
-            check_consistent(fingerprint | {"epochs": epochs, "checkpoint": policy is not None})
+            check_consistent(fingerprint | {"total": budget.total, "checkpoint": policy is not None})
             if policy:
                 lock = lock_run_dir(Path(policy.directory), fingerprint, policy.display_settings)
                 on_primary(lambda: stack.enter_context(lock))
-        labels = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
         work = [len(c.networks) * num_bytes(cells[c.networks[0][0]].shapes) for c in chunks]
-        report = _Reporter(callback, chunks, labels, work, epochs)
+        report = _Reporter(callback, chunks, axes.labels(), work, budget)
         histories, params = _train_all(trainer, chunks, policy, report)
-    networks = [params[cell, seed] for cell in range(len(cells)) for seed in range(seeds)]
-    return Grid(*label_results(axes, seeds, chunks, histories), networks, trainer.keys)
-
-
-def _shown(axis: dict[Any, Any]) -> Any:
-    """An axis for messages: the values, with their labels if these are not the values."""
-    return list(axis) if list(axis) == list(axis.values()) else axis
+    return make_grid(axes, chunks, histories, [params[network] for network in networks], trainer.keys, budget)
 
 
 def _train_all(
@@ -193,24 +204,25 @@ def _train_all(
 
 @dataclass(frozen=True)
 class _Reporter:
-    """Calls `callback` with the progress after each epoch."""
+    """Calls `callback` with the progress after each row of the history."""
 
     callback: Callable[[Progress], None] | None
     chunks: list[Chunk]
     labels: list[dict[str, Any]]  # of each cell
     work: list[int]  # of each chunk, in any unit
-    epochs: int
+    budget: Budget
 
     def __call__(self, i: int, history: History) -> None:
-        """Reports an epoch of chunk i."""
+        """Reports a row of the history of chunk i."""
         if not self.callback:
             return
         networks = [len(chunk.networks) for chunk in self.chunks]
-        done = sum(self.work[:i]) + self.work[i] * len(history) / self.epochs
+        done, total = self.budget.row_ends[len(history) - 1], self.budget.total
+        work = sum(self.work[:i]) + self.work[i] * done / total
         settings = [self.labels[cell] | {"seed": seed} for cell, seed in self.chunks[i].networks]
         self.callback(
             Progress(
-                sum(networks[:i]), sum(networks), len(history), self.epochs, done / sum(self.work),
+                sum(networks[:i]), sum(networks), self.budget.unit, done, total, work / sum(self.work),
                 settings, history,
             )
         )  # fmt: skip

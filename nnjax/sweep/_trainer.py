@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from nnjax.data import Split
@@ -21,6 +22,8 @@ from nnjax.sweep import _population
 from nnjax.sweep._plan import Cell, Chunk
 from nnjax.sweep.grid import Keys
 from nnjax.training._epoch_loop import evaluate_epoch, run_epochs
+from nnjax.training._observe import Watches, watched_shapes
+from nnjax.training.budget import Budget
 from nnjax.training.history import History, empty_history
 
 
@@ -31,11 +34,10 @@ class Trainer:
     cells: list[Cell]
     keys: Keys
     splits: tuple[Split, Split, Split]  # on the device; all chunks use the same copy
-    epochs: int
-    batch_size: int
+    budget: Budget
     mesh: Mesh | None
     metrics: Metrics
-    evaluate_every: int
+    watches: Watches
 
     def train(
         self, chunk: Chunk, report: Callable[[History], None], policy: CheckpointPolicy | None
@@ -60,12 +62,13 @@ class Trainer:
             optimizers = _population.PaddingMask(optimizers, _population.stack(masks))
             params = [_population.pad(p, chunk.padded) for p in params]
         fit_key = fit_keys[0] if self.keys.shared_batches else jnp.stack(fit_keys)
-        states = _population.init_states(fit_key, _population.stack(params), optimizers)
+        states = _population.init_states(fit_key, _population.stack(params), optimizers, self.watches)
 
         networks = slice(count)  # without the repeated ones
         history, final = self._run_epochs(
-            states, objectives, optimizers, lambda history: report(history.select(networks)), policy
-        )
+            states, objectives, optimizers, cells[0].batch_size, policy,
+            lambda history: report(history.select(networks)),
+        )  # fmt: skip
         finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(count)]
         if chunk.padded:
             sizes = (sizes_of(cell.shapes) for cell in cells[:count])
@@ -77,11 +80,20 @@ class Trainer:
         """The number of devices that share the networks of a chunk."""
         return sharding.num_devices(self.mesh)
 
-    def _run_epochs(self, states, objectives, optimizers, report, policy) -> tuple[History, Any]:
+    def steps_of_rows(self, batch_size: int) -> list[int]:
+        """The number of training steps in each row of the history."""
+        return self.budget.steps_of_rows(len(self.splits[0].targets), batch_size)
+
+    def watched_shapes(self, cell: Cell) -> dict[str, jax.ShapeDtypeStruct]:
+        """By name, the shape and dtype of what is observed of a network in a row of the history."""
+        return watched_shapes(self.watches, cell.shapes, self.steps_of_rows(cell.batch_size)[0])
+
+    def _run_epochs(self, states, objectives, optimizers, batch_size, policy, report) -> tuple[History, Any]:
         """Trains a population for all epochs, or for the remaining ones if it resumes."""
         training, validation, test = self.splits
-        arguments = *training, objectives, optimizers, self.batch_size, self.mesh
+        arguments = *training, objectives, optimizers, batch_size, self.mesh, self.watches
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
+        rows, params = self.steps_of_rows(batch_size), jax.tree.map(lambda x: x[0], states.params)
 
         fingerprint = {}
         if policy:
@@ -92,19 +104,22 @@ class Trainer:
             )
             fingerprint = {"networks": digest(numbers), PROGRAM: digest(train.as_text(), evaluate.as_text())}
 
-        with open_checkpoints(policy, fingerprint) as checkpointer:
+        with open_checkpoints(policy, fingerprint, self.budget.unit) as checkpointer:
             states, history = run_epochs(
                 _population.place(states, self.mesh),
-                empty_history(self.epochs, (count,), validation, test, has_counts, dict(self.metrics)),
-                lambda states: _population.train_epoch(states, *arguments),
+                empty_history(
+                    self.budget.unit, np.cumsum(rows), (count,), validation, test, has_counts,
+                    dict(self.metrics), watched_shapes(self.watches, params, rows[0]),
+                ),
+                self.budget,
+                lambda states, size: _population.train_epoch(states, *arguments, size),
                 lambda params: evaluate_population(
                     params, objectives, validation, test, self.metrics, self.mesh
                 ),
-                lambda states: _population.train_epoch.lower(states, *arguments).compile(),
+                lambda states, size: _population.train_epoch.lower(states, *arguments, size).compile(),
                 lambda states, history: report(history),
                 checkpointer,
-                self.evaluate_every,
-            )
+            )  # fmt: skip
         final = jax.vmap(eval_params)(states.params, states.opt_state)
         return history, jax.tree.map(to_numpy, final)
 

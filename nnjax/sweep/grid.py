@@ -1,6 +1,5 @@
 """The results of a sweep, as arrays with labelled axes."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from nnjax.sweep._axes import Axes
 from nnjax.sweep._plan import Chunk
+from nnjax.training.budget import Budget
 from nnjax.training.history import History, accuracy
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ class Grid:
     Attributes:
       data: an `xarray.Dataset` of the columns of `History` that the training has, each metric under its own
         name. `seconds` is the time of the program's epoch divided by its number of networks. The dimensions
-        are the axes of the grid, `seed` and `epoch`; `diverged_at` has no dimension `epoch`. `data.attrs` has
-        `num_validation` and `num_test`, the sizes of the splits.
+        are the axes of the grid, `point` if settings are zipped, `seed`, and `epoch`; or, for a sweep with
+        `steps`, `step`, the number of finished steps. `diverged_at` has no dimension `epoch`.
+        `data.attrs` has `num_validation` and `num_test`, the sizes of the splits.
+      watched: for each watch, its values: `watched_step` is the axis of the steps of an epoch in which it was
+        due. Values of smaller shapes are filled with NaN.
     """
 
     data: "xarray.Dataset"
+    watched: "dict[str, xarray.DataArray]"
     _index: "xarray.DataArray"  # the index in _params of each network
     _params: list[Any]
     _keys: Keys
@@ -92,7 +97,8 @@ class Grid:
     def squeeze(self, axis: str) -> "Grid":
         """The grid without an axis that has one value."""
         data, index = (part.squeeze(axis, drop=True) for part in (self.data, self._index))
-        return replace(self, data=data, _index=index)
+        watched = {name: values.squeeze(axis, drop=True) for name, values in self.watched.items()}
+        return replace(self, data=data, watched=watched, _index=index)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """The histories as a tidy pandas DataFrame: one row per network and epoch."""
@@ -102,37 +108,60 @@ class Grid:
         return {str(d): self.data[d].values.tolist() for d in self._index.dims}
 
 
-def label_results(
-    axes: dict[str, dict], seeds: int, chunks: Sequence[Chunk], histories: Sequence[History]
-) -> "tuple[xarray.Dataset, xarray.DataArray]":
-    """The labelled histories of all chunks, and the index of each network in the order of cells and seeds."""
+def make_grid(
+    axes: Axes,
+    chunks: Sequence[Chunk],
+    histories: Sequence[History],
+    params: list[Any],
+    keys: Keys,
+    budget: Budget,
+) -> Grid:
+    """The results of all chunks; `params` has the parameters of each network in the order of the grid."""
     import xarray
 
-    coords = {name: _coordinate(axis) for name, axis in axes.items()} | {"seed": np.arange(seeds)}
-    shape = tuple(map(len, coords.values()))
-    count, epochs = math.prod(shape), len(histories[0])
-    columns: dict[str, np.ndarray] = {}
-    diverged_at = np.zeros(count, int)
-    for chunk, history in zip(chunks, histories, strict=True):
-        networks = [cell * seeds + seed for cell, seed in chunk.networks]
-        seconds = np.broadcast_to(history.seconds[:, None] / len(networks), (epochs, len(networks)))
-        values = history.columns() | {"seconds": seconds} | history.metrics
-        for name, value in values.items():
-            if name != "metrics" and value is not None:
-                missing = -1 if value.dtype.kind == "i" else np.nan
-                column = columns.setdefault(name, np.full((count, epochs), missing, value.dtype))
-                column[networks] = value.T
-        diverged_at[networks] = history.diverged_at
-    by_epoch = {name: ((*coords, "epoch"), c.reshape(*shape, epochs)) for name, c in columns.items()}
-    by_network = {"diverged_at": (tuple(coords), diverged_at.reshape(shape))}
-    sizes = {name: getattr(histories[0], name) for name in ("num_validation", "num_test")}
-    return (
-        xarray.Dataset(by_epoch | by_network, coords | {"epoch": np.arange(epochs)}, sizes),
-        xarray.DataArray(np.arange(count).reshape(shape), coords),
-    )
+    index = {network: i for i, network in enumerate(axes.networks())}
+    positions = [[index[network] for network in chunk.networks] for chunk in chunks]
+    coords, sizes, rows = axes.coords(), axes.sizes(), len(histories[0])
+
+    def gather(parts: Sequence[np.ndarray], missing: Any) -> np.ndarray:
+        """Parts (networks, ...) of all chunks, in the shape of the grid; shorter ones are filled."""
+        inner = tuple(np.max([part.shape[1:] for part in parts], axis=0).astype(int))
+        whole = np.full((len(index), *inner), missing, parts[0].dtype)
+        for networks, part in zip(positions, parts, strict=True):
+            for network, values in zip(networks, part, strict=True):
+                whole[(network, *map(slice, values.shape))] = values
+        return whole.reshape(*sizes.values(), *inner)
+
+    columns = {
+        name: gather([_by_network(history, name) for history in histories], missing)
+        for name, missing in _missing_values(histories[0]).items()
+    }
+    row_coords = {"epoch": np.arange(rows)} if budget.unit == "epoch" else {"step": np.array(budget.row_ends)}
+    by_row = {name: ((*sizes, budget.unit), column) for name, column in columns.items()}
+    diverged_at = gather([history.diverged_at for history in histories], -1)
+    attrs = {name: getattr(histories[0], name) for name in ("num_validation", "num_test")}
+    data = xarray.Dataset(by_row | {"diverged_at": (tuple(sizes), diverged_at)}, coords | row_coords, attrs)
+    watched = {}
+    for name in histories[0].watched:
+        values = gather([np.moveaxis(history.watched[name], 1, 0) for history in histories], np.nan)
+        inner = [f"{name}_{i}" for i in range(values.ndim - len(sizes) - 2)]
+        dims = (*sizes, budget.unit, "watched_step", *inner)
+        watched[name] = xarray.DataArray(values, coords | row_coords, dims, name)
+    order = xarray.DataArray(np.arange(len(index)).reshape(tuple(sizes.values())), coords, tuple(sizes))
+    return Grid(data, watched, order, params, keys)
 
 
-def _coordinate(axis: dict) -> np.ndarray:
-    """The labels of an axis: an array of numbers or of strings; of objects if there are both."""
-    labels = list(axis)
-    return np.array(labels, object if len({isinstance(label, str) for label in labels}) > 1 else None)
+def _missing_values(history: History) -> dict[str, Any]:
+    """The names of the variables of a grid, and the value of each where there is no result."""
+    columns = {name: value for name, value in history.columns().items() if isinstance(value, np.ndarray)}
+    columns = {name: value for name, value in columns.items() if name != "step"} | history.metrics
+    return {name: -1 if value.dtype.kind == "i" else np.nan for name, value in columns.items()}
+
+
+def _by_network(history: History, name: str) -> np.ndarray:
+    """A variable of a chunk's networks, (networks, rows); `seconds` are divided among them."""
+    if name == "seconds":
+        networks = history.train_cost.shape[1]
+        return np.broadcast_to(history.seconds / networks, (networks, len(history)))
+    values = history.metrics[name] if name in history.metrics else getattr(history, name)
+    return np.moveaxis(values, 1, 0)

@@ -1,4 +1,4 @@
-"""Shared by `fit` and `sweep`: the loop over epochs, evaluation, and the fingerprint of a run."""
+"""Shared by `fit` and `sweep`: the loop of training and evaluation, and the fingerprint of a run."""
 
 import time
 from collections.abc import Callable
@@ -16,11 +16,12 @@ from nnjax.data import Dataset, Split
 from nnjax.nn.metrics import Metrics, evaluate_examples
 from nnjax.nn.objective import Objective
 from nnjax.optim.ema import eval_params
-from nnjax.optim.optimizers import Optimizer, num_train_steps
+from nnjax.optim.optimizers import Optimizer
 from nnjax.runtime.checks import check_positive_int, stable_repr
 from nnjax.runtime.multihost import any_process
 from nnjax.runtime.sharding import is_key, map_examples, place_like, to_numpy
 from nnjax.storage import RunCheckpointer, digest
+from nnjax.training.budget import Budget
 from nnjax.training.history import History
 from nnjax.training.step import TrainState
 
@@ -31,69 +32,74 @@ PRECISION_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
 def run_epochs(
     state: TrainState,
     history: History,
-    advance: Callable[[TrainState], tuple[TrainState, Any]],
+    budget: Budget,
+    advance: Callable[[TrainState, int | None], tuple[TrainState, Any, dict[str, Any]]],
     evaluate: Callable[[Any], dict[str, Any]],
-    compile_epoch: Callable[[TrainState], Any],
+    compile_epoch: Callable[[TrainState, int | None], Any],
     after_epoch: Callable[[TrainState, History], bool | None],
     checkpointer: RunCheckpointer | None = None,
-    evaluate_every: int = 1,
 ) -> tuple[TrainState, History]:
-    """Trains epoch by epoch; returns the last state and the history up to it.
+    """Trains row by row of the history; returns the last state and the history up to it.
 
     Works for one network and for a population. For a population, `advance` and `evaluate` return one value
-    per network, and the arrays of the history have a network axis after the epoch axis.
+    per network, and the arrays of the history have a network axis after the first axis.
 
     Args:
       state: the initial state. `advance` donates it, and every later state.
-      history: the result of `empty_history` for all epochs; its arrays are filled.
-      advance: a function state -> (state after one epoch, mean cost of the epoch).
+      history: the result of `empty_history` for all rows; its arrays are filled.
+      budget: the length of the training. A row is an epoch, or the steps between two evaluations.
+      advance: a function (state, number of steps or None for an epoch) -> (state, mean cost, watched values).
       evaluate: a function parameters -> values of columns of the history.
-      compile_epoch: called before the first epoch, so that the epoch's time excludes compilation.
-      after_epoch: called after each epoch and after restoring a checkpoint; training stops if it
+      compile_epoch: called before the first row with the arguments of `advance`, so that the times
+        of rows exclude compilation.
+      after_epoch: called after each row and after restoring a checkpoint; training stops if it
         returns True.
       checkpointer: saves the run, and restores it if there is a checkpoint.
-      evaluate_every: the number of epochs between two evaluations; the last epoch is always evaluated.
     """
-    epochs, so_far = len(history), history.first(0)
+    ends, so_far = budget.row_ends, history.first(0)
     is_population = np.ndim(history.diverged_at) > 0
     of_each = jax.vmap if is_population else lambda f: f
-    restored = checkpointer and checkpointer.restore_latest(lambda done: (state, history.first(done)), epochs)
+    restored = checkpointer and checkpointer.restore_latest(
+        lambda done: (state, history.first(ends.index(done) + 1)), budget.total
+    )
     if restored:
         saved_state, so_far = restored
         state, so_far = place_like(saved_state, state), replace(so_far, diverged_at=so_far.diverged_at[()])
         history.set(slice(len(so_far)), so_far.columns())
         if any_process(bool(after_epoch(state, so_far))):
             return state, so_far
-    if len(so_far) < epochs:
-        compile_epoch(state)
-    for e in range(len(so_far), epochs):
+    sizes = np.diff(ends, prepend=0).tolist() if budget.unit == "step" else [None] * len(ends)
+    for size in dict.fromkeys(sizes[len(so_far) :]):
+        compile_epoch(state, size)
+    for row in range(len(so_far), len(ends)):
+        done, is_last = ends[row], row + 1 == len(ends)
         start = time.perf_counter()
-        state, cost = jax.block_until_ready(advance(state))
+        state, cost, watched = jax.block_until_ready(advance(state, sizes[row]))
         seconds = time.perf_counter() - start
-        is_due = (e + 1) % evaluate_every == 0 or e + 1 == epochs
         evaluated = of_each(eval_params)(state.params, state.opt_state)
-        values = evaluate(evaluated) if is_due else {}
+        values = evaluate(evaluated) if budget.is_evaluated(done) else {}
         values |= {"train_cost": cost, "seconds": seconds}
-        history.set(e, jax.tree.map(to_numpy, values))
+        history.set(row, jax.tree.map(to_numpy, values))
+        history.set_watched(row, jax.tree.map(to_numpy, watched))
         finite = to_numpy(are_finite((cost, evaluated), is_population))
-        diverged_at = np.where((so_far.diverged_at < 0) & ~finite, e, so_far.diverged_at)[()]
-        so_far = replace(history.first(e + 1), diverged_at=diverged_at)
+        diverged_at = np.where((so_far.diverged_at < 0) & ~finite, row, so_far.diverged_at)[()]
+        so_far = replace(history.first(row + 1), diverged_at=diverged_at)
         # A single network that has diverged is not saved, so that it resumes from the last finite state.
         save = checkpointer.save if checkpointer and (is_population or diverged_at < 0) else _no_save
-        save(e + 1, (state, so_far), last=e + 1 == epochs)
+        save(done, (state, so_far), last=is_last)
         try:
             stop = any_process(bool(after_epoch(state, so_far)))
         except BaseException:
             if jax.process_count() == 1:  # other processes would not take part
-                save(e + 1, (state, so_far), last=True)
+                save(done, (state, so_far), last=True)
             raise
         if stop:
-            save(e + 1, (state, so_far), last=True)
+            save(done, (state, so_far), last=True)
             break
     return state, so_far
 
 
-def _no_save(epoch: int, tree: Any, last: bool) -> None:
+def _no_save(done: int, tree: Any, last: bool) -> None:
     pass
 
 
@@ -135,12 +141,12 @@ def are_finite(tree: Any, is_population: bool) -> Array:
     return (jax.vmap(is_finite) if is_population else is_finite)(tree)
 
 
-def run_fingerprint(key: Array, data: Dataset, batch_size: int, **settings: Any) -> dict[str, str]:
+def run_fingerprint(key: Array, data: Dataset, **settings: Any) -> dict[str, str]:
     """The settings that a checkpoint records, as text.
 
     A run can resume from a checkpoint only with equal settings.
     """
-    fingerprint = {"key": stable_repr(to_numpy(key).tolist()), "batch_size": str(batch_size)}
+    fingerprint = {"key": stable_repr(to_numpy(key).tolist())}
     fingerprint |= {name: str(getattr(jax.config, name)) for name in PRECISION_SETTINGS}
     for name in ("train", "validation", "test"):
         split = getattr(data, name)
@@ -153,27 +159,26 @@ def optimizer_fingerprint(optimizer: Optimizer) -> dict[str, str]:
     """The settings of an optimizer, as text; `num_steps` only if the schedule depends on it."""
     settings = {
         "optimizer": optimizer.factory,
-        "schedule": optimizer.schedule,
+        "schedule": optimizer.schedules[0],
         "ema_decay": optimizer.ema_decay,
     }
     settings |= {"num_steps": optimizer.num_steps, **dict(optimizer.static_args), **optimizer.hyperparams}
     return {name: stable_repr(value) for name, value in settings.items()}
 
 
-def check_arguments(key: Any, data: Any, epochs: Any, batch_size: Any) -> tuple[int, int, int]:
-    """The number of epochs, the batch size and the number of training steps.
-
-    Raises:
-      ValueError: a wrong key, data, epochs or batch_size.
-    """
+def check_arguments(key: Any, data: Any) -> None:
+    """Raises ValueError if `key` is not a single random key, or `data` not a `Dataset`."""
     if not is_key(key) or key.ndim:
         raise ValueError(f"key must be a jax.random.key, such as jax.random.key(0), got {key!r}")
     if not isinstance(data, Dataset):
         raise ValueError(
             f"data must be a Dataset, got {type(data).__name__}: use nnjax.load or Dataset.from_arrays"
         )
-    n = len(data.train.targets)
-    epochs, batch_size = check_positive_int("epochs", epochs), check_positive_int("batch_size", batch_size)
+
+
+def check_batch_size(batch_size: Any, data: Dataset) -> int:
+    """`batch_size` as an int; raises ValueError if it is not from 1 to the number of training examples."""
+    n, batch_size = len(data.train.targets), check_positive_int("batch_size", batch_size)
     if batch_size > n:
         raise ValueError(f"batch_size must be at most {n}, the number of training examples, got {batch_size}")
-    return epochs, batch_size, num_train_steps(epochs, n, batch_size)
+    return batch_size

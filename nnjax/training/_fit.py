@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
@@ -17,20 +18,26 @@ from nnjax.nn.metrics import Metric, Metrics
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.optim.schedules import Schedule, constant
-from nnjax.runtime.checks import check_positive_int, stable_repr
+from nnjax.runtime.checks import stable_repr
 from nnjax.runtime.fingerprint import PROGRAM
 from nnjax.runtime.multihost import check_consistent
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, digest, open_checkpoints
 from nnjax.training._epoch_loop import (
     check_arguments,
+    check_batch_size,
     evaluate_epoch,
     optimizer_fingerprint,
     run_epochs,
     run_fingerprint,
 )
+from nnjax.training._observe import Watches, check_watched_size, check_watches, watched_shapes
+from nnjax.training.budget import make_budget
+from nnjax.training.divergence import find_divergence
+from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History, empty_history
-from nnjax.training.step import TrainState, find_divergence, init_state, train_epoch
+from nnjax.training.step import TrainState, init_state
+from nnjax.training.watch import Watch
 
 
 class Divergence(NamedTuple):
@@ -64,7 +71,10 @@ class Run:
         name = "test_cost" if self.history.test_correct is None else "test_accuracy"
         values = getattr(self.history, name)
         result = "" if values is None else f", {name}={values[-1]:.4f}"
-        return f"Run(epochs={len(self.history)}{result})"
+        length = (
+            f"steps={self.history.step[-1]}" if self.history.unit == "step" else f"epochs={len(self.history)}"
+        )
+        return f"Run({length}{result})"
 
     @property
     def params(self) -> Any:
@@ -81,7 +91,8 @@ def fit(
     optimizer: Factory | optax.GradientTransformation = optax.sgd,
     schedule: str | Schedule = constant,
     ema_decay: float | None = None,
-    epochs: int = 30,
+    epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int = 10,
     callback: Callable[[Run], bool | None] | None = None,
     stop_on_nan: bool = False,
@@ -89,7 +100,8 @@ def fit(
     checkpoint: str | PathLike | CheckpointPolicy | None = None,
     mesh: Mesh | None = None,
     metrics: Mapping[str, Metric] | None = None,
-    evaluate_every: int = 1,
+    evaluate_every: int | None = None,
+    watch: Mapping[str, Callable | Watch] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Run:
@@ -107,7 +119,9 @@ def fit(
       schedule: the learning-rate schedule: "constant", "linear", "cosine", "warmup_linear",
         "warmup_cosine", or a function from the fraction of training done (0 to 1) to a factor.
       ema_decay: if set, evaluation uses an exponential moving average of the parameters with this decay.
-      epochs: the number of passes over the training examples.
+      epochs: the number of passes over the training examples; 30 by default.
+      steps: the number of training steps, instead of `epochs`. The history then has an entry for each
+        evaluation.
       batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
       callback: a function of the `Run`, called after each epoch; training stops if it returns True.
       stop_on_nan: whether to stop after the first epoch that is not finite.
@@ -115,14 +129,18 @@ def fit(
         `run.divergence`. This copies the state in every epoch.
       checkpoint: a directory, or a `CheckpointPolicy`: the run is saved there. A second call with the same
         arguments resumes from the last checkpoint. The results are bit-identical to those of an
-        uninterrupted run. `epochs` may be larger if the schedule is constant. After resuming, the
-        callback is called once for the restored epochs.
+        uninterrupted run. `epochs` or `steps` may be larger if the schedule is constant. After resuming,
+        the callback is called once for the restored epochs.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share each mini-batch; every
         device holds all parameters. The result equals that of one device up to rounding.
       metrics: functions (output, target) -> scalar of one example by name. Their means over validation and
         test examples are in `history.metrics`. `output` is that of `objective.forward`, `target` that of the
         data set.
-      evaluate_every: epochs between two evaluations. The last epoch is always evaluated.
+      evaluate_every: epochs between two evaluations, or steps if `steps` is passed. By default every epoch is
+        evaluated, or there are 40 evaluations of a training in steps. The last epoch or step always is.
+      watch: what to observe in each step, by name: a function (params, grads, updates) -> array of the
+        parameters before the step, their gradient and what the optimizer adds to them; or a
+        `Watch` (`nnjax.watch` has the usual ones). The values are in `history.watched`.
       **keywords: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do not
         recompile.
       hyperparameters: the same as a mapping, for names that `fit` has itself, such as `key` of
@@ -142,41 +160,51 @@ def fit(
     >>> bool(run.history.test_accuracy[-1] > 0.9)
     True
     """
-    epochs, batch_size, num_steps = check_arguments(key, data, epochs, batch_size)
+    check_arguments(key, data)
+    batch_size, budget = check_batch_size(batch_size, data), make_budget(epochs, steps, evaluate_every)
+    n = len(data.train.targets)
     arguments = dict(hyperparameters or {}) | keywords
-    configured = make_optimizer(optimizer, arguments, schedule, num_steps, ema_decay)
+    configured = make_optimizer(optimizer, arguments, schedule, budget.num_steps(n, batch_size), ema_decay)
     policy = as_policy(checkpoint)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Run, got {callback!r}")
     check_dataset(objective, params, data)
     checked_metrics = check_metrics(metrics, objective, params, data)
-    evaluate_every = check_positive_int("evaluate_every", evaluate_every)
+    watches = check_watches(watch, params)
+    rows = budget.steps_of_rows(n, batch_size)
+    watched = watched_shapes(watches, params, rows[0])
+    check_watched_size([watched], len(rows))
 
     mesh = with_auto_axes(mesh)
     place = placer(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
     training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
-    arguments = *training, objective, configured, batch_size, mesh
+    arguments = *training, objective, configured, batch_size, mesh, watches
     trainer = _Trainer(arguments, callback, stop_on_nan, locate_nan)
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
-        fingerprint = _fingerprint(key, params, data, objective, configured, batch_size, checked_metrics)
-        fingerprint["evaluate_every"] = str(evaluate_every)
+        fingerprint = budget.fingerprint() | _fingerprint(
+            key, params, data, objective, configured, batch_size, checked_metrics, watches
+        )
     check_consistent(
-        fingerprint | {"epochs": epochs, "checkpoint": policy is not None, "locate_nan": locate_nan}
+        fingerprint | {"length": budget.total, "checkpoint": policy is not None, "locate_nan": locate_nan}
     )
-    with open_checkpoints(policy, fingerprint) as checkpointer:
+    empty = empty_history(
+        budget.unit, np.cumsum(rows), (), data.validation, data.test, objective.code is not None,
+        metrics or (), watched,
+    )  # fmt: skip
+    with open_checkpoints(policy, fingerprint, budget.unit) as checkpointer:
         state, history = run_epochs(
-            place(init_state(key, params, configured)),
-            empty_history(epochs, (), data.validation, data.test, objective.code is not None, metrics or ()),
+            place(init_state(key, params, configured, watches)),
+            empty,
+            budget,
             trainer.advance,
             lambda params: evaluate_epoch(params, objective, validation, test, checked_metrics, mesh),
-            lambda state: train_epoch.lower(state, *arguments).compile(),
+            lambda state, size: train_epoch.lower(state, *arguments, size).compile(),
             trainer.after_epoch,
             checkpointer,
-            evaluate_every,
-        )
+        )  # fmt: skip
     return Run(state, history, trainer.divergence, trainer.restored or 0)
 
 
@@ -188,17 +216,20 @@ def _fingerprint(
     optimizer: Optimizer,
     batch_size: int,
     metrics: Metrics,
+    watches: Watches,
 ) -> dict[str, str]:
     """The settings of a `fit` that its checkpoints record."""
-    fingerprint = run_fingerprint(key, data, batch_size) | optimizer_fingerprint(optimizer)
+    fingerprint = run_fingerprint(key, data, batch_size=batch_size) | optimizer_fingerprint(optimizer)
     for part in fields(objective):
         fingerprint[f"objective.{part.name}"] = stable_repr(getattr(objective, part.name))
     # Lowered without a mesh, because a run may resume on another number of devices.
-    state = init_state(key, params, optimizer)
-    training = train_epoch.lower(state, *data.train, objective, optimizer, batch_size)
+    state = init_state(key, params, optimizer, watches)
+    training = train_epoch.lower(state, *data.train, objective, optimizer, batch_size, watches=watches)
     evaluation = evaluate_epoch.lower(params, objective, data.validation, data.test, metrics)
     return fingerprint | {
         "metrics": ", ".join(name for name, _ in metrics),
+        "watch": ", ".join(watches),
+        "numbers of the watches": digest(watches),
         "initial parameters": digest(params),
         "numbers of the objective": digest(objective),
         PROGRAM: digest(training.as_text(), evaluation.as_text()),
@@ -216,12 +247,13 @@ class _Trainer:
     divergence: Divergence | None = None
     restored: int | None = None  # epochs of a checkpoint; None before the first epoch
     _previous: TrainState | None = None  # the state before the last epoch
+    _num_steps: int | None = None  # after `_previous`; None for an epoch
 
-    def advance(self, state: TrainState) -> tuple[TrainState, Array]:
+    def advance(self, state: TrainState, num_steps: int | None) -> tuple[TrainState, Array, dict[str, Array]]:
         self.restored = self.restored or 0
         if self.locate_nan:
-            self._previous = _copy(state)
-        return train_epoch(state, *self.arguments)
+            self._previous, self._num_steps = _copy(state), num_steps
+        return train_epoch(state, *self.arguments, num_steps)
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
         """Calls the callback; returns whether training stops."""
@@ -229,7 +261,8 @@ class _Trainer:
             self.restored = len(history)
         diverged = history.diverged_at >= 0
         if history.diverged_at == len(history) - 1 and self._previous is not None:
-            location = find_divergence(self._previous, *self.arguments)
+            *arguments, _ = self.arguments  # without the watches
+            location = find_divergence(self._previous, *arguments, self._num_steps)
             self.divergence = location and Divergence(int(history.diverged_at), *location)
         stop = self.callback and self.callback(Run(_copy(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))

@@ -1,6 +1,6 @@
 """The history of a training: costs, counts, metrics and times, epoch by epoch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,11 @@ from nnjax.data import Split
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class History:
-    """Arrays with a leading epoch axis.
+    """Arrays with a leading epoch axis; in a training with `steps`, it has an entry for each evaluation.
 
-    In a sweep, all but `seconds` have a second axis with one entry per network, and `diverged_at` is an array
-    of networks. After epochs without evaluation, counts are -1 and the other results are NaN. The results of
-    an empty split are None.
+    In a sweep, all but `seconds` and `step` have a second axis with one entry per network, and `diverged_at`
+    is an array of networks. After epochs without evaluation, counts are -1 and the other results are NaN. The
+    results of an empty split are None.
 
     Attributes:
       train_cost: the mean of the costs that the steps of each epoch computed, penalty included; float64.
@@ -28,8 +28,11 @@ class History:
         output code.
       metrics: for each of the user's metrics, the means "validation_NAME" and "test_NAME"; float64.
       seconds: wall time of each epoch's training, without compilation and evaluation.
+      step: the number of finished training steps.
+      watched: for each watch, its values (epoch, step, ...): those of the steps in which it was due.
       diverged_at: the first epoch (from 0) after which cost or parameters are not finite, or -1.
       num_validation, num_test: the numbers of validation and test examples.
+      unit: what the entries are: "epoch", or "step" for a training with `steps`.
     """
 
     train_cost: np.ndarray
@@ -39,9 +42,12 @@ class History:
     test_correct: np.ndarray | None
     metrics: dict[str, np.ndarray]
     seconds: np.ndarray
+    step: np.ndarray
+    watched: dict[str, np.ndarray]
     diverged_at: Any
     num_validation: int = field(metadata={"static": True})
     num_test: int = field(metadata={"static": True})
+    unit: str = field(metadata={"static": True})
 
     def __len__(self) -> int:
         return len(self.train_cost)
@@ -66,7 +72,8 @@ class History:
 
     def select(self, networks: slice) -> "History":
         """The history of some networks of a sweep."""
-        by_network = {name: column for name, column in self.columns().items() if name != "seconds"}
+        shared = ("seconds", "step")
+        by_network = {name: column for name, column in self.columns().items() if name not in shared}
         by_network = jax.tree.map(lambda a: a[:, networks], by_network)
         return replace(self, **by_network, diverged_at=self.diverged_at[networks])
 
@@ -75,9 +82,17 @@ class History:
         columns = {name: getattr(self, name) for name in values}
         jax.tree.map(lambda column, value: column.__setitem__(epoch, value), columns, dict(values))
 
+    def set_watched(self, epoch: int, values: Mapping[str, np.ndarray]) -> None:
+        """Stores what was observed at an epoch; a shorter last one has fewer steps."""
+        step_axis = np.ndim(self.diverged_at)
+        for name, value in values.items():
+            steps = (slice(None),) * step_axis + (slice(value.shape[step_axis]),)
+            self.watched[name][epoch][steps] = value
+
 
 COLUMNS = (
-    "train_cost", "validation_cost", "test_cost", "validation_correct", "test_correct", "metrics", "seconds"
+    "train_cost", "validation_cost", "test_cost", "validation_correct", "test_correct", "metrics", "seconds",
+    "step", "watched",
 )  # fmt: skip
 
 
@@ -92,23 +107,27 @@ def accuracy(correct: Any, total: int) -> Any:
 
 
 def empty_history(
-    epochs: int,
+    unit: str,
+    steps: Sequence[int],
     networks: tuple[int, ...],
     validation: Split,
     test: Split,
     has_counts: bool = True,
     metrics: Iterable[str] = (),
+    watched: Mapping[str, jax.ShapeDtypeStruct] | None = None,
 ) -> History:
-    """A history of `epochs` epochs without results.
+    """A history without results.
 
     Args:
-      epochs: the number of epochs.
+      unit: "epoch" or "step".
+      steps: the number of finished steps after each epoch.
       networks: (n,) for n networks and () for one.
       validation, test: the splits that are evaluated.
       has_counts: whether predictions are counted.
       metrics: the names of metrics.
+      watched: by name, the shape (step, ...) and the dtype of what is observed in an epoch of one network.
     """
-    shape = (epochs, *networks)
+    shape = (len(steps), *networks)
     splits = {"validation": len(validation.targets), "test": len(test.targets)}
     costs = {f"{name}_cost": np.full(shape, np.nan) if size else None for name, size in splits.items()}
     counts = {
@@ -121,8 +140,11 @@ def empty_history(
         if size
         for metric in metrics
     }
+    observed = {
+        name: np.full((*shape, *value.shape), np.nan, value.dtype) for name, value in (watched or {}).items()
+    }
     return History(
-        train_cost=np.full(shape, np.nan), **costs, **counts, metrics=means, seconds=np.zeros(epochs),
-        diverged_at=np.full(networks, -1)[()], num_validation=len(validation.targets),
-        num_test=len(test.targets),
+        train_cost=np.full(shape, np.nan), **costs, **counts, metrics=means, seconds=np.zeros(len(steps)),
+        step=np.array(steps), watched=observed, diverged_at=np.full(networks, -1)[()],
+        num_validation=len(validation.targets), num_test=len(test.targets), unit=unit,
     )  # fmt: skip

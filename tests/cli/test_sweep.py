@@ -152,7 +152,7 @@ def add(table, schedule, correct, diverged=0):
     history.set(0, {"validation_correct": counts, "test_correct": counts})
     history.diverged_at[len(correct) - diverged :] = 0
     settings = [{"schedule": schedule, "seed": seed} for seed in correct]
-    table.add(Progress(0, 4, 1, 1, 0.5, settings, history))
+    table.add(Progress(0, 4, "epoch", 1, 1, 0.5, settings, history))
 
 
 def test_a_row_is_printed_when_the_last_seed_is_finished(capsys, table):
@@ -182,7 +182,7 @@ def test_without_classes_the_table_has_costs_and_the_lowest_is_the_best(capsys):
     for schedule, cost in (("cosine", 2.0), ("linear", 0.5)):
         history = empty_history(1, (1,), data.validation, data.test, has_counts=False)
         history.set(0, {"validation_cost": [cost]})
-        table.add(Progress(0, 2, 1, 1, 0.5, [{"schedule": schedule, "seed": 0}], history))
+        table.add(Progress(0, 2, "epoch", 1, 1, 0.5, [{"schedule": schedule, "seed": 0}], history))
     assert capsys.readouterr().out.split() == [
         "schedule",
         "validation",

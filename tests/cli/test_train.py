@@ -227,11 +227,11 @@ def test_the_last_finite_model_of_a_diverged_training_is_saved(run, capsys, monk
         lower = train_epoch.lower
 
         def __call__(self, state, *arguments):
-            state, cost = train_epoch(state, *arguments)
-            states.append(state.epoch)
+            state, cost, watched = train_epoch(state, *arguments)
+            states.append(state.step)
             if len(states) == 3:
                 state = state._replace(params=jax.tree.map(lambda x: x * jnp.inf, state.params))
-            return jax.tree.map(jnp.copy, state), cost
+            return jax.tree.map(jnp.copy, state), cost, watched
 
     monkeypatch.setattr(_fit, "train_epoch", Exploding())
     assert run(*TRAIN, "--epochs", 9, "--save", "m.st", "--record", "r.json") == 4

@@ -18,7 +18,7 @@ def learning_rates(schedule, learning_rate=2.0):
     optimizer = make_optimizer(optax.sgd, {"learning_rate": learning_rate}, schedule, STEPS)
 
     def step(state, _):
-        w, state = optimizer.apply(jnp.float32(1), state, jnp.float32(0))
+        w, state, _ = optimizer.apply(jnp.float32(1), state, jnp.float32(0))
         return state, -w
 
     return np.asarray(jax.jit(lambda: jax.lax.scan(step, optimizer.init(jnp.float32(0)), length=STEPS))()[1])
@@ -42,7 +42,7 @@ def test_a_schedule_of_adam_equals_the_same_schedule_inside_of_optax():
     @jax.jit
     def descend(optimizer):
         def step(carry, gradient):
-            w, state = optimizer.apply(gradient, carry[1], carry[0])
+            w, state, _ = optimizer.apply(gradient, carry[1], carry[0])
             return (w, state), w
 
         w = jnp.float32(1)

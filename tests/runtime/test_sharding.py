@@ -16,6 +16,7 @@ from nnjax.optim.optimizers import make_optimizer
 from nnjax.runtime import sharding
 from nnjax.sweep import _population
 from nnjax.training import step
+from nnjax.training.epoch import train_epoch
 from reference import distance
 
 KEY = jax.random.key(3)
@@ -98,7 +99,7 @@ def test_a_step_sends_the_gradients_and_the_cost_once(digits, mesh8, batch_size)
     inputs, targets = (part[:160] for part in digits.train)
     state = step.init_state(KEY, nnjax.init(KEY, (64, 30, 10)), SGD)
     arguments = sharding.device_put_global((state, inputs, targets), sharding.replicated(mesh))
-    program = step.train_epoch.lower(*arguments, Objective(), SGD, batch_size, mesh).compile()
+    program = train_epoch.lower(*arguments, Objective(), SGD, batch_size, mesh).compile()
     gradients = ["f32[30,64]", "f32[30]", "f32[10,30]", "f32[10]", "f32[]"]
     assert collectives(program) == [("all-reduce", gradients)]
 

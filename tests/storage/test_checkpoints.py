@@ -113,11 +113,11 @@ def test_the_directory_does_not_depend_on_the_working_directory(params, digits, 
 @pytest.mark.parametrize(
     ("policy", "saved"),
     [
-        ({"every_seconds": 3600, "every_epochs": 1, "max_to_keep": 2}, {2, 3}),
+        ({"every_seconds": 3600, "every": 1, "max_to_keep": 2}, {2, 3}),
         ({"every_seconds": 3600}, {3}),
-        ({"every_seconds": 3600, "every_epochs": 2}, {2, 3}),
+        ({"every_seconds": 3600, "every": 2}, {2, 3}),
         ({"every_seconds": 0}, {1, 2, 3}),
-        ({"every_seconds": np.float32(0), "every_epochs": np.int64(2), "max_to_keep": np.int8(1)}, {3}),
+        ({"every_seconds": np.float32(0), "every": np.int64(2), "max_to_keep": np.int8(1)}, {3}),
     ],
 )
 def test_the_policy_decides_which_epochs_are_saved(params, digits, tmp_path, policy, saved):
@@ -358,7 +358,7 @@ def test_a_full_disk_triggers_one_warning_and_training_continues(params, digits,
         ({"directory": ""}, "checkpoint directory must be a path, got ''"),
         ({"every_seconds": -1}, "every_seconds must be a non-negative number, got -1"),
         ({"every_seconds": "9"}, "every_seconds must be a non-negative number, got '9'"),
-        ({"every_epochs": 0}, "every_epochs must be a positive integer, got 0"),
+        ({"every": 0}, "every must be a positive integer, got 0"),
         ({"max_to_keep": True}, "max_to_keep must be a positive integer, got True"),
     ],
 )

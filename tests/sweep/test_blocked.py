@@ -14,7 +14,7 @@ from nnjax.nn import Dense, Layer, Objective, feedforward, identity, softmax_cro
 from nnjax.optim import make_optimizer
 from nnjax.runtime import sharding
 from nnjax.sweep import _blocked, _population
-from nnjax.training import step
+from nnjax.training.epoch import train_epoch
 from reference import distance, random_params
 
 KEY = jax.random.key(5)
@@ -47,7 +47,7 @@ def test_a_blocked_epoch_equals_numpy_step_by_step(x64, digits):
     assert _blocked.block_steps(states.params, objectives, optimizers.optimizer, 5, devices=1) == 4
     order_key, _ = jax.random.split(jax.random.fold_in(KEY, 0))
     order = np.asarray(jax.random.permutation(order_key, n))
-    blocked, costs = _population.train_epoch(states, inputs, labels, objectives, optimizers, 5)
+    blocked, costs, _ = _population.train_epoch(states, inputs, labels, objectives, optimizers, 5)
     params = jax.tree.map(np.asarray, blocked.params)
     for i, rate in enumerate(RATES):
         initial = random_params(sizes, i, np.float64)
@@ -56,16 +56,16 @@ def test_a_blocked_epoch_equals_numpy_step_by_step(x64, digits):
         assert distance(network, initial) > 0.01
         assert distance(network, expected) < 1e-11
         assert float(costs[i]) == pytest.approx(cost, rel=1e-11)
-    assert blocked.epoch == 1
+    assert blocked.step == -(-n // 5)
 
 
 @partial(jax.jit, static_argnames="batch_size")
 def step_by_step(states, inputs, labels, objectives, optimizers, batch_size):
     """An epoch of each network alone."""
-    axes = states._replace(params=0, opt_state=0, key=None, epoch=None)
+    axes = states._replace(params=0, opt_state=0, key=None, step=None, watched=0)
 
     def alone(state, objective, optimizer):
-        return step.train_epoch(state, inputs, labels, objective, optimizer, batch_size)
+        return train_epoch(state, inputs, labels, objective, optimizer, batch_size)[:2]
 
     return jax.vmap(alone, (axes, 0, 0), (axes, 0))(states, objectives, optimizers)
 
@@ -90,12 +90,12 @@ def test_a_blocked_epoch_equals_the_epoch_step_by_step(x64, digits, sizes, objec
     assert _blocked.block_steps(states.params, objectives, inner, batch_size, devices=1) > 1
     expected, costs = step_by_step(states, inputs, labels, objectives, optimizers, batch_size)
     assert distance(expected.params, states.params) > 0.01 or n < 10
-    blocked, blocked_costs = _population.train_epoch(
+    blocked, blocked_costs, _ = _population.train_epoch(
         states, inputs, labels, objectives, optimizers, batch_size
     )
     assert distance(blocked.params, expected.params) < 1e-11
     np.testing.assert_allclose(blocked_costs, costs, rtol=1e-11)
-    assert blocked.epoch == 1
+    assert blocked.step == -(-n // batch_size)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_networks_on_a_mesh_are_blocked_too(x64, digits, mesh8, monkeypatch):
     monkeypatch.setattr(_blocked, "train_epoch", lambda *a, **k: called.append(None) or epoch(*a, **k))
     mesh = sharding.with_auto_axes(mesh8)
     states = _population.place(states, mesh)
-    blocked, _ = _population.train_epoch(states, inputs, labels, objectives, optimizers, 4, mesh)
+    blocked, *_ = _population.train_epoch(states, inputs, labels, objectives, optimizers, 4, mesh)
     assert called
     assert distance(blocked.params, expected.params) < 1e-11
 

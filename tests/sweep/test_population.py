@@ -14,6 +14,7 @@ from nnjax.nn import Dense, Objective, feedforward, sizes_of
 from nnjax.optim import OPTIMIZERS, make_optimizer
 from nnjax.sweep import _population
 from nnjax.training import step
+from nnjax.training.epoch import train_epoch
 from reference import distance, random_params
 
 OBJECTIVE = Objective()
@@ -85,8 +86,8 @@ def test_a_padded_network_trains_like_the_network_without_padding(x64, digits, n
     masked = _population.PaddingMask(optimizer, _population.padding_mask(sizes, padded))
     in_padding = step.init_state(jax.random.key(2), _population.pad(initial, padded), masked)
     for _ in range(epochs):
-        alone, _ = step.train_epoch(alone, inputs, labels, OBJECTIVE, optimizer, batch_size)
-        in_padding, _ = step.train_epoch(in_padding, inputs, labels, OBJECTIVE, masked, batch_size)
+        alone, *_ = train_epoch(alone, inputs, labels, OBJECTIVE, optimizer, batch_size)
+        in_padding, *_ = train_epoch(in_padding, inputs, labels, OBJECTIVE, masked, batch_size)
     assert distance(alone.params, initial) > 0.01
     assert distance(alone.params, _population.crop(in_padding.params, sizes)) < 1e-10
     padded_again = _population.pad(_population.crop(in_padding.params, sizes), padded)
@@ -106,11 +107,11 @@ def test_a_population_trains_like_its_networks_one_by_one(x64, digits, shared):
     )
     arguments = inputs, labels, _population.stack([OBJECTIVE] * 3), _population.stack(optimizers), 10
     for _ in range(2):
-        states, costs = _population.train_epoch(states, *arguments)
+        states, costs, _ = _population.train_epoch(states, *arguments)
     for i in range(3):
         state = step.init_state(keys[0 if shared else i], params[i], optimizers[i])
         for _ in range(2):
-            state, cost = step.train_epoch(state, inputs, labels, OBJECTIVE, optimizers[i], 10)
+            state, cost, _ = train_epoch(state, inputs, labels, OBJECTIVE, optimizers[i], 10)
         assert float(costs[i]) == pytest.approx(float(cost), abs=1e-12)
         assert distance(jax.tree.map(lambda x, i=i: x[i], states.params), state.params) < 1e-11
 

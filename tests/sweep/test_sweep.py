@@ -10,8 +10,9 @@ import optax
 import pytest
 
 import nnjax
-from nnjax.sweep import Grid, _plan
-from nnjax.sweep.grid import Keys, label_results
+from nnjax.sweep import _axes, _plan
+from nnjax.sweep.grid import Keys, make_grid
+from nnjax.training.budget import Budget
 from nnjax.training.history import empty_history
 from reference import distance
 
@@ -74,22 +75,27 @@ def test_every_cell_equals_fit(x64, small, shared_batches, cells):
 def plan(data, model, factory=optax.sgd, batch_size=10, seeds=1, limit=None, shared_batches=True, **rates):
     """The axes, cells and chunks of a sweep; nothing is trained."""
     model = {"objective": nnjax.Objective(), "hidden": None, "init": None, "initial_weights": None} | model
-    axes, cells = _plan.make_cells(data, model, factory, {}, {"learning_rate": 0.5} | rates, num_steps=100)
-    return axes, cells, list(_plan.make_chunks(cells, seeds, data, batch_size, shared_batches, limit))
+    training = {"optimizer": factory, "schedule": "constant", "ema_decay": None, "batch_size": batch_size}
+    rates = {"learning_rate": 0.5} | rates
+    settings = model | training | rates
+    axes = _axes.make_axes(settings, None, seeds)
+    cells = _plan.make_cells(data, axes, settings, rates, Budget("epoch", 1, 1))
+    return axes, cells, list(_plan.make_chunks(cells, axes.networks(), data, shared_batches, limit))
 
 
 def labelled(data, seeds, epochs, **settings):
     """A grid in which the results of every network are its index in the order of cells and seeds."""
-    axes, cells, chunks = plan(data, seeds=seeds, **settings)
+    axes, _, chunks = plan(data, seeds=seeds, **settings)
     histories = []
     for chunk in chunks:
         indices = np.array([cell * seeds + seed for cell, seed in chunk.networks])
-        history = empty_history(epochs, (len(indices),), data.validation, data.test)
+        history = empty_history("epoch", np.arange(epochs), (len(indices),), data.validation, data.test)
         history.train_cost[:] = indices[None] + np.arange(epochs)[:, None] / 10
         history.test_correct[:] = indices[None]
         histories.append(replace(history, diverged_at=-indices))
     keys = Keys(KEY, shared_batches=True)
-    return Grid(*label_results(axes, seeds, chunks, histories), list(range(len(cells) * seeds)), keys)
+    count = len(axes.networks())
+    return make_grid(axes, chunks, histories, list(range(count)), keys, Budget("epoch", epochs, 1))
 
 
 def test_results_have_the_labels_of_their_networks(small):
@@ -248,8 +254,8 @@ def test_progress_has_counts_settings_and_history(small):
         KEY, small, hidden=(3, 20), seeds=2, epochs=3, learning_rate=1.0, max_networks_per_program=2,
         callback=progress.append,
     )  # fmt: skip
-    assert [(p.networks, p.epoch) for p in progress] == [(0, 1), (0, 2), (0, 3), (2, 1), (2, 2), (2, 3)]
-    assert {(p.num_networks, p.num_epochs) for p in progress} == {(4, 3)}
+    assert [(p.networks, p.done) for p in progress] == [(0, 1), (0, 2), (0, 3), (2, 1), (2, 2), (2, 3)]
+    assert {(p.num_networks, p.total) for p in progress} == {(4, 3)}
     fractions = [p.fraction for p in progress]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
@@ -259,7 +265,7 @@ def test_progress_has_counts_settings_and_history(small):
     ]
     for p in progress:
         for i, network in enumerate(p.settings):
-            expected = grid.test_correct.sel(network).values[: p.epoch]
+            expected = grid.test_correct.sel(network).values[: p.done]
             np.testing.assert_array_equal(p.history.test_correct[:, i], expected)
 
 
@@ -276,7 +282,7 @@ def test_a_label_with_another_value_does_not_resume(small, tmp_path):
 
 def test_an_epoch_whose_callback_raises_is_saved(small, tmp_path, advanced):
     def stop_after_the_second_epoch(progress):
-        if progress.epoch == 2:
+        if progress.done == 2:
             raise Stopped
 
     settings = SMALL | {"learning_rate": 0.5, "epochs": 3}
@@ -400,7 +406,7 @@ def test_a_checkpoint_must_be_a_directory(small, tmp_path):
 
 
 def test_float32_values_are_labelled_with_their_shortest_decimals():
-    assert _plan.parse_axis("learning_rate", jnp.array([0.3, 1.0])) == {0.3: 0.3, 1.0: 1.0}
+    assert _axes.parse_axis("learning_rate", jnp.array([0.3, 1.0])) == {0.3: 0.3, 1.0: 1.0}
 
 
 def test_params_raise_without_a_label_on_every_axis(small):

@@ -87,7 +87,7 @@ def test_new_hyperparameters_do_not_recompile(examples, compilations):
         optimizer = make_optimizer(optax.sgd, {"learning_rate": learning_rate})
         state = init_state(jax.random.key(1), _zeros((784, 7, 10)), optimizer)
         for _ in range(3):
-            state, _ = train_epoch(state, *examples, nnjax.Objective(), optimizer, 50)
+            state, *_ = train_epoch(state, *examples, nnjax.Objective(), optimizer, 50)
 
     train(3.0)
     assert sum("epoch" in name for name in compilations) == 1

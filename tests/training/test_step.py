@@ -9,7 +9,9 @@ import pytest
 import reference
 from nnjax.nn import Objective
 from nnjax.optim import make_optimizer
-from nnjax.training.step import find_divergence, init_state, mean_over_examples, train_epoch, train_step
+from nnjax.training.divergence import find_divergence
+from nnjax.training.epoch import batch_sizes, mean_over_examples, train_epoch
+from nnjax.training.step import init_state, train_step
 
 KEY = jax.random.key(42)
 SGD = make_optimizer(optax.sgd, {"learning_rate": 3.0})
@@ -31,7 +33,7 @@ def assert_agrees_with_numpy(images, targets, sizes, steps=100, m=10):
     for i in range(steps):
         rows = (np.arange(m) + i * m) % len(images)
         x, y = images[rows], targets[rows]
-        ours, opt_state, _ = step(ours, opt_state, x, y, KEY, Objective(), SGD)
+        ours, opt_state, *_ = step(ours, opt_state, x, y, KEY, Objective(), SGD)
         theirs = reference.descend(theirs, x / 255, y, 3.0)
     assert ours[0].w.dtype == jnp.float64
     assert reference.distance(ours, params) > 0.01
@@ -67,13 +69,13 @@ def test_an_epoch_is_its_steps_and_includes_the_smaller_last_mini_batch(n, m):
     expected = reference.random_params((20, 6, 3), dtype=np.float64)
     state = init_state(KEY, expected, SGD)
     for e in range(2):
-        state, cost = train_epoch(state, images, targets, Objective(), SGD, m)
+        state, cost, _ = train_epoch(state, images, targets, Objective(), SGD, m)
         order = np.asarray(order_of_epoch(e, np.arange(n)))
         assert sorted(order) == list(range(n))
         expected, expected_cost = reference.epoch(expected, images, targets, order, m, 3.0)
         assert float(cost) == pytest.approx(expected_cost, rel=1e-12)
     assert reference.distance(state.params, expected) < 1e-12
-    assert int(state.epoch) == 2
+    assert int(state.step) == 2 * -(-n // m)
 
 
 @pytest.mark.parametrize("m", [4, pytest.param(1, marks=pytest.mark.slow)])
@@ -84,7 +86,7 @@ def test_each_example_of_each_step_gets_a_different_key_as_documented(m):
         forward=lambda params, x, key: params * jax.random.uniform(key, (1,)), cost=lambda a, y: a[0]
     )
     constant = make_optimizer(optax.sgd, {"learning_rate": 0.0})
-    _, cost = train_epoch(
+    _, cost, _ = train_epoch(
         init_state(KEY, np.ones(1, np.float32), constant), images, np.float32(targets), noise, constant, m
     )
 
@@ -135,5 +137,5 @@ def test_find_divergence_returns_cost_if_only_the_cost_is_infinite():
 
 def test_the_mean_cost_does_not_overflow_if_no_cost_does():
     costs = np.full(121, 2e37, np.float32)
-    mean = jax.jit(lambda costs: mean_over_examples(costs, batch_size=10, n=1204))(costs)
+    mean = jax.jit(lambda costs: mean_over_examples(costs, batch_sizes(1204, 10)))(costs)
     assert float(mean) == pytest.approx(2e37)

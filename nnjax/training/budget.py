@@ -1,0 +1,90 @@
+"""How long a training lasts, and how often it is evaluated, in epochs or in steps."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from nnjax.runtime.checks import check_positive_int
+
+EVALUATIONS = 40  # of a training in steps, by default
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The length of a training.
+
+    Attributes:
+      unit: "epoch" or "step".
+      total: the number of epochs or steps.
+      evaluate_every: epochs or steps between two evaluations; the last epoch or step is always evaluated.
+    """
+
+    unit: str
+    total: int
+    evaluate_every: int
+
+    @property
+    def row_ends(self) -> list[int]:
+        """For each row of the history, the number of finished epochs or steps.
+
+        A training in epochs has a row for each epoch, a training in steps one for each evaluation.
+
+        >>> Budget("step", 100, 40).row_ends
+        [40, 80, 100]
+        """
+        every = 1 if self.unit == "epoch" else self.evaluate_every
+        return [*range(every, self.total, every), self.total]
+
+    def is_evaluated(self, done: int) -> bool:
+        """Whether there is an evaluation after `done` epochs or steps."""
+        return done % self.evaluate_every == 0 or done == self.total
+
+    def num_steps(self, examples: int, batch_size: int) -> int:
+        """The number of training steps, counting a smaller last mini-batch of an epoch.
+
+        >>> Budget("epoch", 2, 1).num_steps(25, 10)
+        6
+        """
+        return self.total if self.unit == "step" else self.total * steps_per_epoch(examples, batch_size)
+
+    def steps_of_rows(self, examples: int, batch_size: int) -> list[int]:
+        """The number of training steps in each row of the history.
+
+        >>> Budget("step", 100, 40).steps_of_rows(25, 10)
+        [40, 40, 20]
+        """
+        ends = [0, *self.row_ends]
+        size = 1 if self.unit == "step" else steps_per_epoch(examples, batch_size)
+        return [size * (end - start) for start, end in pairwise(ends)]
+
+    def fingerprint(self) -> dict[str, str]:
+        """The settings that must be equal to resume: not the length, unless it decides where rows end."""
+        settings = {"unit": self.unit, "evaluate_every": str(self.evaluate_every)}
+        if self.unit == "step" and self.total % self.evaluate_every:
+            settings["steps"] = str(self.total)
+        return settings
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """The number of mini-batches of an epoch; the last one may be smaller."""
+    return -(-examples // batch_size)
+
+
+def make_budget(epochs: Any, steps: Any, evaluate_every: Any) -> Budget:
+    """The checked length of a training; 30 epochs by default.
+
+    Raises:
+      ValueError: a number that is not a positive integer, or both `epochs` and `steps`.
+
+    >>> make_budget(None, 100, None)
+    Budget(unit='step', total=100, evaluate_every=3)
+    """
+    if epochs is not None and steps is not None:
+        raise ValueError(f"epochs must be None if steps are passed, got epochs={epochs} and steps={steps}")
+    if steps is None:
+        total, default = check_positive_int("epochs", 30 if epochs is None else epochs), 1
+    else:
+        total = check_positive_int("steps", steps)
+        default = -(-total // EVALUATIONS)
+    every = default if evaluate_every is None else check_positive_int("evaluate_every", evaluate_every)
+    return Budget("epoch" if steps is None else "step", total, every)

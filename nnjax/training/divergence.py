@@ -1,0 +1,65 @@
+"""Finding the step of an epoch in which a training diverged."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Num
+
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import Optimizer
+from nnjax.training.epoch import scan_epoch, scan_steps
+from nnjax.training.step import TrainState
+from nnjax.training.watch import as_watch
+
+
+class _Finite(NamedTuple):
+    params: Any
+    cost: Any
+
+
+def find_divergence(
+    state: TrainState,
+    inputs: Num[Array, "n ..."],
+    targets: Num[Array, "n ..."],
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    mesh: Mesh | None = None,
+    num_steps: int | None = None,
+) -> tuple[int, str] | None:
+    """The first step with a value that is not finite, counted from 0 after `state`, and its path.
+
+    The path is that of a leaf, such as `params[0].w`, or `cost`. Returns None if all values are finite.
+    `state` is not donated.
+
+    Args:
+      state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps: as for `train_epoch`.
+    """
+    finite = _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps)
+    bad = {jax.tree_util.keystr(path): ~np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(finite)}
+    steps = {path: int(leaf.argmax()) for path, leaf in bad.items() if leaf.any()}
+    if not steps:
+        return None
+    path = min(steps, key=lambda path: steps[path])
+    return steps[path], path.removeprefix(".")
+
+
+@partial(jax.jit, static_argnames=("batch_size", "mesh", "num_steps"))
+def _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps) -> _Finite:
+    """Whether each leaf of the parameters, and the cost, is finite after each step."""
+
+    def finite_params(params, grads, updates):
+        with jax.numpy_dtype_promotion("standard"):
+            params = optax.apply_updates(params, updates)
+        return jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), params)
+
+    scan = scan_epoch if num_steps is None else partial(scan_steps, num_steps=num_steps)
+    watches = {"params": as_watch(finite_params)}
+    state = state._replace(watched={"params": ()})
+    _, costs, watched = scan(state, inputs, targets, objective, optimizer, batch_size, mesh, watches)
+    return _Finite(watched["params"], jnp.isfinite(costs))

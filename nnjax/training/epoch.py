@@ -1,0 +1,177 @@
+"""Many steps of stochastic gradient descent as one compiled program: an epoch, or a number of steps.
+
+Random numbers: epoch e of a training with key k uses `fold_in(k, e)`, split in two. The first key draws
+the permutation of the examples. The second key is folded with the number of the step in the epoch, and the
+result is split into one key per example for `objective.forward`. So every epoch can be repeated without the
+epochs before it.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Num
+
+from nnjax.nn.objective import Objective
+from nnjax.optim.optimizers import Optimizer
+from nnjax.runtime.sharding import replicate
+from nnjax.training._observe import Watches, due_values, observe
+from nnjax.training.budget import steps_per_epoch
+from nnjax.training.step import TrainState, train_step
+
+
+@partial(jax.jit, static_argnames=("batch_size", "mesh", "num_steps"), donate_argnames="state")
+def train_epoch(
+    state: TrainState,
+    inputs: Num[Array, "n ..."],
+    targets: Num[Array, "n ..."],
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    mesh: Mesh | None = None,
+    watches: Watches | None = None,
+    num_steps: int | None = None,
+) -> tuple[TrainState, Float[Array, ""], dict[str, Array]]:
+    """One epoch, or `num_steps` steps, as one compiled program.
+
+    Shuffles the examples, splits them into mini-batches and takes one step for each. Every example is used
+    exactly once in an epoch. If `batch_size` does not divide their number, the last mini-batch is smaller,
+    and its cost is the mean over its examples. `state` is donated.
+
+    Args:
+      state: the state at the start of an epoch; with `num_steps`, at any step.
+      inputs, targets: the training examples.
+      objective, optimizer, mesh: as for `train_step`.
+      batch_size: examples in a mini-batch.
+      watches: what is observed in the steps, by name.
+      num_steps: the number of steps, which may start and end within an epoch; None for one epoch.
+
+    Returns:
+      The new state; the mean cost of the examples, each computed before the step that used it; and the
+      values of each watch, with a leading axis of steps.
+    """
+    arguments = state, inputs, targets, objective, optimizer, batch_size, mesh, watches or {}
+    n = len(inputs)
+    if num_steps is None:
+        new_state, costs, watched = scan_epoch(*arguments)
+        return new_state, mean_over_examples(costs, batch_sizes(n, batch_size)), watched
+    new_state, costs, watched = scan_steps(*arguments, num_steps)
+    in_epoch = (state.step + jnp.arange(num_steps)) % steps_per_epoch(n, batch_size)
+    return new_state, mean_over_examples(costs, jnp.asarray(batch_sizes(n, batch_size))[in_epoch]), watched
+
+
+def mean_over_examples(costs: Float[Array, " steps"], sizes: Int[Any, " steps"]) -> Float[Array, ""]:
+    """The mean cost of all examples from the mean costs of mini-batches of `sizes` examples."""
+    # Weighted by fractions, because the sum of finite costs can overflow.
+    return jnp.sum(costs * (sizes / sizes.sum()).astype(costs.dtype))
+
+
+def batch_sizes(n: int, batch_size: int) -> Int[np.ndarray, " steps"]:
+    """The sizes of the mini-batches of an epoch of n examples.
+
+    >>> batch_sizes(5, 2).tolist()
+    [2, 2, 1]
+    """
+    return np.diff(np.minimum(np.arange(steps_per_epoch(n, batch_size) + 1) * batch_size, n))
+
+
+def epoch_order(key: Array, epoch: Any, n: int) -> tuple[Int[Array, " n"], Array]:
+    """The order of the n examples in an epoch, and the key of its steps."""
+    order_key, steps_key = jax.random.split(jax.random.fold_in(key, epoch))
+    return jax.random.permutation(order_key, n), steps_key
+
+
+def gather(arrays: Any, rows: Int[Array, " m"]) -> Any:
+    """The rows of each array; "clip" avoids a check of the indices."""
+    return jax.tree.map(
+        lambda a: jnp.take(a.reshape(len(a), -1), rows, axis=0, mode="clip").reshape(-1, *a.shape[1:]), arrays
+    )
+
+
+def shuffle_epoch(state: TrainState, examples: Any, batch_size: int) -> tuple[Any, Array]:
+    """The examples in the order of the epoch after `state`, and the key of its steps."""
+    n = len(examples[0])
+    order, steps_key = epoch_order(state.key, state.step // steps_per_epoch(n, batch_size), n)
+    return gather(examples, order), steps_key
+
+
+def scan_epoch(
+    state: TrainState,
+    inputs: Array,
+    targets: Array,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    mesh: Mesh | None,
+    watches: Watches,
+) -> tuple[TrainState, Float[Array, " steps"], dict[str, Any]]:
+    """An epoch: the state after it, the cost of each step, and what was observed."""
+    # Gathering all bytes once is faster than gathering rows in each step.
+    examples, steps_key = shuffle_epoch(state, (inputs, targets), batch_size)
+    examples = replicate(examples, mesh)
+    n_full, n_rest = divmod(len(inputs), batch_size)
+    num_steps = n_full + bool(n_rest)
+
+    def body(carry, batch):
+        params, opt_state, watched = carry
+        i, examples = batch
+        key = jax.random.fold_in(steps_key, i)
+        step = train_step(params, opt_state, *examples, key, objective, optimizer, mesh)
+        watched, values = observe(watches, watched, i, num_steps, params, step.grads, step.updates)
+        return (step.params, step.opt_state, watched), (step.cost, values)
+
+    def in_batches(a):
+        return a[: n_full * batch_size].reshape(n_full, batch_size, *a.shape[1:])
+
+    batches = jnp.arange(n_full), jax.tree.map(in_batches, examples)
+    carry, results = jax.lax.scan(body, (state.params, state.opt_state, state.watched), batches)
+    if n_rest:
+        carry, last = body(carry, (n_full, jax.tree.map(lambda a: a[-n_rest:], examples)))
+        results = jax.tree.map(lambda values, value: jnp.append(values, value[None], 0), results, last)
+    params, opt_state, watched = carry
+    costs, values = results
+    new_state = TrainState(params, opt_state, state.key, state.step + num_steps, watched)
+    return new_state, costs, due_values(watches, values, num_steps)
+
+
+def scan_steps(
+    state: TrainState,
+    inputs: Array,
+    targets: Array,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    mesh: Mesh | None,
+    watches: Watches,
+    num_steps: int,
+) -> tuple[TrainState, Float[Array, " steps"], dict[str, Any]]:
+    """`num_steps` steps, from any step on: like `scan_epoch`, with the same mini-batches and keys."""
+    n = len(inputs)
+    sizes = batch_sizes(n, batch_size).tolist()
+
+    def body(carry, j):
+        (params, opt_state, watched), (order, steps_key) = carry
+        epoch, i = jnp.divmod(state.step + j, len(sizes))
+        order, steps_key = jax.lax.cond(
+            (i == 0) | (j == 0), lambda: epoch_order(state.key, epoch, n), lambda: (order, steps_key)
+        )
+        key = jax.random.fold_in(steps_key, i)
+
+        def step_of(m):
+            rows = jax.lax.dynamic_slice(order, (i * batch_size,), (m,))
+            examples = replicate(gather((inputs, targets), rows), mesh)
+            return train_step(params, opt_state, *examples, key, objective, optimizer, mesh)
+
+        full, last = partial(step_of, sizes[0]), partial(step_of, sizes[-1])
+        step = full() if sizes[0] == sizes[-1] else jax.lax.cond(i < len(sizes) - 1, full, last)
+        watched, values = observe(watches, watched, j, num_steps, params, step.grads, step.updates)
+        return ((step.params, step.opt_state, watched), (order, steps_key)), (step.cost, values)
+
+    carry = (state.params, state.opt_state, state.watched), epoch_order(state.key, 0, n)
+    (carry, _), (costs, values) = jax.lax.scan(body, carry, jnp.arange(num_steps))
+    params, opt_state, watched = carry
+    new_state = TrainState(params, opt_state, state.key, state.step + num_steps, watched)
+    return new_state, costs, due_values(watches, values, num_steps)
