@@ -39,7 +39,7 @@ from nnjax.nn import (
 from nnjax.optim import gauss_newton, momentum, nesterov, with_ema, with_schedule
 from nnjax.storage import CheckpointPolicy, Model, load_model, save_model
 from nnjax.sweep import Grid, Progress, sweep
-from nnjax.training import Divergence, History, Run, TrainState, fit
+from nnjax.training import Divergence, History, Run, TrainState, fit, watch
 
 if TYPE_CHECKING:
     from nnjax.recognition import Reading, calibrate, read_picture
@@ -113,6 +113,7 @@ __all__ = [
     "standard_normal",
     "sweep",
     "tanh",
+    "watch",
     "with_ema",
     "with_schedule",
 ]

@@ -4,7 +4,7 @@ from nnjax.nn.attention import Transformer, TransformerParams
 from nnjax.nn.augment import Augment
 from nnjax.nn.autoencoder import Autoencoder, AutoencoderParams, VariationalAutoencoder, negative_elbo
 from nnjax.nn.conv import ConvNet, ConvParams, all_layers, layer_sizes
-from nnjax.nn.curvature import gauss_newton_product
+from nnjax.nn.curvature import gauss_newton_product, hessian_product, largest_eigenvalue
 from nnjax.nn.dense import (
     ACTIVATIONS,
     INITIAL_WEIGHTS,
@@ -80,9 +80,11 @@ __all__ = [
     "gauss_newton_product",
     "he",
     "heaviside",
+    "hessian_product",
     "identity",
     "init",
     "is_digit",
+    "largest_eigenvalue",
     "layer_sizes",
     "lecun",
     "mean_cost",

@@ -193,12 +193,17 @@ def per_example(objective: Objective, dtype: jnp.dtype) -> tuple[Callable, Calla
     return output, cost
 
 
+def example_keys(key: Array | None, m: int) -> Array | None:
+    """One key for each of m examples, for `objective.forward`; None, as in evaluation, if `key` is None."""
+    return None if key is None else jax.random.split(key, m)
+
+
 def mean_cost(
     params: Any,
     objective: Objective,
     inputs: Num[Array, "m ..."],
     targets: Num[Array, "m ..."],
-    key: Array,
+    key: Array | None,
     mesh: Mesh | None = None,
 ) -> Float[Array, ""]:
     """The cost C of a mini-batch: the mean of the cost over its examples, plus the penalty.
@@ -209,11 +214,11 @@ def mean_cost(
       params: any pytree that `objective.forward` takes.
       objective: forward, cost, code and penalty.
       inputs, targets: the m examples.
-      key: split into one key per example.
+      key: split into one key per example; None: no randomness, as in evaluation.
       mesh: devices that share the examples, or None for one device.
     """
     output, cost = per_example(objective, float_dtype(params))
-    keys = jax.random.split(key, len(inputs))
+    keys = example_keys(key, len(inputs))
     each = jax.vmap(lambda x, target, key: cost(output(params, x, key), target))
     penalty = 0 if objective.penalty is None else objective.penalty(params)
     return jnp.mean(map_examples(each, mesh, inputs, targets, keys)) + penalty
