@@ -86,8 +86,12 @@ def advanced(monkeypatch):
     """A list with an item for each epoch that `fit` and `sweep` train; restored epochs are not in it."""
     epochs = []
 
-    def counting(state, history, advance, *rest, **more):
-        return run_epochs(state, history, lambda state: epochs.append(None) or advance(state), *rest, **more)
+    def counting(state, history, budget, advance, *rest):
+        def counting_advance(*arguments):
+            epochs.append(None)
+            return advance(*arguments)
+
+        return run_epochs(state, history, budget, counting_advance, *rest)
 
     monkeypatch.setattr(_fit, "run_epochs", counting)
     monkeypatch.setattr(_trainer, "run_epochs", counting)

@@ -169,10 +169,10 @@ def sweep(
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
             settings |= axes.shown()
-            if any(cell.optimizer.num_steps is not None for cell in cells):
-                settings[f"{budget.unit}s"] = budget.total
+            if num_steps := sorted({int(cell.optimizer.num_steps or 0) for cell in cells} - {0}):
+                settings["num_steps"] = num_steps[0] if len(num_steps) == 1 else num_steps
             fingerprint = budget.fingerprint() | run_fingerprint(
-                key, data, **settings, seeds=axes.seeds, shared_batches=shared_batches,
+                key, data, **settings, seeds=seeds, shared_batches=shared_batches,
                 metrics=sorted(metrics or ()), watch=sorted(watches), devices=trainer.num_devices,
                 programs=[len(chunk.networks) for chunk in chunks],
             )  # fmt: skip

@@ -59,7 +59,7 @@ def train_epoch(
         new_state, costs, watched = scan_epoch(*arguments)
         return new_state, mean_over_examples(costs, batch_sizes(n, batch_size)), watched
     new_state, costs, watched = scan_steps(*arguments, num_steps)
-    in_epoch = (state.step + jnp.arange(num_steps)) % steps_per_epoch(n, batch_size)
+    in_epoch = (state.step + jnp.arange(num_steps, dtype=jnp.int32)) % steps_per_epoch(n, batch_size)
     return new_state, mean_over_examples(costs, jnp.asarray(batch_sizes(n, batch_size))[in_epoch]), watched
 
 
@@ -171,7 +171,7 @@ def scan_steps(
         return ((step.params, step.opt_state, watched), (order, steps_key)), (step.cost, values)
 
     carry = (state.params, state.opt_state, state.watched), epoch_order(state.key, 0, n)
-    (carry, _), (costs, values) = jax.lax.scan(body, carry, jnp.arange(num_steps))
+    (carry, _), (costs, values) = jax.lax.scan(body, carry, jnp.arange(num_steps, dtype=jnp.int32))
     params, opt_state, watched = carry
     new_state = TrainState(params, opt_state, state.key, state.step + num_steps, watched)
     return new_state, costs, due_values(watches, values, num_steps)

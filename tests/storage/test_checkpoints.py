@@ -319,7 +319,7 @@ def test_every_changed_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path):
             file.write_bytes(changed)
             with open_checkpoints(policy, {}) as checkpointer, contextlib.suppress(ValueError):
                 noticed += 1
-                restored = checkpointer.restore_latest(lambda epoch: tree, max_epochs=3)
+                restored = checkpointer.restore_latest(lambda epoch: tree, total=3)
                 np.testing.assert_array_equal(restored["w"], tree["w"])
                 noticed -= 1
         file.write_bytes(content)
