@@ -105,6 +105,47 @@ def learning_curves(
     return lines
 
 
+def watched_curves(
+    axis: Any,
+    values: ArrayLike,
+    *,
+    seeds: bool = False,
+    every: int | None = 1,
+    x: ArrayLike | None = None,
+    labels: Sequence[str] | None = None,
+    log: bool = False,
+    band: str | None = "range",
+    styles: Sequence[Mapping[str, Any]] | None = None,
+) -> list[Any]:
+    """Draws what was watched in training against the step, one line for each layer; NaN leaves a gap.
+
+    Args:
+      axis: a matplotlib axis.
+      values: (epoch, step) or (epoch, step, layer), such as `history.watched[name]`.
+      seeds: whether a first axis of seeds precedes these; then each line is a median, with a band.
+      every: that of the `Watch`; with None, the horizontal axis is the number of finished epochs.
+      x: the step of each value, (epoch * step,); by default 0, every, 2 every and so on.
+      labels: one for each line; by default "layer 1", "layer 2" and so on.
+      log: whether the vertical axis is logarithmic.
+      band, styles: as for `learning_curves`.
+
+    Returns:
+      The lines.
+    """
+    array = np.asarray(values, float)
+    array = array if seeds else array[None]
+    if array.ndim not in (3, 4):
+        shape = f"({'seed, ' * seeds}epoch, step)"
+        raise ValueError(f"values must have the shape {shape}, then perhaps layer, got {np.shape(values)}")
+    series = array.reshape(len(array), array.shape[1] * array.shape[2], -1).transpose(2, 0, 1)
+    default = [f"layer {i + 1}" for i in range(len(series))] if array.ndim == 4 else [""]
+    x = np.arange(series.shape[2]) * (every or 1) if x is None else np.ravel(x)
+    results = dict(zip(labels or default, series, strict=True))
+    lines = learning_curves(axis, results, x=x, band=band if seeds else None, styles=styles)
+    axis.set(xlabel="step" if every else "epoch", **({"yscale": "log"} if log else {}))
+    return lines
+
+
 def seeds_and_median(axis: Any, x: ArrayLike, values: ArrayLike) -> None:
     """Draws every seed as a dot, and a line through the medians.
 

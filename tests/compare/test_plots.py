@@ -74,6 +74,41 @@ def test_a_history_is_one_curve(axis, digits):
     assert axis.get_ylabel() == "training cost"
 
 
+def test_watched_values_are_one_line_over_the_steps_of_all_epochs(axis):
+    (line,) = plots.watched_curves(axis, [[1.0, 2.0, np.nan], [4.0, 5.0, 6.0]], every=10, log=True)
+    np.testing.assert_array_equal(line.get_xdata(), [0, 10, 20, 30, 40, 50])
+    np.testing.assert_array_equal(line.get_ydata(), [1, 2, np.nan, 4, 5, 6])
+    assert (axis.get_xlabel(), axis.get_yscale()) == ("step", "log")
+    assert not axis.collections
+
+
+def test_watched_values_of_seeds_and_layers_are_a_median_with_a_band_for_each_layer(axis):
+    values = np.random.default_rng(0).normal(size=(3, 4, 1, 2))  # seeds, epochs, one step, layers
+    lines = plots.watched_curves(axis, values, seeds=True, every=None)
+    assert [line.get_label() for line in lines] == ["layer 1", "layer 2"]
+    assert (axis.get_xlabel(), axis.get_yscale()) == ("epoch", "linear")
+    for i, (line, band) in enumerate(zip(lines, axis.collections, strict=True)):
+        layer = values[:, :, 0, i]
+        np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2, 3])
+        np.testing.assert_array_equal(line.get_ydata(), np.median(layer, axis=0))
+        vertices = set(map(tuple, band.get_paths()[0].vertices))
+        assert {(x, y) for x in range(4) for y in (layer[:, x].min(), layer[:, x].max())} <= vertices
+
+
+def test_watched_values_can_have_positions_and_labels(axis):
+    values = np.arange(6.0).reshape(1, 3, 2)
+    lines = plots.watched_curves(axis, values, x=[0, 10, 25], labels=["hidden", "output"])
+    assert [(line.get_label(), *line.get_ydata()) for line in lines] == [
+        ("hidden", 0, 2, 4),
+        ("output", 1, 3, 5),
+    ]
+    assert lines[0].get_xdata().tolist() == [0, 10, 25]
+    with pytest.raises(
+        ValueError, match=r"values must have the shape \(seed, epoch, step\), .* got \(1, 3\)"
+    ):
+        plots.watched_curves(axis, values[..., 0], seeds=True)
+
+
 def test_lines_differ_in_grayscale():
     looks = {(style["marker"], str(style["linestyle"])) for style in plots.STYLES}
     assert len(looks) == len(plots.STYLES) == 14
