@@ -96,7 +96,8 @@ def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, j
         state = jax.eval_shape(watch.init, params)
         value = jax.eval_shape(watch.update, state, params, params, params)[1]
         count = -(-num_steps // (watch.every or num_steps))
-        return jax.ShapeDtypeStruct((count, *value.shape), jnp.promote_types(value.dtype, jnp.float32))
+        dtype = value.dtype if jnp.issubdtype(value.dtype, jnp.floating) else jnp.float32
+        return jax.ShapeDtypeStruct((count, *value.shape), dtype)
 
     return {name: shape_of(watch) for name, watch in watches.items()}
 
