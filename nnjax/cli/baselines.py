@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from nnjax.cli._datasets import load_dataset
 from nnjax.cli._flags import DataDir, OptionalFile, OptionalText
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli._settings import Settings
@@ -13,7 +14,7 @@ from nnjax.cli.console import console, percent, print_json
 from nnjax.cli.evaluate import load_data_for
 from nnjax.cli.train import train
 from nnjax.config import TrainConfig
-from nnjax.data import Dataset, load
+from nnjax.data import Dataset
 from nnjax.nn.conv import layer_sizes
 from nnjax.nn.metrics import count_correct
 from nnjax.nn.objective import Objective
@@ -50,7 +51,7 @@ class Baselines:
                     f"{self.model} must predict all labels of the data, got the output code {code}"
                 )
             return self._compare(model.params, model.objective, data)
-        data = load(self.dataset or "auto", self.data_dir)
+        data = load_dataset(self.dataset or "auto", self.data_dir)
         outcome = train(settings, data)
         code = outcome.report(self.epochs, "start again to compare")
         if code or outcome.last_finite is None:

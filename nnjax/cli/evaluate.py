@@ -9,11 +9,12 @@ import numpy as np
 from rich.table import Table
 from tyro.conf import Positional, arg
 
+from nnjax.cli._datasets import load_dataset
 from nnjax.cli._flags import DataDir, OptionalText
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console, format_accuracy, print_json
-from nnjax.data import Dataset, load
-from nnjax.data._sources import NAMES, is_npz
+from nnjax.data import Dataset
+from nnjax.data._sources import NAMES, is_npz, is_tfds
 from nnjax.nn._shape_checks import check_split
 from nnjax.nn.metrics import confusion_matrix
 from nnjax.storage import Model, load_model
@@ -69,10 +70,11 @@ def load_data_for(model: Model, dataset: str | None, data_dir: Path | None) -> D
     Raises:
       ValueError: an unknown data set, or one whose inputs or labels do not fit the model.
     """
-    if not dataset and model.dataset not in NAMES and not is_npz(model.dataset):
+    can_load = model.dataset in NAMES or is_npz(model.dataset) or is_tfds(model.dataset)
+    if not dataset and not can_load:
         raise ValueError(
             f"--dataset must be one of {', '.join(NAMES)} for a model trained on {model.dataset!r}, got none"
         )
-    data = load(dataset or model.dataset, data_dir)
+    data = load_dataset(dataset or model.dataset, data_dir)
     check_split(model.objective, model.params, *data.train, data.num_classes)
     return data

@@ -13,6 +13,7 @@ import jax
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tyro.conf import OmitArgPrefixes, arg
 
+from nnjax.cli._datasets import load_dataset
 from nnjax.cli._figures import sweep_figure, write_figure
 from nnjax.cli._flags import (
     ModelAxes,
@@ -30,7 +31,7 @@ from nnjax.cli._sweep_table import SweepTable
 from nnjax.cli.console import console, print_json
 from nnjax.cli.signals import StopRequest, stop_after_epoch
 from nnjax.config import SWEEP_ARGUMENTS, TrainConfig
-from nnjax.data import Dataset, load
+from nnjax.data import Dataset
 from nnjax.runtime.checks import check_positive_int
 from nnjax.runtime.environment import environment
 from nnjax.storage import write_record
@@ -87,7 +88,7 @@ class Sweep:
                 f"--plot must be used with one or two flags that have several values, got {len(axes)}"
             )
         console.print(f"loading {settings.dataset}")
-        data = load(settings.dataset, self.run_flags.data_dir)
+        data = load_dataset(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
         table = SweepTable(axes, seeds, data, console)
         with _ProgressBar() as bar, stop_after_epoch() as stop:

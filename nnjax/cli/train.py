@@ -17,6 +17,7 @@ import jax
 from jax.sharding import Mesh
 from tyro.conf import OmitArgPrefixes, arg
 
+from nnjax.cli._datasets import load_dataset
 from nnjax.cli._figures import learning_curve, write_figure
 from nnjax.cli._flags import (
     ModelFlags,
@@ -32,7 +33,7 @@ from nnjax.cli._settings import Settings, load_settings
 from nnjax.cli.console import Display, console, print_json
 from nnjax.cli.outcome import TrainingOutcome
 from nnjax.cli.signals import stop_after_epoch
-from nnjax.data import Dataset, load
+from nnjax.data import Dataset
 from nnjax.nn.conv import layer_sizes
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import make_dir
@@ -67,7 +68,7 @@ class Train:
         self.devices.connect(settings.by_flag() | {"--checkpoint-dir": uses_checkpoints})
         console.print(f"loading {settings.dataset}")
         try:
-            data = primary_first(lambda: load(settings.dataset, self.run_flags.data_dir))
+            data = primary_first(lambda: load_dataset(settings.dataset, self.run_flags.data_dir))
             settings = settings._replace(dataset=data.name)
             checkpoint = self.storage.checkpoint_policy(settings.resume_settings())
             outcome = train(settings, data, checkpoint, self.devices.mesh())

@@ -18,43 +18,64 @@ from nnjax.data._cache import read_cache, write_cache
 from nnjax.data._digits import load_digits
 from nnjax.data._download import Expected, fetch, is_reachable
 from nnjax.data._npz import load_npz
-from nnjax.data.dataset import Dataset
+from nnjax.data._tfds import PREFIX, load_tfds
+from nnjax.data.dataset import Dataset, DatasetUnavailable
 from nnjax.runtime.checks import lookup
 from nnjax.runtime.files import expand_home
 
 NAMES = (*URLS, "digits", "auto")
 
 
-class DatasetUnavailable(OSError):
-    """The data set is not on disk, and cannot be downloaded or prepared."""
-
-
 def is_npz(name: str) -> bool:
     """Whether `name` is the path of an .npz file, and not the name of a data set."""
-    return str(name).endswith(".npz")
+    return str(name).endswith(".npz") and not is_tfds(name)
 
 
-def load(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Dataset:
+def is_tfds(name: str) -> bool:
+    """Whether `name` is "tfds:" and the name of a data set of tensorflow-datasets."""
+    return str(name).startswith(PREFIX)
+
+
+def load(
+    name: str = "mnist",
+    data_dir: str | os.PathLike | None = None,
+    *,
+    image_key: str | None = None,
+    label_key: str | None = None,
+) -> Dataset:
     """Loads a data set by name, split as in the book: 50,000 / 10,000 / 10,000.
 
     Args:
       name: "mnist", "fashion_mnist" or "kmnist", 28x28 pixels in the original order; "digits", 1,797
         images of 8x8 pixels, which need no download; or "auto": mnist if it is on disk or its host
         answers within a few seconds, else digits, with a warning; or the path of an .npz file with the
-        arrays train_inputs and train_targets, and optionally those of validation and test.
+        arrays train_inputs and train_targets, and optionally those of validation and test; or
+        "tfds:NAME", an image classification data set of tensorflow-datasets, such as
+        "tfds:emnist/letters" or "tfds:cifar10:3.0.2". A split that it does not have, validation or test,
+        is the last sixth of the training examples.
       data_dir: the directory of tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
+      image_key, label_key: the features of a "tfds:NAME" with the images and the labels; by default the
+        builder's `supervised_keys`, else the only such features.
 
     Returns:
-      A `Dataset` in host memory; of a named data set, uint8 images and int32 labels.
+      A `Dataset` in host memory; of a named data set, uint8 images and int32 labels. Of a "tfds:NAME",
+      `description` states which features and splits it contains.
 
     Raises:
-      ValueError: an unknown name, a wrong .npz file, or an archive on disk with a wrong SHA-256 sum.
+      ValueError: an unknown name, a wrong .npz file, an archive on disk with a wrong SHA-256 sum, or a
+        "tfds:NAME" that has no images of one size with labels, or does not fit in memory.
       DatasetUnavailable: the data set is not on disk, and its download or preparation failed.
 
     >>> load("digits")
     Dataset('digits', input_shape=(8, 8), num_classes=10, train=1204, validation=297, test=296)
     """
+    if is_tfds(name):
+        return load_tfds(name, resolve_data_dir(data_dir), image_key, label_key)
+    if image_key is not None or label_key is not None:
+        raise ValueError(
+            f"image_key and label_key must be used with a name such as tfds:cifar10, got {name!r}"
+        )
     if is_npz(name):
         return load_npz(Path(name))
     lookup("data set", name, dict.fromkeys(NAMES))

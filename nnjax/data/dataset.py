@@ -16,6 +16,10 @@ Targets = Integer[AnyArray, "n ..."] | Float[AnyArray, "n ..."]
 MAX_LABEL = 2**31 - 2  # the number of labels must fit in int32
 
 
+class DatasetUnavailable(OSError):
+    """The data set is not on disk, and cannot be downloaded or prepared."""
+
+
 class Split(NamedTuple):
     """Examples.
 
@@ -36,6 +40,7 @@ class Dataset:
     Attributes:
       name: the name in records and model files.
       num_classes: the number of labels, which are 0 to num_classes - 1; None if there are no classes.
+      description: how `load` chose the features and splits of a data set of tensorflow-datasets; else "".
     """
 
     name: str
@@ -43,6 +48,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    description: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -104,7 +110,7 @@ class Dataset:
                         f"{array.shape[1:]}"
                     )
             splits.append(split)
-        return cls(name, _checked_num_classes(splits, num_classes), *splits)
+        return cls(name, _checked_num_classes(splits, num_classes), splits[0], splits[1], splits[2])
 
 
 def _checked_split(which: str, pair: tuple) -> Split:

@@ -49,6 +49,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def available_memory() -> int:
+    """The bytes of memory that programs can still use; all memory if the system does not measure it."""
+    try:
+        meminfo = Path("/proc/meminfo").read_text()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return (
+        next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable")) * 1024
+    )
+
+
 def processor() -> str:
     """The name of the processor."""
     try:

@@ -65,7 +65,7 @@ def test_a_directory_is_rejected_in_one_line(run, capsys):
 
 def test_data_of_another_shape_are_rejected(run, capsys, digits, monkeypatch):
     narrow = nnjax.Dataset.from_arrays((digits.train.inputs[:, :, :7], digits.train.targets), name="digits")
-    monkeypatch.setattr(evaluate, "load", lambda *_: narrow)
+    monkeypatch.setattr(evaluate, "load_dataset", lambda *_: narrow)
     assert run("evaluate", "m.st") == 2
     err = capsys.readouterr().err
     assert "64" in err

@@ -123,7 +123,7 @@ def test_several_values_become_axes_and_one_value_a_setting(run, flags, axes, co
 )
 def test_wrong_flags_are_rejected_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sweep, "load", lambda *_: pytest.fail("loaded the data"))
+    monkeypatch.setattr(sweep, "load_dataset", lambda *_: pytest.fail("loaded the data"))
     assert run(*SWEEP, *flags) == 2
     err = capsys.readouterr().err
     assert words in " ".join(re.sub("[│─]|-{3,}", " ", err).split())

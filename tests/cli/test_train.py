@@ -111,7 +111,7 @@ def test_plot_is_a_picture(run, monkeypatch):
 
 def test_plot_without_matplotlib_is_rejected_before_training(run, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
-    monkeypatch.setattr(train, "load", lambda *_: pytest.fail("loaded the data"))
+    monkeypatch.setattr(train, "load_dataset", lambda *_: pytest.fail("loaded the data"))
     assert run(*TRAIN, "--plot", "p.png") == 2
     assert "pip install 'nnjax[experiments]'" in capsys.readouterr().err
 
@@ -163,7 +163,7 @@ def test_plot_without_matplotlib_is_rejected_before_training(run, monkeypatch, c
 )
 def test_wrong_flags_are_rejected_before_data_is_loaded(run, flags, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(train, "load", lambda *_: pytest.fail("loaded the data"))
+    monkeypatch.setattr(train, "load_dataset", lambda *_: pytest.fail("loaded the data"))
     assert run(*TRAIN, *flags) == 2
     err = capsys.readouterr().err
     assert words in " ".join(re.sub("[│─]|-{3,}", " ", err).split())
@@ -374,7 +374,7 @@ def test_ctrl_c_before_training_reports_that_nothing_was_trained(run, capsys, mo
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "load", interrupted)
+    monkeypatch.setattr(train, "load_dataset", interrupted)
     assert run(*TRAIN, "--save", "m.st") == 130
     assert "nothing was trained" in capsys.readouterr().err
     assert not os.listdir()
