@@ -10,6 +10,7 @@ import difflib
 import io
 import logging
 import math
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -96,7 +97,7 @@ def _make_builder(name: str, data_dir: Path) -> Any:
             f"data set must be one that tensorflow-datasets knows, got {name!r}: {hint}"
         ) from None
     except (ValueError, AssertionError, TypeError) as error:  # a wrong form, configuration or version
-        reason = str(error).rpartition('}": ')[2].partition("\n")[0]
+        reason = textwrap.shorten(str(error).rpartition('}": ')[2], 200, placeholder=" ...")
         raise ValueError(f"data set must be tfds:NAME[/CONFIG][:VERSION], got {name!r}: {reason}") from None
     except ImportError as error:
         raise DatasetUnavailable(f"{name} cannot be loaded: {error}") from error
