@@ -38,7 +38,7 @@ from nnjax.nn import (
 )
 from nnjax.optim import gauss_newton, momentum, nesterov, with_ema, with_schedule
 from nnjax.storage import CheckpointPolicy, Model, load_model, save_model
-from nnjax.sweep import Grid, Progress, sweep
+from nnjax.sweep import Grid, Progress, load_grid, sweep
 from nnjax.training import Divergence, History, Run, TrainState, fit, watch
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ __all__ = [
     "is_digit",
     "lecun",
     "load",
+    "load_grid",
     "load_model",
     "momentum",
     "nesterov",

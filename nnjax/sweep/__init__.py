@@ -1,6 +1,7 @@
 """Training many networks in one compiled program."""
 
 from nnjax.sweep._blocked import block_steps
+from nnjax.sweep._grid_file import load_grid
 from nnjax.sweep._population import init_states as init_population
 from nnjax.sweep._population import train_epoch as train_population
 from nnjax.sweep._sweep import Progress, sweep
@@ -13,6 +14,7 @@ __all__ = [
     "block_steps",
     "evaluate_population",
     "init_population",
+    "load_grid",
     "sweep",
     "train_population",
 ]

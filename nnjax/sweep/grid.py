@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -103,6 +104,19 @@ class Grid:
     def to_dataframe(self) -> "pandas.DataFrame":
         """The histories as a tidy pandas DataFrame: one row per network and epoch."""
         return self.data.to_dataframe().reset_index()
+
+    def save(self, path: str | PathLike) -> None:
+        """Writes the grid to a file for `nnjax.load_grid`; see `save_grid` for errors.
+
+        >>> import nnjax
+        >>> grid = nnjax.sweep(jax.random.key(0), nnjax.load("digits"), hidden=5, epochs=1, learning_rate=1.0)
+        >>> grid.save("/tmp/grid.safetensors")
+        >>> nnjax.load_grid("/tmp/grid.safetensors")
+        Grid({'seed': 1, 'epoch': 1})
+        """
+        from nnjax.sweep._grid_file import save_grid
+
+        save_grid(self, path)
 
     def _axes(self) -> dict[str, list]:
         return {str(d): self.data[d].values.tolist() for d in self._index.dims}

@@ -147,7 +147,7 @@ def table():
 
 def add(table, schedule, correct, diverged=0):
     """Adds networks by seed, with `correct` of 10 images on each split; the last ones have diverged."""
-    history = empty_history(1, (len(correct),), TEN.validation, TEN.test)
+    history = empty_history("epoch", [1], (len(correct),), TEN.validation, TEN.test)
     counts = list(correct.values())
     history.set(0, {"validation_correct": counts, "test_correct": counts})
     history.diverged_at[len(correct) - diverged :] = 0
@@ -180,7 +180,7 @@ def test_without_classes_the_table_has_costs_and_the_lowest_is_the_best(capsys):
     data = nnjax.Dataset.from_arrays((x, x), validation=(x, x))
     table = SweepTable({"schedule": ["cosine", "linear"]}, 1, data, sweep.console)
     for schedule, cost in (("cosine", 2.0), ("linear", 0.5)):
-        history = empty_history(1, (1,), data.validation, data.test, has_counts=False)
+        history = empty_history("epoch", [1], (1,), data.validation, data.test, has_counts=False)
         history.set(0, {"validation_cost": [cost]})
         table.add(Progress(0, 2, "epoch", 1, 1, 0.5, [{"schedule": schedule, "seed": 0}], history))
     assert capsys.readouterr().out.split() == [
@@ -264,7 +264,7 @@ def grid_of(**axes):
         "validation_cost": (dims, values[1]),
     }
     return Grid(
-        xarray.Dataset(data, coords=axes, attrs={"num_validation": 100}), xarray.DataArray(), [], None
+        xarray.Dataset(data, coords=axes, attrs={"num_validation": 100}), {}, xarray.DataArray(), [], None
     )
 
 

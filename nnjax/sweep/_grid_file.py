@@ -1,0 +1,160 @@
+"""Grid files: the results of a sweep as safetensors, with labels and structure as JSON metadata."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors import numpy as safetensors
+
+from nnjax.nn import AutoencoderParams, ConvParams, Layer, RecurrentParams, TransformerParams
+from nnjax.nn.attention import Block
+from nnjax.runtime.files import write_atomically
+from nnjax.storage._formats import check_format
+from nnjax.sweep.grid import Grid, Keys
+
+if TYPE_CHECKING:
+    import xarray
+
+FORMAT = 1
+_KEY = "nnjax_grid"
+
+# The named tuples that parameters may contain, by name.
+_NODE_TYPES = Layer, ConvParams, RecurrentParams, TransformerParams, Block, AutoencoderParams
+NODES = {node.__name__: node for node in _NODE_TYPES}
+
+
+def save_grid(grid: Grid, path: str | os.PathLike) -> None:
+    """Writes a grid to a file for `load_grid`: labels, results, what was watched, parameters and keys.
+
+    Args:
+      grid: the results of a sweep.
+      path: the file, by convention `*.safetensors`; an existing file is replaced atomically.
+
+    Raises:
+      ValueError: parameters that are not made of dictionaries, lists, tuples and the parameters of nnjax.nn.
+      OSError: the disk's error; an existing file is unchanged.
+    """
+    tensors: dict[str, np.ndarray] = {}
+
+    def add(array: Any) -> int:
+        # safetensors writes the whole buffer of a view.
+        tensors[str(len(tensors))] = np.ascontiguousarray(array).reshape(np.shape(array))
+        return len(tensors) - 1
+
+    def describe_variable(variable: Any) -> dict[str, Any]:
+        values = variable.values
+        is_number = values.dtype.kind in "biuf"
+        content = {"tensor": add(values)} if is_number else {"values": values.tolist()}
+        return {"dims": variable.dims, **content}
+
+    def describe_array(array: Any) -> dict[str, Any]:
+        coords = {str(name): describe_variable(coord) for name, coord in array.coords.items()}
+        return {"array": describe_variable(array), "coords": coords}
+
+    key = grid._keys.key
+    meta = {
+        "format": FORMAT,
+        "data": {str(name): describe_array(array) for name, array in grid.data.data_vars.items()},
+        "attrs": grid.data.attrs,
+        "watched": {name: describe_array(array) for name, array in grid.watched.items()},
+        "index": describe_array(grid._index),
+        "params": [_describe_tree(params, add) for params in grid._params],
+        "key": {"data": add(jax.random.key_data(key)), "impl": str(jax.random.key_impl(key))},
+        "shared_batches": grid._keys.shared_batches,
+    }
+    write_atomically(Path(path), safetensors.save(tensors, metadata={_KEY: json.dumps(meta)}))
+
+
+def load_grid(path: str | os.PathLike) -> Grid:
+    """The grid that `Grid.save` wrote. No code in the file is run.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is not a grid file, is damaged, or has another format.
+    """
+    import xarray
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no grid file {str(path)!r}")
+    try:
+        with safe_open(path, "numpy") as file:
+            meta = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            names = file.keys() if meta else ()
+            tensors = {int(name): file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} must be a grid file, but it cannot be read: {error}") from error
+    if not isinstance(meta, Mapping):
+        raise ValueError(f"{path} must be a grid file: write it with Grid.save")
+    check_format(str(path), meta.get("format"), FORMAT, "save the grid again")
+
+    def variable(described: Mapping[str, Any]) -> "xarray.Variable":
+        if "tensor" in described:
+            return xarray.Variable(described["dims"], tensors[described["tensor"]])
+        labels = described["values"]
+        is_text = all(isinstance(label, str) for label in labels)
+        return xarray.Variable(described["dims"], np.array(labels, None if is_text else object))
+
+    def array(described: Mapping[str, Any], name: str | None = None) -> "xarray.DataArray":
+        coords = {name: variable(coord) for name, coord in described["coords"].items()}
+        values = variable(described["array"])
+        return xarray.DataArray(values.values, coords, values.dims, name)
+
+    try:
+        data = xarray.Dataset({name: array(part) for name, part in meta["data"].items()}, attrs=meta["attrs"])
+        watched = {name: array(part, name) for name, part in meta["watched"].items()}
+        params = [_build_tree(described, tensors) for described in meta["params"]]
+        key = jax.random.wrap_key_data(jnp.asarray(tensors[meta["key"]["data"]]), impl=meta["key"]["impl"])
+        return Grid(data, watched, array(meta["index"]), params, Keys(key, meta["shared_batches"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} must be a grid file, but it is damaged: {error}") from error
+
+
+def _describe_tree(tree: Any, add: Any) -> Any:
+    """The structure of parameters as JSON, with the number of its tensor at each leaf."""
+
+    def children(values: Any) -> list:
+        return [_describe_tree(value, add) for value in values]
+
+    if tree is None:
+        return None
+    if isinstance(tree, Mapping):
+        return {"dict": dict(zip(_text_keys(tree), children(tree.values()), strict=True))}
+    if type(tree) in (list, tuple):
+        return {type(tree).__name__: children(tree)}
+    if type(tree) in NODES.values():
+        return {type(tree).__name__: children(tree)}
+    if isinstance(tree, np.ndarray | np.generic | jax.Array):
+        return add(tree)
+    raise ValueError(
+        "params must be made of dictionaries, lists, tuples and the parameters of nnjax.nn to be saved, got "
+        f"{type(tree).__name__}: save grid.data with xarray instead"
+    )
+
+
+def _text_keys(tree: Mapping) -> Iterator[str]:
+    for key in tree:
+        if not isinstance(key, str):
+            raise ValueError(f"the keys of params must be strings to be saved, got {key!r}")
+        yield key
+
+
+def _build_tree(described: Any, tensors: Mapping[int, np.ndarray]) -> Any:
+    """The inverse of `_describe_tree`."""
+    if described is None:
+        return None
+    if isinstance(described, int):
+        return tensors[described]
+    ((kind, children),) = described.items()
+    if kind == "dict":
+        return {key: _build_tree(child, tensors) for key, child in children.items()}
+    values = [_build_tree(child, tensors) for child in children]
+    if kind in NODES:
+        return NODES[kind](*values)
+    return {"list": list, "tuple": tuple}[kind](values)
