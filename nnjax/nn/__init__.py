@@ -41,6 +41,7 @@ from nnjax.nn.objective import (
 )
 from nnjax.nn.output_codes import CODES, Binary, Code, LabelSmoothing, OneHot, binary, is_digit, one_hot
 from nnjax.nn.penalties import weight_penalty
+from nnjax.nn.precision import ComputeDtype
 from nnjax.nn.recurrent import Recurrent, RecurrentParams
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "AutoencoderParams",
     "Binary",
     "Code",
+    "ComputeDtype",
     "ConvNet",
     "ConvParams",
     "Cost",
