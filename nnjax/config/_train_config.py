@@ -176,7 +176,9 @@ class TrainConfig:
         has_classes = data.num_classes is not None
         output = sigmoid if self.cost is quadratic and has_classes else identity
         if self.channels:
-            forward = ConvNet(data.input_shape, 5, self.activation, output, self.dropout)
+            forward = ConvNet(
+                data.input_shape, activation=self.activation, output=output, dropout=self.dropout
+            )
         elif self.dropout is None:
             forward = Dense(self.activation, output)
         else:

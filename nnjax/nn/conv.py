@@ -1,9 +1,11 @@
 """A small convolutional network for one image.
 
 A convolution applies one dense layer to every patch of the image, so a pattern learned at one position
-is recognized at every position. Max pooling keeps the largest value of each 2x2 block, so a small shift
-of a stroke changes the output little (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied
-to document recognition*, 1998).
+is recognized at every position. Max pooling keeps the largest value of each block, so a small shift of a
+stroke changes the output little (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to
+document recognition*, 1998).
+
+A size is a number, or a pair (height, width).
 """
 
 import math
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +21,19 @@ from jaxtyping import Array, Float
 
 from nnjax.nn.dense import Activation, InitialWeights, Layer, Params, feedforward, he, identity, init, relu
 from nnjax.nn.dropout import dropout
-from nnjax.runtime.checks import check_range
+from nnjax.runtime.checks import check_positive_int, check_range, lookup
+
+Size = int | tuple[int, int]
+
+PADDINGS = ("VALID", "SAME")
 
 
 class ConvParams(NamedTuple):
     """The parameters of a convolutional network.
 
     Attributes:
-      convolutions: one layer per convolution: `w` is (channels_out, kernel_size² · channels_in), with the
-        weights of an output channel in the order of `im2col`.
+      convolutions: one layer per convolution: `w` is (channels_out, kernel height · kernel width ·
+        channels_in), with the weights of an output channel in the order of `im2col`.
       dense: the dense layers, which take the flattened output of the last pooling.
     """
 
@@ -51,8 +57,28 @@ def layer_sizes(params: ConvParams | Params, pixels: int) -> tuple[int, ...]:
     return pixels, *(layer.b.shape[0] for layer in all_layers(params))
 
 
-def im2col(x: Float[Array, "height width channels"], kernel_size: int) -> Float[Array, "h w patch"]:
-    """Every kernel_size x kernel_size patch of an image, flattened; h = height - kernel_size + 1.
+def pair(size: Size) -> tuple[int, int]:
+    """A size as (height, width).
+
+    >>> pair(5), pair((3, 5))
+    ((5, 5), (3, 5))
+    """
+    return (size, size) if isinstance(size, int) else size
+
+
+def output_side(side: int, kernel: int, stride: int, padding: str) -> int:
+    """The height or width of a convolution's output for an image with this height or width.
+
+    >>> output_side(28, 5, 1, "VALID"), output_side(28, 5, 2, "SAME")
+    (24, 14)
+    """
+    return -(-side // stride) if padding == "SAME" else (side - kernel) // stride + 1
+
+
+def im2col(
+    x: Float[Array, "height width channels"], kernel_size: Size, stride: Size = 1, padding: str = "VALID"
+) -> Float[Array, "h w patch"]:
+    """Every patch of an image that a convolution sees, flattened: rows, columns, channels.
 
     Concatenates shifted copies of the image. On a CPU inside `lax.scan`, a matrix product with them is
     many times faster than XLA's convolution.
@@ -60,45 +86,68 @@ def im2col(x: Float[Array, "height width channels"], kernel_size: int) -> Float[
     >>> im2col(jnp.arange(6.0).reshape(2, 3, 1), 2)[0].tolist()
     [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
     """
-    height, width, _ = x.shape
+    kernel, (down, right) = pair(kernel_size), pair(stride)
+    h, w = map(output_side, x.shape[:2], kernel, (down, right), (padding, padding))
+    if padding == "SAME":
+        x = jnp.pad(x, (*jax.lax.padtype_to_pads(x.shape[:2], kernel, (down, right), padding), (0, 0)))
     shifted = [
-        x[row : row + height - kernel_size + 1, column : column + width - kernel_size + 1]
-        for row in range(kernel_size)
-        for column in range(kernel_size)
+        x[row : row + (h - 1) * down + 1 : down, column : column + (w - 1) * right + 1 : right]
+        for row in range(kernel[0])
+        for column in range(kernel[1])
     ]
     return jnp.concatenate(shifted, axis=-1)
 
 
 def conv2d(
-    layer: Layer, x: Float[Array, "height width channels"], kernel_size: int
+    layer: Layer,
+    x: Float[Array, "height width channels"],
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: str = "VALID",
 ) -> Float[Array, "h w n_out"]:
-    """A convolution without padding: the layer applied to every patch of the image."""
+    """A convolution: the layer applied to every patch of the image.
+
+    Args:
+      layer: `w` is (n_out, kernel height · kernel width · channels), in the order of `im2col`.
+      x: an image.
+      kernel_size: the size of a patch.
+      stride: the distance between patches.
+      padding: "VALID" for no padding; "SAME" for zeros around the image, so that with stride 1 the output has
+        the size of the image.
+    """
     if jax.default_backend() == "cpu":
-        return jax.vmap(jax.vmap(lambda patch: layer.w @ patch + layer.b))(im2col(x, kernel_size))
-    return conv2d_xla(layer, x, kernel_size)
+        patches = im2col(x, kernel_size, stride, padding)
+        return jax.vmap(jax.vmap(lambda patch: layer.w @ patch + layer.b))(patches)
+    return conv2d_xla(layer, x, kernel_size, stride, padding)
 
 
 def conv2d_xla(
-    layer: Layer, x: Float[Array, "height width channels"], kernel_size: int
+    layer: Layer,
+    x: Float[Array, "height width channels"],
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: str = "VALID",
 ) -> Float[Array, "h w n_out"]:
     """`conv2d` computed by XLA's convolution, which is faster on accelerators."""
-    w = layer.w.reshape(-1, kernel_size, kernel_size, x.shape[-1])
+    w = layer.w.reshape(-1, *pair(kernel_size), x.shape[-1])
     names = ("NHWC", "OHWI", "NHWC")
-    z = jax.lax.conv_general_dilated(x[None], w, (1, 1), "VALID", dimension_numbers=names)[0]
+    z = jax.lax.conv_general_dilated(x[None], w, pair(stride), padding, dimension_numbers=names)[0]
     return z + layer.b[None, None]
 
 
-def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "h w channels"]:
-    """The maximum of each 2x2 block in each channel; the last row or column of an odd number is dropped."""
-    height, width, channels = x.shape
-    x = x[: height // 2 * 2, : width // 2 * 2]
-    return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
+def max_pool(x: Float[Array, "height width channels"], size: Size = 2) -> Float[Array, "h w channels"]:
+    """The maximum of each block of a size in each channel; incomplete blocks at the end are dropped."""
+    (height, width), channels = pair(size), x.shape[-1]
+    if height == width == 1:
+        return x
+    h, w = x.shape[0] // height, x.shape[1] // width
+    return x[: h * height, : w * width].reshape(h, height, w, width, channels).max(axis=(1, 3))
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["dropout"],
-    meta_fields=["image_shape", "kernel_size", "activation", "output"],
+    meta_fields=["image_shape", "kernel_size", "stride", "padding", "pool", "activation", "output"],
 )
 @dataclass(frozen=True)
 class ConvNet:
@@ -106,22 +155,31 @@ class ConvNet:
 
     Attributes:
       image_shape: (height, width) or (height, width, channels).
-      kernel_size: height and width of every convolution's kernel.
+      kernel_size: the size of every convolution's kernel.
+      stride: the distance between the positions of the kernel, downwards and to the right.
+      padding: "VALID" or "SAME", as for `conv2d`.
+      pool: the size of the blocks of max pooling; 1 for no pooling.
       activation: the activation of the hidden layers.
       output: the activation of the last layer.
       dropout: the probability of dropping an input of the dense layers in training; None for no dropout.
 
     Raises:
-      ValueError: a dropout rate outside [0, 1].
+      ValueError: a size that is not positive, an unknown padding, or a dropout rate outside [0, 1].
     """
 
     image_shape: tuple[int, ...]
-    kernel_size: int = 5
+    kernel_size: Size = 5
+    stride: Size = 1
+    padding: str = "VALID"
+    pool: Size = 2
     activation: Activation = relu
     output: Activation = identity
     dropout: float | None = None
 
     def __post_init__(self):
+        for name in ("kernel_size", "stride", "pool"):
+            object.__setattr__(self, name, _checked_pair(name, getattr(self, name)))
+        lookup("padding", self.padding, dict.fromkeys(PADDINGS))
         check_range("dropout", self.dropout, 0, 1)
 
     def inference(self) -> "ConvNet":
@@ -148,7 +206,8 @@ class ConvNet:
             )
         x = x.reshape(*self.image_shape[:2], -1)
         for layer in convolutions:
-            x = max_pool(self.activation(conv2d(layer, x, self.kernel_size)))
+            z = conv2d(layer, x, self.kernel_size, self.stride, self.padding)
+            x = max_pool(self.activation(z), self.pool)
         return x.ravel()
 
     def widths(self, channels: Sequence[int]) -> list[tuple[int, int]]:
@@ -159,7 +218,8 @@ class ConvNet:
         """Height and width of the image and of the output of each pooling."""
         shapes = [tuple(self.image_shape[:2])]
         for _ in channels:
-            shapes.append(tuple((n - self.kernel_size + 1) // 2 for n in shapes[-1]))
+            axes = zip(shapes[-1], *map(pair, (self.kernel_size, self.stride, self.pool)), strict=False)
+            shapes.append(tuple(output_side(n, k, step, self.padding) // pool for n, k, step, pool in axes))
         return shapes
 
     def num_features(self, channels: Sequence[int]) -> int:
@@ -170,15 +230,20 @@ class ConvNet:
 
         >>> ConvNet((28, 28)).num_features((16, 32))
         512
+        >>> ConvNet((28, 28), kernel_size=3, stride=2, padding="SAME", pool=1).num_features((16, 32))
+        1568
         """
         if not channels:
             raise ValueError("channels must contain at least one number, got ()")
         shape = self.shapes(channels)[-1]
-        if len(self.image_shape) not in (2, 3) or min(shape) < 1:
+        sizes = zip(self.image_shape, pair(self.kernel_size), pair(self.stride), strict=False)
+        is_larger = any(max(kernel, stride) > side for side, kernel, stride in sizes)
+        if len(self.image_shape) not in (2, 3) or min(shape) < 1 or is_larger:
             raise ValueError(
                 "image_shape must be (height, width) or (height, width, channels), and large enough for a "
                 f"convolution and a pooling for each of channels, got image_shape {self.image_shape}, "
-                f"channels {tuple(channels)} and kernel_size {self.kernel_size}: use fewer convolutions"
+                f"channels {tuple(channels)}, kernel_size {self.kernel_size}, stride {self.stride}, padding "
+                f"{self.padding!r} and pool {self.pool}: use fewer convolutions or smaller sizes"
             )
         return math.prod(shape) * channels[-1]
 
@@ -208,7 +273,15 @@ class ConvNet:
         num_features = self.num_features(channels)
         dense_key, *keys = jax.random.split(key, len(channels) + 1)
         convolutions = tuple(
-            initial_weights(key, self.kernel_size**2 * n_in, n_out)
+            initial_weights(key, math.prod(pair(self.kernel_size)) * n_in, n_out)
             for key, (n_in, n_out) in zip(keys, self.widths(channels), strict=True)
         )
         return ConvParams(convolutions, init(dense_key, (num_features, *dense), initial_weights))
+
+
+def _checked_pair(name: str, size: Any) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"{name} must be a number or a pair (height, width), got {size!r}")
+    height, width = (check_positive_int(name, side) for side in sides)
+    return height, width

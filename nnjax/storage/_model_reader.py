@@ -16,13 +16,21 @@ from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 
 from nnjax.nn._shape_checks import check_output
-from nnjax.nn.conv import ConvNet, ConvParams
+from nnjax.nn.conv import ConvNet, ConvParams, pair
 from nnjax.nn.dense import ACTIVATIONS, Layer, check_sizes
 from nnjax.nn.objective import COSTS, Dense, Objective
 from nnjax.nn.output_codes import CODES
 from nnjax.runtime.checks import lookup
 from nnjax.storage._formats import FormatError, check_format
-from nnjax.storage.model_file import FORMAT, DigitLayout, Model, OutlierModel, check_finite, check_header
+from nnjax.storage.model_file import (
+    CONVOLUTION_FIELDS,
+    FORMAT,
+    DigitLayout,
+    Model,
+    OutlierModel,
+    check_finite,
+    check_header,
+)
 
 MAX_FEATURES = 2**24  # of one image in a convolution, about 500 times the usual number
 MAX_SIZE = 2**31  # of a shape or a count, which must fit in 32 bits
@@ -123,21 +131,22 @@ def _load(path: Path) -> Model:
 
 def _forward(meta: Mapping[str, Any], input_shape: tuple[int, ...]) -> tuple[Any, list[tuple[int, int]]]:
     """The forward function, and for each layer the sizes of its input and output."""
-    sizes, channels, kernel_size = check_sizes(meta["sizes"]), meta["channels"], meta["kernel_size"]
-    if not isinstance(channels, list) or (kernel_size is not None) != bool(channels):
+    sizes, channels = check_sizes(meta["sizes"]), meta["channels"]
+    fields = {name: meta[name] for name in CONVOLUTION_FIELDS}
+    if not isinstance(channels, list) or any((f is not None) != bool(channels) for f in fields.values()):
         raise ValueError(
-            f"kernel_size must be a number with channels and null without, got {kernel_size!r} and "
-            f"{channels!r}"
+            f"{', '.join(fields)} must be set with channels and null without, got "
+            f"{', '.join(map(repr, fields.values()))} and {channels!r}"
         )
     channels = [_checked_count(n) for n in channels]
     activation, output = (lookup("activation", meta[name], ACTIVATIONS) for name in ("activation", "output"))
     if channels:
-        kernel_size = _checked_count(kernel_size)
-        forward = ConvNet(input_shape, kernel_size, activation, output)
+        forward = ConvNet(input_shape, **fields, activation=activation, output=output)
         num_features = forward.num_features(channels)
-        convolutions = [(kernel_size**2 * n_in, n_out) for n_in, n_out in forward.widths(channels)]
-        for shape, patch in zip(forward.shapes(channels), convolutions, strict=False):
-            if (features := math.prod(shape) * max(patch)) > MAX_FEATURES:
+        patch = math.prod(pair(forward.kernel_size))
+        convolutions = [(patch * n_in, n_out) for n_in, n_out in forward.widths(channels)]
+        for shape, sizes_of_layer in zip(forward.shapes(channels), convolutions, strict=False):
+            if (features := math.prod(shape) * max(sizes_of_layer)) > MAX_FEATURES:
                 raise ValueError(
                     f"a convolution must have at most {MAX_FEATURES:,} features, got {features:,}"
                 )

@@ -24,7 +24,8 @@ from nnjax.runtime.checks import registered_name
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import write_atomically
 
-FORMAT = 3
+FORMAT = 4
+CONVOLUTION_FIELDS = ("kernel_size", "stride", "padding", "pool")
 MAX_HEADER_BYTES = 1_000_000  # JSON takes up to fifty times as much memory as Python objects
 
 
@@ -148,7 +149,7 @@ def save_model(
         "format": FORMAT,
         "sizes": sizes_of(dense),
         "channels": [layer.b.shape[0] for layer in convolutions],
-        "kernel_size": objective.forward.kernel_size if convolutions else None,
+        **{name: getattr(objective.forward, name) if convolutions else None for name in CONVOLUTION_FIELDS},
         "activation": registered_name("activation", objective.forward.activation, ACTIVATIONS),
         "output": registered_name("activation", objective.forward.output, ACTIVATIONS),
         "cost": registered_name("cost", objective.cost, COSTS),

@@ -286,6 +286,17 @@ def test_the_page_recognizes_example_digits_as_python_does(browser, model, model
         assert len(check_agrees_with_python(browser, model)) == 1
 
 
+@pytest.mark.slow
+def test_the_page_computes_convolutions_of_every_geometry(chromium, digits, model, tmp_path):
+    net = nnjax.ConvNet((8, 8), (3, 2), (1, 2), "SAME", (2, 1), output=nnjax.sigmoid)
+    params = net.init(jax.random.key(0), channels=(4, 2), dense=(10,))
+    network = replace(model, params=params, objective=nnjax.Objective(net))
+    open_page(chromium, network, tmp_path)
+    for image in digits.test.inputs[:5]:
+        outputs = chromium.execute_script("return feedforward(arguments[0]).at(-1)", image.ravel().tolist())
+        np.testing.assert_allclose(outputs, network(image), atol=1e-5)
+
+
 CACHED_AND_NEW_CANDIDATES = """
   const summary = (c) => [c.key, c.pixels.length, c.blankColumns];
   const candidates = () => [...cache.candidates.values()].map(summary).sort();

@@ -13,9 +13,10 @@ from safetensors.numpy import save as save_tensors
 
 import nnjax
 import reference
-from nnjax.storage.model_file import Calibration, DigitLayout, OutlierModel
+from nnjax.storage.model_file import CONVOLUTION_FIELDS, Calibration, DigitLayout, OutlierModel
 
 PARAMS = nnjax.init(jax.random.key(0), (64, 12, 4))
+NO_CONVOLUTION = dict.fromkeys(CONVOLUTION_FIELDS)
 OBJECTIVE = nnjax.Objective(
     nnjax.Dense(nnjax.tanh, nnjax.identity), nnjax.sigmoid_cross_entropy, nnjax.binary
 )
@@ -125,6 +126,17 @@ def test_a_convolutional_network_is_saved_as_it_is_evaluated(convolutional, tmp_
     np.testing.assert_allclose(loaded, saved, rtol=1e-5)
 
 
+def test_stride_padding_and_pool_are_saved(tmp_path, digits):
+    net = nnjax.ConvNet((8, 8), (3, 2), (1, 2), "SAME", (2, 1))
+    params = net.init(jax.random.key(0), channels=(4, 2), dense=(10,))
+    objective = nnjax.Objective(net, nnjax.softmax_cross_entropy)
+    nnjax.save_model(tmp_path / "m", params, objective, digits)
+    model = nnjax.load_model(tmp_path / "m")
+    assert model.objective == objective
+    x = jnp.float32(digits.test.inputs[0]) / 255
+    np.testing.assert_allclose(model(x), objective.activations(params, x), rtol=1e-5)
+
+
 # --- what cannot be saved ---
 
 
@@ -199,11 +211,19 @@ def test_a_file_that_contradicts_itself_raises(path, damage):
     ("changes", "message"),
     [
         ({"channels": [5]}, "sizes must begin with 45 for inputs of the shape"),
-        ({"kernel_size": 2}, "must be floats of the shape"),
-        ({"kernel_size": 9}, "large enough for a convolution"),
-        ({"kernel_size": 0}, "must be a positive integer below 2.*31, got 0"),
-        ({"channels": [], "kernel_size": None}, "sizes must begin with 64"),
-        ({"channels": []}, r"kernel_size must be a number with channels and null without, got 3 and \[\]"),
+        ({"kernel_size": [2, 2]}, "must be floats of the shape"),
+        ({"kernel_size": [9, 9]}, "large enough for a convolution"),
+        ({"kernel_size": [3, 0]}, "kernel_size must be a positive integer, got 0"),
+        (
+            {"kernel_size": [3, 3, 3]},
+            r"kernel_size must be a number or a pair \(height, width\), got \[3, 3, 3\]",
+        ),
+        ({"stride": [9, 1]}, "large enough for a convolution"),
+        ({"padding": "FULL"}, "padding must be one of VALID, SAME, got 'FULL'"),
+        ({"pool": [1, 10**30]}, "large enough for a convolution"),
+        ({"pool": None}, r"kernel_size, stride, padding, pool must be set with channels and null without"),
+        ({"channels": [], **NO_CONVOLUTION}, "sizes must begin with 64"),
+        ({"channels": []}, r"and null without, got \[3, 3\], \[1, 1\], 'VALID', \[2, 2\] and \[\]"),
         ({"channels": [4, 4]}, "large enough for a convolution"),
         ({"channels": [2**30]}, "at most 16,777,216 features"),
         ({"input_shape": [64]}, "large enough for a convolution"),
@@ -217,10 +237,10 @@ def test_a_convolutional_model_that_contradicts_itself_raises(convolutional, tmp
         nnjax.load_model(tmp_path / "m")
 
 
-@pytest.mark.parametrize(("version", "shown"), [(2, "2"), (4, "4"), ("a" * 1000, r"\.\.\.")])
+@pytest.mark.parametrize(("version", "shown"), [(3, "3"), (5, "5"), ("a" * 1000, r"\.\.\.")])
 def test_a_file_of_another_format_raises_an_error_that_names_it(path, version, shown):
     rewrite(path, {"format": version})
-    message = rf"m.safetensors' must have format 3, got format {shown}: train the model again"
+    message = rf"m.safetensors' must have format 4, got format {shown}: train the model again"
     with pytest.raises(ValueError, match=message):
         nnjax.load_model(path)
 

@@ -18,7 +18,7 @@ from nnjax.nn.output_codes import OneHot
 from nnjax.recognition import calibration, components, reading, segmentation
 from nnjax.runtime.checks import registered_name
 from nnjax.storage import Model
-from nnjax.storage.model_file import OutlierModel
+from nnjax.storage.model_file import CONVOLUTION_FIELDS, OutlierModel
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
@@ -120,7 +120,7 @@ def _model_data(model: Model) -> dict[str, Any]:
         "hasNoDigit": is_one_hot and not is_softmax,
         "codes": np.asarray(codes, int).tolist(),
         "outputNames": [str(name) for name in output_names],
-        "kernelSize": forward.kernel_size if convolutions else 0,
+        "convolutionSettings": {name: getattr(forward, name, None) for name in CONVOLUTION_FIELDS},
         "convolutions": [_layer_data(layer, hidden) for layer in convolutions],
         "layers": [*(_layer_data(layer, hidden) for layer in dense[:-1]), _layer_data(dense[-1], output)],
         "outlierModel": _outlier_model_data(model.outlier_model) if model.outlier_model else None,

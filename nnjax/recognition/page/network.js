@@ -29,41 +29,55 @@ function feedforward(image) {
 // The input of the first dense layer: the output of the last pooling, or the image if there is no convolution.
 // Feature maps are stored row by row, column by column, channel by channel.
 function features(a) {
-  let width = model.imageShape[1], channels = 1;
+  let map = { a, height: model.imageShape[0], width: model.imageShape[1], channels: 1 };
   for (const layer of model.convolutions) {
-    a = ACTIVATIONS[layer.activation](conv2d(a, width, channels, layer, model.kernelSize));
-    width = width - model.kernelSize + 1;
-    channels = layer.b.length;
-    a = maxPool(a, width, channels);
-    width = Math.floor(width / 2);
+    map = conv2d(map, layer);
+    map = maxPool({ ...map, a: ACTIVATIONS[layer.activation](map.a) });
   }
-  return a;
+  return map.a;
 }
 
-function conv2d(a, width, channels, { w, b }, kernelSize) {
-  const height = a.length / (width * channels), length = kernelSize * channels, result = [];
-  for (let top = 0; top <= height - kernelSize; top++)
-    for (let left = 0; left <= width - kernelSize; left++)
+// The positions of a kernel along an axis; with padding "SAME" the first can be before the image.
+function positions(side, size, stride, padding) {
+  const isSame = padding === "SAME";
+  const n = isSame ? Math.ceil(side / stride) : Math.floor((side - size) / stride) + 1;
+  const before = isSame ? Math.floor(Math.max(0, (n - 1) * stride + size - side) / 2) : 0;
+  return Array.from({ length: n }, (_, i) => i * stride - before);
+}
+
+function conv2d({ a, height, width, channels }, { w, b }) {
+  const { kernel_size: [rows, columns], stride, padding } = model.convolutionSettings;
+  const tops = positions(height, rows, stride[0], padding), result = [];
+  const lefts = positions(width, columns, stride[1], padding);
+  for (const top of tops)
+    for (const left of lefts) {
+      const first = Math.max(0, -left), end = Math.min(columns, width - left);
       for (let j = 0; j < b.length; j++) {
         let z = b[j];
-        for (let r = 0, k = j * kernelSize * length; r < kernelSize; r++) {
-          const start = ((top + r) * width + left) * channels;
-          for (let i = 0; i < length; i++, k++) z += w[k] * a[start + i];
+        for (let r = Math.max(0, -top); r < Math.min(rows, height - top); r++) {
+          const start = ((top + r) * width + left) * channels, k = (j * rows + r) * columns * channels;
+          for (let i = first * channels; i < end * channels; i++) z += w[k + i] * a[start + i];
         }
         result.push(z);
       }
-  return result;
+    }
+  return { a: result, height: tops.length, width: lefts.length, channels: b.length };
 }
 
-// The maximum of each 2x2 block; an odd last row or column is dropped.
-function maxPool(a, width, channels) {
-  const rows = Math.floor(a.length / (width * channels) / 2), columns = Math.floor(width / 2), result = [];
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < columns; c++)
+// The maximum of each block; incomplete blocks at the end are dropped.
+function maxPool({ a, height, width, channels }) {
+  const [rows, columns] = model.convolutionSettings.pool;
+  const tops = positions(height, rows, rows, "VALID"), result = [];
+  const lefts = positions(width, columns, columns, "VALID");
+  for (const top of tops)
+    for (const left of lefts)
       for (let j = 0; j < channels; j++) {
-        const i = (2 * r * width + 2 * c) * channels + j, below = i + width * channels;
-        result.push(Math.max(a[i], a[i + channels], a[below], a[below + channels]));
+        let largest = -Infinity;
+        for (let r = top; r < top + rows; r++)
+          for (let c = left; c < left + columns; c++)
+            largest = Math.max(largest, a[(r * width + c) * channels + j]);
+        result.push(largest);
       }
-  return result;
+  return { a: result, height: tops.length, width: lefts.length, channels };
 }
 
