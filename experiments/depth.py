@@ -11,11 +11,9 @@ most 1/4, and depth costs accuracy. In the modern configurations the gradient ke
 train almost as well as one. Layers of 30 neurons are not expected to profit from depth.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import nnjax
@@ -23,7 +21,6 @@ from experiments.depth_configs import BOOK, CHAPTER, CONFIGS, MODERN, QUICK
 from experiments.experiment import Claim, Experiment, Record, RunContext, edge_note
 from nnjax.compare.plots import STYLES, learning_curves, readable_log_ticks
 from nnjax.compare.statistics import format_median_range, percent, select_best
-from nnjax.nn import mean_cost
 from nnjax.runtime import stable_repr
 
 DEPTHS, QUICK_DEPTHS = (1, 2, 3, 5, 7, 10), (1, 2)
@@ -41,18 +38,20 @@ def run(context: RunContext) -> Record:
     """
     data = context.load()
     layers = [(WIDTH,) * depth for depth in (QUICK_DEPTHS if context.quick else DEPTHS)]
-    probe = jax.tree.map(lambda a: jnp.asarray(a[:PROBE_IMAGES]), data.train)
+    probe = jax.tree.map(lambda a: a[:PROBE_IMAGES], data.train)
     runs = []
     for name in QUICK if context.quick else CONFIGS:
         setup = CONFIGS[name]
         objective = setup.objective(data)
         grid = context.sweep(KEY, setup.config, data, hidden=layers, learning_rate=setup.rates,
                              objective=objective)  # fmt: skip
+        before = setup.config.sweep(jax.random.key(KEY), data, hidden=layers, learning_rate=setup.rates[0],
+                                    objective=objective, seeds=context.seeds, steps=1,
+                                    watch={"gradients": bias_gradients(objective, *probe)})  # fmt: skip
         for i, hidden in enumerate(layers):
             results = grid.data.isel(hidden=i).transpose("learning_rate", "seed", "epoch")
             selected = select_best(results.validation_correct.values[..., -1])
-            draw = replace(setup.config, hidden=hidden).init_fn(data)
-            initial = [draw(grid.rng_keys(seed)[0]) for seed in range(context.seeds)]
+            gradients = before.watched["gradients"].isel(hidden=i, step=0, watched_step=0)
             runs.append(
                 {
                     "config": name,
@@ -60,17 +59,20 @@ def run(context: RunContext) -> Record:
                     "learning_rate": setup.rates[selected],
                     "test_correct": results.test_correct.values[selected],
                     "validation_correct": results.validation_correct.values[selected],
-                    "gradients": [gradient_norms(params, objective, *probe) for params in initial],
+                    "gradients": gradients.values[:, : len(hidden) + 1],
                 }
             )
     return {"num_test": len(data.test.targets), "runs": runs}
 
 
-@jax.jit
-def gradient_norms(params: Any, objective: nnjax.Objective, images: Any, labels: Any) -> jax.Array:
+def bias_gradients(objective: nnjax.Objective, images: Any, labels: Any) -> nnjax.watch.Watch:
     """‖∂C/∂b‖ of each layer, the first hidden one first."""
-    grads = jax.grad(mean_cost)(params, objective, images, labels, jax.random.key(0))
-    return jnp.stack([jnp.linalg.norm(layer.b) for layer in grads])
+    return nnjax.watch.probe_gradient_norms(objective, images, labels, part=biases)
+
+
+def biases(layers: nnjax.Params) -> list[jax.Array]:
+    """The biases of each layer."""
+    return [layer.b for layer in layers]
 
 
 def names_of(record: Record) -> list[str]:

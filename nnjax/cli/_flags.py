@@ -71,18 +71,17 @@ def _axis(parse: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec
     return _flag(lambda arguments: tuple(map(parse, arguments)), f"{metavar} ...", "*")
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"must be an integer, got {text!r}") from None
+def _parser(kind: Callable[[str], T], description: str) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"must be {description}, got {text!r}") from None
+
+    return parse
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"must be a number, got {text!r}") from None
+_integer, _number = _parser(int, "an integer"), _parser(float, "a number")
 
 
 def _number_or_none(text: str) -> float | None:
@@ -256,6 +255,8 @@ class RunFlags:
 class SweepRunFlags(RunFlags):
     """Data, length and random seeds."""
 
+    batch_size: Annotated[tuple | FromConfig, _axis(_integer, "INT")] = FROM_CONFIG
+    """Number of examples in a mini-batch (the book's m); several values become an axis."""
     seeds: int = 1
     """Number of random seeds, which is the number of networks for each combination of settings."""
 

@@ -33,7 +33,7 @@ MAXIMA = {
 }
 
 # The fields that can become axes of a sweep.
-SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay"}
+SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay", "batch_size"}
 
 
 def as_name(value: Any) -> str:

@@ -208,14 +208,10 @@ class TrainConfig:
         """The keyword arguments of `fit` and `sweep` for `data`."""
         learning_rate = self.used_learning_rate()
         rate = {} if learning_rate is None else {"learning_rate": learning_rate}
-        return {
+        names = ("optimizer", "schedule", "ema_decay", "epochs", "batch_size")
+        settings = {name: getattr(self, name) for name in names} | rate
+        return settings | {
             "objective": self.objective(data),
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-            "ema_decay": self.ema_decay,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            **rate,
             "hyperparameters": dict(self.hyperparameters),
         }
 
@@ -225,8 +221,8 @@ class TrainConfig:
         Args:
           key: split in two: for the initial parameters, and for `fit`.
           data: a data set.
-          **runtime: arguments of `fit` that do not change the result: `callback`, `checkpoint`, `mesh`,
-            `stop_on_nan`, `locate_nan`.
+          **runtime: other arguments of `fit`, such as `callback`, `checkpoint`, `metrics` or `watch`; and
+            `steps`, which replaces `epochs`.
 
         >>> import nnjax
         >>> run = TrainConfig(hidden=(10,), epochs=1).fit(jax.random.key(0), nnjax.load("digits"))
@@ -234,7 +230,8 @@ class TrainConfig:
         1
         """
         init_key, fit_key = jax.random.split(key)
-        return fit(fit_key, self.init_fn(data)(init_key), data, **self.fit_kwargs(data), **runtime)
+        kwargs = self.fit_kwargs(data) | ({"epochs": None} if "steps" in runtime else {})
+        return fit(fit_key, self.init_fn(data)(init_key), data, **kwargs, **runtime)
 
     def sweep(self, key: Array, data: Dataset, **axes: Any) -> Grid:
         """Trains a grid of networks that differ from this configuration along `axes`.
@@ -243,8 +240,8 @@ class TrainConfig:
           key: a `jax.random.key`.
           data: a data set.
           **axes: arguments of `sweep`: sequences for `hidden`, `initial_weights`, `learning_rate`,
-            `schedule`, `ema_decay`, `objective` or a hyper-parameter of the optimizer become axes; and
-            `seeds`, `shared_batches`, `checkpoint`, `mesh`, `callback`, `max_networks_per_program`.
+            `schedule`, `ema_decay`, `batch_size`, `objective` or a hyper-parameter of the optimizer become
+            axes; and all others, such as `zip`, `seeds` or `watch`. `steps` replaces `epochs`.
 
         >>> import nnjax
         >>> config = TrainConfig(hidden=(10,), epochs=1)
@@ -257,7 +254,7 @@ class TrainConfig:
                 f"an axis of a sweep must be one of {', '.join(sorted(SWEEP_ARGUMENTS))}, got "
                 f"{', '.join(fixed)}: set it with dataclasses.replace"
             )
-        kwargs: dict[str, Any] = self.fit_kwargs(data) | axes
+        kwargs: dict[str, Any] = self.fit_kwargs(data) | ({"epochs": None} if "steps" in axes else {}) | axes
         if not {"hidden", "initial_weights"} & set(axes):
             kwargs.setdefault("init", self.init_fn(data))
             return sweep(key, data, **kwargs)

@@ -46,7 +46,8 @@ class ComputeDtype:
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        return cls(*combine(children, static[:1]), static[1])
+        (forward,) = combine(children, static[:1])
+        return cls(forward, static[1])
 
     def inference(self) -> "ComputeDtype":
         """The forward for evaluation, in the same dtype."""

@@ -197,7 +197,7 @@ def checked_schedule(schedule: str | Schedule) -> Schedule:
 
 
 def _split_hyperparameters(
-    factory: Any, hyperparameters: dict[str, Any], has_schedule: bool
+    factory: Factory, hyperparameters: dict[str, Any], has_schedule: bool
 ) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
     """The checked hyper-parameters that are traced, and the others."""
     if not callable(factory):

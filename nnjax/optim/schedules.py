@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-Schedule = Callable[[Array], Array]
+Schedule = Callable[[Any], Any]
 
 WARMUP_FRACTION = 0.05
 
@@ -68,7 +68,7 @@ def is_named(schedule: Schedule) -> bool:
     return schedule in SCHEDULES.values()
 
 
-def of_step(schedule: Schedule, num_steps: float | Array | None) -> optax.Schedule:
+def of_step(schedule: Schedule, num_steps: float | Array | None) -> Schedule:
     """A schedule as a function of the step.
 
     Args:
@@ -77,10 +77,10 @@ def of_step(schedule: Schedule, num_steps: float | Array | None) -> optax.Schedu
     """
     if not is_named(schedule):
         return schedule
-    return lambda step: schedule(step.astype(float) / num_steps)
+    return lambda step: schedule(jnp.asarray(step, float) / jnp.asarray(num_steps, float))
 
 
-def choose(schedules: Sequence[optax.Schedule], index: int | Array | None) -> optax.Schedule:
+def choose(schedules: Sequence[Schedule], index: int | Array | None) -> Schedule:
     """The schedule with a traced index, so that one program can train with several schedules."""
     floats = [lambda step, f=schedule: jnp.asarray(f(step), float) for schedule in schedules]
     return floats[0] if len(floats) == 1 else lambda step: jax.lax.switch(index, floats, step)
@@ -96,7 +96,7 @@ class ScheduledState(NamedTuple):
 def with_schedule(
     factory: Callable[[Any], optax.GradientTransformation],
     learning_rate: float | Array,
-    schedule: optax.Schedule,
+    schedule: Schedule,
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer `factory(learning_rate · schedule(t))`, built again in every step t.
 

@@ -1,7 +1,7 @@
 """The axes of a sweep: from sequences of settings to the cells of a grid and their labels."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,7 @@ def _labelled(name: str, value: Any) -> list[Labelled] | None:
     elif isinstance(value, list | tuple | range) or (
         isinstance(value, np.ndarray | jax.Array) and value.ndim == 1
     ):
-        values: Sequence = list(map(_python_number, np.asarray(value))) if hasattr(value, "dtype") else value
+        values = [_python_number(x) for x in np.asarray(value)] if hasattr(value, "dtype") else list(value)
         labelled = [(_label(name, element), element) for element in values]
     else:
         return None

@@ -87,7 +87,7 @@ def make_cells(
       hyperparameters: the names of those settings that are arguments of the optimizer.
       budget: the length of the training.
     """
-    chosen = [settings | {name: value for name, (_, value) in cell.items()} for cell in axes.cells()]
+    chosen = [{**settings} | {name: value for name, (_, value) in cell.items()} for cell in axes.cells()]
     # All networks of a program choose from the same schedules.
     schedules = tuple(dict.fromkeys(checked_schedule(of_cell["schedule"]) for of_cell in chosen))
     cells = []

@@ -261,8 +261,8 @@ class _Trainer:
             self.restored = len(history)
         diverged = history.diverged_at >= 0
         if history.diverged_at == len(history) - 1 and self._previous is not None:
-            *arguments, _ = self.arguments  # without the watches
-            location = find_divergence(self._previous, *arguments, self._num_steps)
+            without_watches = self.arguments[:-1]
+            location = find_divergence(self._previous, *without_watches, num_steps=self._num_steps)
             self.divergence = location and Divergence(int(history.diverged_at), *location)
         stop = self.callback and self.callback(Run(_copy(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))

@@ -119,7 +119,8 @@ def scan_epoch(
         params, opt_state, watched = carry
         i, examples = batch
         key = jax.random.fold_in(steps_key, i)
-        step = train_step(params, opt_state, *examples, key, objective, optimizer, mesh)
+        inputs, targets = examples
+        step = train_step(params, opt_state, inputs, targets, key, objective, optimizer, mesh)
         watched, values = observe(watches, watched, i, num_steps, params, step.grads, step.updates)
         return (step.params, step.opt_state, watched), (step.cost, values)
 
@@ -162,8 +163,8 @@ def scan_steps(
 
         def step_of(m):
             rows = jax.lax.dynamic_slice(order, (i * batch_size,), (m,))
-            examples = replicate(gather((inputs, targets), rows), mesh)
-            return train_step(params, opt_state, *examples, key, objective, optimizer, mesh)
+            x, y = replicate(gather((inputs, targets), rows), mesh)
+            return train_step(params, opt_state, x, y, key, objective, optimizer, mesh)
 
         full, last = partial(step_of, sizes[0]), partial(step_of, sizes[-1])
         step = full() if sizes[0] == sizes[-1] else jax.lax.cond(i < len(sizes) - 1, full, last)

@@ -1,11 +1,12 @@
 """The history of a training: costs, counts, metrics and times, epoch by epoch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from nnjax.data import Split
 
@@ -108,7 +109,7 @@ def accuracy(correct: Any, total: int) -> Any:
 
 def empty_history(
     unit: str,
-    steps: Sequence[int],
+    steps: Int[np.ndarray, " rows"],
     networks: tuple[int, ...],
     validation: Split,
     test: Split,
@@ -145,6 +146,6 @@ def empty_history(
     }
     return History(
         train_cost=np.full(shape, np.nan), **costs, **counts, metrics=means, seconds=np.zeros(len(steps)),
-        step=np.array(steps), watched=observed, diverged_at=np.full(networks, -1)[()],
+        step=steps, watched=observed, diverged_at=np.full(networks, -1)[()],
         num_validation=len(validation.targets), num_test=len(test.targets), unit=unit,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+import nnjax
 import reference
 from nnjax.nn import Dense, Layer, Objective, feedforward, identity, softmax_cross_entropy
 from nnjax.optim import make_optimizer
@@ -135,3 +136,27 @@ def test_only_plain_sgd_on_dense_networks_is_blocked():
     assert not steps(objective=Objective(penalty=lambda params: 0.0))
     assert not steps(objective=Objective(forward=lambda p, x, key: feedforward(p, x)))
     assert not steps(sizes=(784, 10))
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_blocked"),
+    [
+        ({}, True),
+        ({"schedule": "constant"}, True),
+        ({"zip": {"learning_rate": (0.5, 1.0)}}, True),
+        ({"schedule": "cosine"}, False),
+        ({"schedule": ("constant", "cosine")}, False),
+        ({"schedule": optax.constant_schedule(1.0)}, False),
+        ({"watch": {"norm": nnjax.watch.gradient_norm}}, False),
+        ({"epochs": None, "steps": 3}, False),
+        ({"shared_batches": False}, False),
+    ],
+)
+def test_a_sweep_is_blocked_unless_something_happens_in_each_step(digits, monkeypatch, settings, is_blocked):
+    blocked = []
+    epoch = _blocked.train_epoch
+    monkeypatch.setattr(_blocked, "train_epoch", lambda *a, **k: blocked.append(None) or epoch(*a, **k))
+    jax.clear_caches()  # a compiled program is not traced again
+    rate = {} if "zip" in settings else {"learning_rate": 0.5}
+    nnjax.sweep(KEY, digits, **{"hidden": 20, "seeds": 4, "epochs": 1, "batch_size": 7} | rate | settings)
+    assert bool(blocked) == is_blocked

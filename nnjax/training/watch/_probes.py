@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 from jaxtyping import Array, Float, Num
 
 from nnjax.nn.curvature import gauss_newton_product, hessian_product, largest_eigenvalue
@@ -21,8 +20,16 @@ Inputs = Num[np.ndarray | Array, "m ..."]
 Targets = Num[np.ndarray | Array, "m ..."]
 
 
+def _all(grads: Any) -> Any:
+    return grads
+
+
 def probe_gradient_norms(
-    objective: Objective, inputs: Inputs, targets: Targets, every: int | None = None
+    objective: Objective,
+    inputs: Inputs,
+    targets: Targets,
+    every: int | None = None,
+    part: Callable[[Any], Any] = _all,
 ) -> Watch:
     """The l2 norm of the gradient of the mean cost of a probe, for each layer.
 
@@ -33,6 +40,8 @@ def probe_gradient_norms(
       objective: the objective of training.
       inputs, targets: the m examples of the probe, as in a `Dataset`.
       every: as in `Watch`; by default once an epoch.
+      part: selects the part of the gradient that is measured, such as the biases of dense layers:
+        `lambda grads: [layer.b for layer in grads]`.
 
     Returns:
       A `Watch` of values (layers,).
@@ -42,7 +51,7 @@ def probe_gradient_norms(
     >>> probe_gradient_norms(objective, x, x).update((), jnp.zeros(1), (), ())[1].tolist()
     [4.0]
     """
-    return as_watch(Partial(_probe_gradient_norms, *_probe(objective, inputs, targets)), every)
+    return as_watch(_ProbeGradientNorms(*_probe(objective, inputs, targets), part), every)
 
 
 def hessian_eigenvalue(
@@ -102,8 +111,21 @@ def _probe(objective: Objective, inputs: Any, targets: Any) -> tuple[Objective, 
     return replace(objective, forward=inference(objective.forward)), inputs, targets
 
 
-def _probe_gradient_norms(objective, inputs, targets, params, grads, updates):
-    return layer_norms(jax.grad(mean_cost)(params, objective, inputs, targets, None))
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["objective", "inputs", "targets"], meta_fields=["part"]
+)
+@dataclass(frozen=True)
+class _ProbeGradientNorms:
+    """The norms of a part of the gradient on a probe."""
+
+    objective: Objective
+    inputs: Array
+    targets: Array
+    part: Callable[[Any], Any]
+
+    def __call__(self, params: Any, grads: Any, updates: Any) -> Float[Array, " layers"]:
+        gradient = jax.grad(mean_cost)(params, self.objective, self.inputs, self.targets, None)
+        return layer_norms(self.part(gradient))
 
 
 def _eigenvalue(product, objective, inputs, targets, iterations, every) -> Watch:
