@@ -127,8 +127,16 @@ class Optimizer:
         `extra` is for line searches and curvature.
         """
         with jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
+            update = self._transformation().update
+            updates, opt_state = update(grads, opt_state, params, **_accepted(update, extra))
             return optax.apply_updates(params, updates), opt_state, updates
+
+
+def _accepted(update: Callable, extra: dict[str, Any]) -> dict[str, Any]:
+    """The extra arguments that `update` has: `optax.contrib.sam` raises an error for others."""
+    parameters = inspect.signature(update).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {name: value for name, value in extra.items() if takes_any or name in parameters}
 
 
 def _with_learning_rate(factory: Factory, rest: dict[str, Any], learning_rate: Any):

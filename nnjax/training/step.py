@@ -91,12 +91,13 @@ def train_step(
     batch = objective, inputs, targets, key, mesh
 
     # optax's line searches pass all extra arguments of `update`, such as `curvature`, to value_fn.
-    def cost_of(params, curvature=None, obj_fn=None):
+    def cost_of(params, curvature=None, obj_fn=None, grad_fn=None):
         return mean_cost(params, *batch)
 
     cost, grads = jax.value_and_grad(cost_of)(params)
     params, opt_state, updates = optimizer.apply(
         grads, opt_state, params, value=cost, grad=grads, value_fn=cost_of, obj_fn=cost_of,
+        grad_fn=lambda params, _: jax.grad(cost_of)(params),
         curvature=lambda v: gauss_newton_product(params, v, *batch),
     )  # fmt: skip
     return StepResult(params, opt_state, cost, grads, updates)

@@ -130,3 +130,82 @@ def test_gradients_are_clipped_and_accumulated_by_chains(digits):
     one = nnjax.fit(KEY, INITIAL, data, optimizer=clipped, batch_size=20, **arguments)
     change = optax.tree.norm(optax.tree.sub(one.params, INITIAL))
     assert float(change) == pytest.approx(0.1 * 0.5, rel=1e-3)
+
+
+def test_sam_takes_the_gradient_at_the_adversarial_point(x64):
+    """One step on ½ a w²: the gradient is that at w + ρ g / ‖g‖ (Foret and others, 2021)."""
+    curvature, w, rho, rate = np.array([1.0, 4.0]), np.array([3.0, 1.0]), 0.1, 0.5
+
+    def sam(learning_rate):
+        adversary = optax.chain(contrib.normalize(), optax.sgd(rho))
+        return contrib.sam(optax.sgd(learning_rate), adversary, opaque_mode=True)
+
+    objective = nnjax.Objective(
+        lambda w, x, key: w * jnp.sqrt(x), lambda output, target: jnp.sum(output**2) / 2, code=None
+    )
+    data = nnjax.Dataset.from_arrays((curvature[None], curvature[None]))
+    run = nnjax.fit(
+        KEY, w, data, objective=objective, optimizer=sam, learning_rate=rate, steps=1, batch_size=1
+    )
+    gradient = curvature * w
+    adversarial = curvature * (w + rho * gradient / np.linalg.norm(gradient))
+    np.testing.assert_allclose(run.params, w - rate * adversarial, rtol=1e-12)
+
+
+# `optax.lookahead` is missing: its parameters and its gradients have different structures.
+WRAPPERS = {
+    "mechanize": lambda learning_rate: contrib.mechanize(optax.adam(learning_rate)),
+    "reduce_on_plateau": lambda learning_rate: optax.chain(
+        optax.adam(learning_rate), contrib.reduce_on_plateau(patience=2, accumulation_size=14)
+    ),
+    "apply_if_finite": lambda learning_rate: optax.apply_if_finite(optax.adam(learning_rate), 3),
+    "inject_hyperparams": lambda learning_rate: optax.inject_hyperparams(optax.adam)(
+        learning_rate=learning_rate
+    ),
+    "partition": lambda learning_rate: optax.partition(
+        {"w": optax.adam(learning_rate), "b": optax.sgd(learning_rate)},
+        lambda params: jax.tree.map_with_path(lambda path, _: path[-1].name, params),
+    ),
+    "split_real_and_imaginary": lambda learning_rate: contrib.split_real_and_imaginary(
+        optax.adam(learning_rate)
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_wrappers_of_optimizers_learn_with_fit_and_in_a_sweep(name, digits):
+    arguments = {"optimizer": WRAPPERS[name], "objective": OBJECTIVE, "batch_size": 86, "epochs": 4}
+    grid = nnjax.sweep(
+        KEY,
+        digits,
+        init=lambda key: jax.tree.map(jnp.asarray, INITIAL),
+        learning_rate=(0.01, 0.005),
+        **arguments,
+    )
+    run = nnjax.fit(grid.rng_keys(0)[1], INITIAL, digits, learning_rate=0.01, **arguments)
+    assert run.history.train_cost[-1] < 0.8 * run.history.train_cost[0]
+    np.testing.assert_allclose(grid.train_cost[0, 0], run.history.train_cost, rtol=1e-3)
+
+
+def test_a_plateau_reduces_the_learning_rate(digits):
+    """The cost is constant, so after `patience` means of the cost the rate is halved, and halved again."""
+
+    def on_plateau(learning_rate):
+        return optax.chain(
+            optax.sgd(learning_rate), contrib.reduce_on_plateau(factor=0.5, patience=2, accumulation_size=1)
+        )
+
+    # A cost that depends on the parameter, but has the value 1.
+    objective = nnjax.Objective(
+        lambda w, x, key: w, lambda w, target: 1 + jnp.sum(w - jax.lax.stop_gradient(w)), code=None
+    )
+    data = nnjax.Dataset.from_arrays((np.zeros((8, 1), np.float32), np.zeros((8, 1), np.float32)))
+    run = nnjax.fit(
+        KEY, np.zeros(1, np.float32), data, objective=objective, optimizer=on_plateau, learning_rate=1.0,
+        batch_size=1, epochs=1, watch={"updates": lambda params, grads, updates: -updates[0]},
+    )  # fmt: skip
+    rates = run.history.watched["updates"][0]
+    assert rates[0] == 1
+    assert set(rates.tolist()) >= {1.0, 0.5, 0.25}
+    assert (np.diff(rates) <= 0).all()

@@ -19,7 +19,7 @@ def fit(data, **settings):
     return nnjax.fit(KEY, reference.random_params(SIZES), data, **SETTINGS | settings)
 
 
-def test_steps_are_those_of_epochs_wherever_an_evaluation_is(digits):
+def test_steps_use_the_mini_batches_of_whole_epochs_wherever_an_evaluation_is(digits):
     epochs = fit(digits, epochs=2)
     for evaluate_every in (7, 5):
         steps = fit(digits, steps=14, evaluate_every=evaluate_every)
