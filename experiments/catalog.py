@@ -18,6 +18,7 @@ NAMES = (
     "hidden_features",
     "gradient_descent_variants",
     "depth",
+    "recurrent",
     "baselines",
     "ladder",
 )
