@@ -109,7 +109,7 @@ def fit(
 
     Args:
       key: a `jax.random.key`. The same key gives the same bits on the same machine and versions;
-        `nnjax.training.step` documents how an epoch's random numbers are derived from it.
+        `nnjax.training.epoch` documents how an epoch's random numbers are derived from it.
       params: the initial parameters: any pytree that `objective.forward` accepts. They are copied, so yours
         are not changed.
       data: a `Dataset`: `data.train` is for training, `data.validation` and `data.test` for evaluation.
