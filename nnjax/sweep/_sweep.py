@@ -104,9 +104,9 @@ def sweep(
       initial_weights: the initial weights of dense networks: `standard_normal` (the default), `lecun`, `he`
         or a custom function.
       objective, optimizer, schedule, ema_decay, epochs, steps, batch_size: as for `fit`.
-      zip: settings that vary together, by name: equally long sequences, as in random search. They become
-        the axis `point` of the grid, with coordinates of these names. One of them may be `seed`; otherwise
-        every point is trained with every seed.
+      zip: settings that vary together, by name: equally long sequences, as in random search. They replace
+        the arguments of these names, and become the axis `point` of the grid, with coordinates of these names.
+        One of them may be `seed`; otherwise every point is trained with every seed.
       shared_batches: whether all networks train on the same mini-batches. This removes noise from
         comparisons and is faster. If False, each seed draws different mini-batches.
       max_networks_per_program: the maximum number of networks in one compiled program; by default as many

@@ -97,7 +97,7 @@ class Trainer:
 
         fingerprint = {}
         if policy:
-            numbers = jax.tree.leaves((states, objectives, optimizers))
+            numbers = jax.tree.leaves((states, objectives, optimizers, self.watches))
             train = _population.train_epoch.lower(states, *arguments)
             evaluate = evaluate_population.lower(
                 states.params, objectives, validation, test, self.metrics, self.mesh
