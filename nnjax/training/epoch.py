@@ -156,8 +156,9 @@ def scan_steps(
     def body(carry, j):
         (params, opt_state, watched), (order, steps_key) = carry
         epoch, i = jnp.divmod(state.step + j, len(sizes))
+        starts_epoch = (i == 0) & (j > 0)
         order, steps_key = jax.lax.cond(
-            (i == 0) | (j == 0), lambda: epoch_order(state.key, epoch, n), lambda: (order, steps_key)
+            starts_epoch, lambda: epoch_order(state.key, epoch, n), lambda: (order, steps_key)
         )
         key = jax.random.fold_in(steps_key, i)
 
@@ -171,7 +172,8 @@ def scan_steps(
         watched, values = observe(watches, watched, j, num_steps, params, step.grads, step.updates)
         return ((step.params, step.opt_state, watched), (order, steps_key)), (step.cost, values)
 
-    carry = (state.params, state.opt_state, state.watched), epoch_order(state.key, 0, n)
+    order = epoch_order(state.key, state.step // len(sizes), n)
+    carry = (state.params, state.opt_state, state.watched), order
     (carry, _), (costs, values) = jax.lax.scan(body, carry, jnp.arange(num_steps, dtype=jnp.int32))
     params, opt_state, watched = carry
     new_state = TrainState(params, opt_state, state.key, state.step + num_steps, watched)
