@@ -1,14 +1,14 @@
 """Can a network recognize a digit that it reads row by row?
 
-A recurrent network gets one row of the image at a time, from top to bottom, and its last state is the input
-of the output layer. Three cells (tanh neurons, GRU and LSTM) and a feedforward network, which gets all pixels
-together, have about 18,500 parameters each. Validation selects the learning rate of Adam for each of them.
-One network of each kind is also trained alone, to measure its time; the output layer of a recurrent one is
-applied to its state after every row.
+A recurrent network receives one row of the image at a time, from top to bottom, and its last state is the
+input of the output layer. Three recurrent networks (tanh neurons, GRU and LSTM) and a feedforward network,
+which receives all pixels together, have about 18,500 parameters each. Validation selects the learning rate of
+Adam for each of them. One network of each kind is also trained alone, to measure its time. The output layer
+of a recurrent network is then applied to its state after every row.
 
-Expected: with gates the row reader reaches 97 % in a few epochs, because it uses the same weights for every
-row. Tanh neurons learn worse: they replace the whole state at every row, so the gradient shrinks on its way
-back through 28 rows.
+Expected: a recurrent network with gates reaches 97 % in a few epochs, because it uses the same weights for
+every row. Tanh neurons are less accurate: they replace the whole state at every row, so the gradient shrinks
+on its way back through 28 rows.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def network(name: str, data: nnjax.Dataset) -> tuple[Callable, nnjax.Objective]:
 
 
 def run(context: RunContext) -> Record:
-    """Trains every network with every rate and seed, and one of each with the selected rate alone."""
+    """Trains every network with every rate and seed, and one of each kind alone with the selected rate."""
     data = context.load()
     runs = []
     for name in QUICK if context.quick else HIDDEN:
@@ -77,7 +77,7 @@ def run(context: RunContext) -> Record:
 
 
 def by_row(cell: str, params: Any, split: Any) -> jax.Array:
-    """After each row, the number of images whose label has the largest output."""
+    """For each row of the images, the number of images that are classified correctly after it."""
     forward = jax.jit(jax.vmap(Recurrent(cell, every_step=True), (None, 0)))
     outputs = forward(params, to_input(jnp.asarray(split.inputs), jnp.float32))
     return jnp.sum(jnp.argmax(outputs, axis=-1) == jnp.asarray(split.targets)[:, None], axis=0)
@@ -110,7 +110,7 @@ def plot(record: Record) -> Any:
 
 
 def claims(record: Record) -> list[Claim]:
-    """Whether the row reader learns, whether gates help, and how it compares with a feedforward network."""
+    """Whether recurrent networks learn, whether gates help, and the comparison with a feedforward network."""
     final = {name: accuracy[:, -1] for name, accuracy in accuracies(record).items()}
     gated = [name for name in GATED if name in final]
     pairs = [(name, TANH) for name in gated if TANH in final]
@@ -127,7 +127,7 @@ def claims(record: Record) -> list[Claim]:
 
 
 def goal_claim(run: Record, accuracy: np.ndarray) -> Claim:
-    """Whether a network reaches the goal in time."""
+    """Whether a network reaches the accuracy `GOAL` in at most `MAX_SECONDS`."""
     seconds, rate = sum(run["seconds_alone"]), run["learning_rate"]
     return Claim(
         f"{run['network']}, which reads row by row, reaches {GOAL} % in at most 3 minutes", "",

@@ -83,7 +83,7 @@ def mesh8():
 
 @pytest.fixture
 def advanced(monkeypatch):
-    """A list with an item for each epoch that `fit` and `sweep` train; restored epochs are not in it."""
+    """A list with an item for each row of the history that `fit` and `sweep` train, without restored rows."""
     epochs = []
 
     def counting(state, history, budget, advance, *rest):

@@ -240,7 +240,7 @@ class RunFlags:
     """Data, length and random seed."""
 
     dataset: Text = FROM_CONFIG
-    """mnist, fashion_mnist, kmnist, digits, auto (mnist or digits), tfds:NAME, or an .npz file."""
+    """mnist, fashion_mnist, kmnist, digits, auto (mnist, else digits), tfds:NAME, or an .npz file."""
     data_dir: DataDir = None
     """Directory of the data sets."""
     epochs: Integer = FROM_CONFIG

@@ -30,7 +30,7 @@ class Data:
     action: Positional[Literal["prepare", "path"]]
     """prepare downloads and converts the data set; path prints the paths of its files."""
     dataset: Positional[Annotated[str, arg(metavar="[DATASET]")]] = "mnist"
-    """mnist, fashion_mnist, kmnist, or tfds:NAME; digits is part of scikit-learn and needs no preparation."""
+    """mnist, fashion_mnist, kmnist or tfds:NAME; digits is part of scikit-learn and needs no preparation."""
     data_dir: DataDir = None
     """Directory of the data sets."""
     json: Switch = False

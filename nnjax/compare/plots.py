@@ -117,14 +117,14 @@ def watched_curves(
     band: str | None = "range",
     styles: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Any]:
-    """Draws what was watched in training against the step, one line for each layer; NaN leaves a gap.
+    """Draws the values of a watch against the step, one line for each layer. NaN leaves a gap.
 
     Args:
       axis: a matplotlib axis.
       values: (epoch, step) or (epoch, step, layer), such as `history.watched[name]`.
-      seeds: whether a first axis of seeds precedes these; then each line is a median, with a band.
+      seeds: whether `values` have a first axis of seeds. Each line is then a median with a band.
       every: that of the `Watch`; with None, the horizontal axis is the number of finished epochs.
-      x: the step of each value, (epoch * step,); by default 0, every, 2 every and so on.
+      x: the step of each value, (epoch * step,); pass it if `every` does not divide the steps of an epoch.
       labels: one for each line; by default "layer 1", "layer 2" and so on.
       log: whether the vertical axis is logarithmic.
       band, styles: as for `learning_curves`.
@@ -135,8 +135,8 @@ def watched_curves(
     array = np.asarray(values, float)
     array = array if seeds else array[None]
     if array.ndim not in (3, 4):
-        shape = f"({'seed, ' * seeds}epoch, step)"
-        raise ValueError(f"values must have the shape {shape}, then perhaps layer, got {np.shape(values)}")
+        axes = f"{'seed, ' * seeds}epoch, step"
+        raise ValueError(f"values must have the shape ({axes}) or ({axes}, layer), got {np.shape(values)}")
     series = array.reshape(len(array), array.shape[1] * array.shape[2], -1).transpose(2, 0, 1)
     default = [f"layer {i + 1}" for i in range(len(series))] if array.ndim == 4 else [""]
     x = np.arange(series.shape[2]) * (every or 1) if x is None else np.ravel(x)

@@ -75,7 +75,7 @@ class TrainConfig:
       label_smoothing: α of `LabelSmoothing`; 0 for none.
       optimizer: an optax factory.
       learning_rate: η; None for the optimizer's default.
-      schedule: learning-rate schedule.
+      schedule: learning-rate schedule, as for `fit`.
       hyperparameters: other arguments of the optimizer by name.
       ema_decay: decay of the averaged parameters, which evaluation uses; None for no averaging.
       epochs: passes over the training examples.
@@ -221,8 +221,8 @@ class TrainConfig:
         Args:
           key: split in two: for the initial parameters, and for `fit`.
           data: a data set.
-          **runtime: other arguments of `fit`, such as `callback`, `checkpoint`, `metrics` or `watch`; and
-            `steps`, which replaces `epochs`.
+          **runtime: other arguments of `fit`, such as `callback`, `checkpoint`, `metrics` or `watch`.
+            `steps` replaces `epochs`.
 
         >>> import nnjax
         >>> run = TrainConfig(hidden=(10,), epochs=1).fit(jax.random.key(0), nnjax.load("digits"))
@@ -239,9 +239,9 @@ class TrainConfig:
         Args:
           key: a `jax.random.key`.
           data: a data set.
-          **axes: arguments of `sweep`: sequences for `hidden`, `initial_weights`, `learning_rate`,
-            `schedule`, `ema_decay`, `batch_size`, `objective` or a hyper-parameter of the optimizer become
-            axes; and all others, such as `zip`, `seeds` or `watch`. `steps` replaces `epochs`.
+          **axes: arguments of `sweep`, such as `zip`, `seeds` or `watch`. Sequences for `hidden`,
+            `initial_weights`, `learning_rate`, `schedule`, `ema_decay`, `batch_size`, `objective` or a
+            hyper-parameter of the optimizer become axes. `steps` replaces `epochs`.
 
         >>> import nnjax
         >>> config = TrainConfig(hidden=(10,), epochs=1)

@@ -32,7 +32,7 @@ def is_npz(name: str) -> bool:
 
 
 def is_tfds(name: str) -> bool:
-    """Whether `name` is "tfds:" and the name of a data set of tensorflow-datasets."""
+    """Whether `name` has the form "tfds:NAME", for a data set of tensorflow-datasets."""
     return str(name).startswith(PREFIX)
 
 
@@ -51,16 +51,17 @@ def load(
         answers within a few seconds, else digits, with a warning; or the path of an .npz file with the
         arrays train_inputs and train_targets, and optionally those of validation and test; or
         "tfds:NAME", an image classification data set of tensorflow-datasets, such as
-        "tfds:emnist/letters" or "tfds:cifar10:3.0.2". A split that it does not have, validation or test,
-        is the last sixth of the training examples.
+        "tfds:emnist/letters" or "tfds:cifar10:3.0.2". A missing test split is the last sixth of the
+        training examples. A missing validation split is the sixth before that, or the last sixth if there
+        is a test split.
       data_dir: the directory of tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
-      image_key, label_key: the features of a "tfds:NAME" with the images and the labels; by default the
-        builder's `supervised_keys`, else the only such features.
+      image_key, label_key: the features of a "tfds:NAME" that contain the images and the labels; by default
+        the builder's `supervised_keys`, else its only feature with images and its only one with labels.
 
     Returns:
-      A `Dataset` in host memory; of a named data set, uint8 images and int32 labels. Of a "tfds:NAME",
-      `description` states which features and splits it contains.
+      A `Dataset` in host memory. A named data set has uint8 images and int32 labels. For a "tfds:NAME",
+      `description` states which features and splits were chosen.
 
     Raises:
       ValueError: an unknown name, a wrong .npz file, an archive on disk with a wrong SHA-256 sum, or a

@@ -1,8 +1,8 @@
 """Image classification data sets of tensorflow-datasets, read as array_record files without TensorFlow.
 
 The builders of tensorflow-datasets itself need TensorFlow to unpack archives and to encode arrays as images.
-So a data set is on disk already, or a builder of yours prepares it: one whose images are files, encoded
-bytes, PIL images or `Tensor` features.
+So the data set must be on disk already, or a custom builder must prepare it. The images of a custom builder
+must be files, encoded bytes, PIL images or `Tensor` features.
 """
 
 import contextlib
@@ -58,14 +58,14 @@ def load_tfds(
         formats = [file_format.value for file_format in builder.info.available_file_formats()]
         if "array_record" not in formats:
             raise ValueError(
-                f"{name} must be stored as array_record, got {', '.join(formats)}, which cannot be read "
-                f"without TensorFlow, in {builder.data_dir}: {_instructions(name)}"
+                f"{name} in {builder.data_dir} must be stored as array_record, which can be read without "
+                f"TensorFlow, got {', '.join(formats)}: {_instructions(name)}"
             )
         splits = choose_splits(
             name, {split: info.num_examples for split, info in builder.info.splits.items()}
         )
         arrays = _load_arrays(name, builder, splits, image_key, label_key)
-    # cifar10 and others know their classes only when they are prepared.
+    # The builders of cifar10 and others know their classes only after the preparation.
     num_classes = builder.info.features[label_key].num_classes
     try:
         dataset = Dataset.from_arrays(**arrays, name=name, num_classes=num_classes)
@@ -92,9 +92,9 @@ def _make_builder(name: str, data_dir: Path) -> Any:
         return tfds.builder(spec, data_dir=data_dir)
     except DatasetNotFoundError:
         nearest = difflib.get_close_matches(spec, tfds.list_builders(with_community_datasets=False), n=1)
-        hint = f"did you mean {PREFIX + nearest[0]!r}?" if nearest else f"nor is it prepared in {data_dir}"
+        hint = f"did you mean {PREFIX + nearest[0]!r}?" if nearest else "check the name, or prepare it first"
         raise ValueError(
-            f"data set must be one that tensorflow-datasets knows, got {name!r}: {hint}"
+            f"data set must be known to tensorflow-datasets or prepared in {data_dir}, got {name!r}: {hint}"
         ) from None
     except (ValueError, AssertionError, TypeError) as error:  # a wrong form, configuration or version
         reason = textwrap.shorten(str(error).rpartition('}": ')[2], 200, placeholder=" ...")
@@ -109,14 +109,14 @@ def _prepare(name: str, builder: Any) -> None:
 
     module = type(builder).__module__
     is_builtin = module.startswith("tensorflow_datasets.") and ".core." not in module
-    if is_builtin and find_spec("tensorflow") is None:  # would fail only after the download
+    if is_builtin and find_spec("tensorflow") is None:  # else it would fail only after the download
         raise _needs_tensorflow(name, builder)
     tfds.disable_progress_bar()
     try:
         builder.download_and_prepare(
             file_format="array_record", download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
-    except Exception as error:  # builders, the network, the disk and the record writer raise many kinds
+    except Exception as error:  # builders, network, disk and record writer raise exceptions of many types
         causes = [*_causes(error)]
         if any(getattr(cause, "name", None) == "tensorflow" for cause in causes):
             raise _needs_tensorflow(name, builder) from error
@@ -132,7 +132,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _needs_tensorflow(name: str, builder: Any) -> DatasetUnavailable:
     return DatasetUnavailable(
-        f"{name} must be prepared already, because its builder needs TensorFlow, got nothing in "
+        f"{name} must be prepared already, because its builder needs TensorFlow, got no prepared data in "
         f"{builder.data_dir}: {_instructions(name)}"
     )
 
@@ -154,7 +154,7 @@ def _load_arrays(
     """
     sources = {which: _open(name, builder, split) for which, split in splits.items()}
     shape = builder.info.features[image_key].shape
-    if None in shape:  # the sizes may be equal nevertheless
+    if None in shape:  # all images may have the same size although the builder declares none
         shape = _decode(name, builder, sources["train"], range(1))[0][image_key].shape
     needed = sum(map(len, sources.values())) * (math.prod(shape) + np.dtype(np.int32).itemsize)
     if needed > (available := available_memory()):
@@ -162,7 +162,7 @@ def _load_arrays(
             f"{name} must fit in the available memory of {available / 2**30:.2f} GiB, got "
             f"{needed / 2**30:.2f} GiB: save a smaller data set as an .npz file, or use more memory"
         )
-    # The names state the keys and slices, so that a cache of other ones is not used.
+    # The names state the keys and slices, so that a cache with other keys or slices is not used.
     names = {which: (f"{split} {image_key}", f"{split} {label_key}") for which, split in splits.items()}
     cache = Path(builder.data_dir) / "decoded.safetensors"
     arrays = read_cache(cache)
@@ -171,11 +171,11 @@ def _load_arrays(
         for which, source in sources.items():
             images = _decode_images(name, builder, source, image_key, label_key, shape)
             arrays |= zip(names[which], images, strict=True)
-        if 2 * needed <= available:  # writing takes a copy
+        if 2 * needed <= available:  # writing needs memory for a copy
             try:
                 write_cache(cache, arrays)
             except OSError as error:
-                warnings.warn(f"{name} is loaded, but not cached in {cache}: {error}", stacklevel=4)
+                warnings.warn(f"{name} is loaded, but cannot be cached in {cache}: {error}", stacklevel=4)
     return {which: (arrays[images], arrays[labels]) for which, (images, labels) in names.items()}
 
 
@@ -212,16 +212,16 @@ def _damage_as_value_error(name: str, builder: Any) -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # the record reader raises many kinds for a missing or damaged file
+    except Exception as error:  # the record reader raises exceptions of many types
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{name} in {builder.data_dir} is damaged ({reason}): delete that directory"
+            f"the prepared data in {builder.data_dir} is damaged ({reason}): delete that directory"
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides the messages of tensorflow-datasets, whose errors are raised anyway."""
+    """Hides the messages of tensorflow-datasets. Its errors are raised, so nothing is lost."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

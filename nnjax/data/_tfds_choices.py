@@ -7,18 +7,21 @@ import numpy as np
 
 from nnjax.runtime.checks import lookup
 
-SHARE = 6  # a missing split is this part of the training examples: the book's is 10,000 of 60,000
+SHARE = 6  # a missing split is 1 / SHARE of the training examples, as the 10,000 of 60,000 in the book
 
 
 def choose_splits(name: str, sizes: Mapping[str, int]) -> dict[str, str]:
     """The slices of tensorflow-datasets for training, validation and testing.
 
     Args:
-      name: the data set, for the message.
+      name: the name of the data set, for the error message.
       sizes: the number of examples of each split.
 
+    Returns:
+      A slice for each of "train", "validation" and "test".
+
     Raises:
-      ValueError: no split is called train, and there are several.
+      ValueError: there are several splits, and none is called train.
 
     >>> choose_splits("tfds:mnist", {"train": 60_000, "test": 10_000})
     {'train': 'train[0:50000]', 'validation': 'train[50000:60000]', 'test': 'test'}
@@ -44,10 +47,10 @@ def choose_keys(
     image_key: str | None,
     label_key: str | None,
 ) -> tuple[str, str]:
-    """The features with the images and the labels; raises ValueError if it is not clear which."""
+    """The names of the features with the images and the labels; raises ValueError if they are ambiguous."""
     import tensorflow_datasets as tfds
 
-    types: Any = tfds.features  # pyright does not know its names
+    types: Any = tfds.features  # pyright does not know the names in this module
 
     def is_image(feature: Any) -> bool:
         if not isinstance(feature, types.Image | types.Tensor):

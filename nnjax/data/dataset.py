@@ -40,7 +40,7 @@ class Dataset:
     Attributes:
       name: the name in records and model files.
       num_classes: the number of labels, which are 0 to num_classes - 1; None if there are no classes.
-      description: how `load` chose the features and splits of a data set of tensorflow-datasets; else "".
+      description: the features and splits that `load` chose in a data set of tensorflow-datasets; else "".
     """
 
     name: str

@@ -5,7 +5,7 @@ is recognized at every position. Max pooling keeps the largest value of each blo
 stroke changes the output little (LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to
 document recognition*, 1998).
 
-A size is a number, or a pair (height, width).
+A size or a stride is one number for both directions, or a pair (height, width).
 """
 
 import math
@@ -58,7 +58,7 @@ def layer_sizes(params: ConvParams | Params, pixels: int) -> tuple[int, ...]:
 
 
 def pair(size: Size) -> tuple[int, int]:
-    """A size as (height, width).
+    """A size or a stride as (height, width).
 
     >>> pair(5), pair((3, 5))
     ((5, 5), (3, 5))
@@ -67,7 +67,7 @@ def pair(size: Size) -> tuple[int, int]:
 
 
 def output_side(side: int, kernel: int, stride: int, padding: str) -> int:
-    """The height or width of a convolution's output for an image with this height or width.
+    """The height or width of a convolution's output, for an image of the height or width `side`.
 
     >>> output_side(28, 5, 1, "VALID"), output_side(28, 5, 2, "SAME")
     (24, 14)
@@ -78,10 +78,14 @@ def output_side(side: int, kernel: int, stride: int, padding: str) -> int:
 def im2col(
     x: Float[Array, "height width channels"], kernel_size: Size, stride: Size = 1, padding: str = "VALID"
 ) -> Float[Array, "h w patch"]:
-    """Every patch of an image that a convolution sees, flattened: rows, columns, channels.
+    """The patches of an image to which a convolution is applied, each flattened to (row, column, channel).
 
-    Concatenates shifted copies of the image. On a CPU inside `lax.scan`, a matrix product with them is
-    many times faster than XLA's convolution.
+    Concatenates shifted copies of the image. On a CPU inside `lax.scan`, a matrix product with the patches
+    is many times faster than XLA's convolution.
+
+    Args:
+      x: an image.
+      kernel_size, stride, padding: as for `conv2d`.
 
     >>> im2col(jnp.arange(6.0).reshape(2, 3, 1), 2)[0].tolist()
     [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
@@ -111,7 +115,7 @@ def conv2d(
       layer: `w` is (n_out, kernel height · kernel width · channels), in the order of `im2col`.
       x: an image.
       kernel_size: the size of a patch.
-      stride: the distance between patches.
+      stride: the distance between the first pixels of neighboring patches.
       padding: "VALID" for no padding; "SAME" for zeros around the image, so that with stride 1 the output has
         the size of the image.
     """
@@ -136,7 +140,7 @@ def conv2d_xla(
 
 
 def max_pool(x: Float[Array, "height width channels"], size: Size = 2) -> Float[Array, "h w channels"]:
-    """The maximum of each block of a size in each channel; incomplete blocks at the end are dropped."""
+    """The maximum of each block of `size` in each channel; incomplete blocks at the end are dropped."""
     (height, width), channels = pair(size), x.shape[-1]
     if height == width == 1:
         return x
@@ -156,7 +160,7 @@ class ConvNet:
     Attributes:
       image_shape: (height, width) or (height, width, channels).
       kernel_size: the size of every convolution's kernel.
-      stride: the distance between the positions of the kernel, downwards and to the right.
+      stride: the distance between neighboring positions of the kernel.
       padding: "VALID" or "SAME", as for `conv2d`.
       pool: the size of the blocks of max pooling; 1 for no pooling.
       activation: the activation of the hidden layers.

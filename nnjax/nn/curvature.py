@@ -1,4 +1,4 @@
-"""Curvature without matrices: products of the Hessian and the Gauss-Newton matrix, and their eigenvalues."""
+"""Products of the Hessian and the Gauss-Newton matrix with vectors, and eigenvalues, without the matrices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -86,21 +86,21 @@ def gauss_newton_product(
 def largest_eigenvalue(
     product: Callable[[Any], Any], params: Any, iterations: int, key: Array
 ) -> Float[Array, ""]:
-    """The largest eigenvalue of a symmetric matrix A of which only the product with a vector is known.
+    """The largest eigenvalue of a symmetric matrix A, computed from products of A with vectors.
 
-    Computed by the Lanczos method with full reorthogonalization: the largest eigenvalue of QᵀAQ, where the
-    columns of Q are an orthonormal basis of v, Av, A²v, ... for a random vector v. It is never larger than
-    that of A, up to rounding. An eigenvalue that is far from the others needs few iterations (Golub and
-    Van Loan, *Matrix computations*, 4th edition, chapter 10).
+    The Lanczos method with full reorthogonalization computes the largest eigenvalue of QᵀAQ, where the
+    columns of Q are an orthonormal basis of v, Av, A²v, ... for a random vector v. Up to rounding, the result
+    is at most the largest eigenvalue of A. An eigenvalue that is far from the others needs few iterations
+    (Golub and Van Loan, *Matrix computations*, 4th edition, chapter 10).
 
     Args:
       product: v ↦ A v, for pytrees like `params`.
       params: a pytree with the structure and shapes of v; its values are not used.
-      iterations: the number of products, and of vectors that are stored.
+      iterations: the number of products, which is also the number of vectors in memory.
       key: the random key of the first vector.
 
     Returns:
-      The largest eigenvalue, not the largest in absolute value; NaN if a product is not finite.
+      The largest eigenvalue, which may not be the largest in absolute value; NaN if a product is not finite.
 
     >>> stretch = jnp.array([1.0, -9.0, 5.0])
     >>> round(float(largest_eigenvalue(lambda v: stretch * v, stretch, 3, jax.random.key(0))), 3)
@@ -124,7 +124,7 @@ def largest_eigenvalue(
         basis = basis.at[i].set(v)
         av = multiply(v)
         rest = av
-        for _ in range(2):  # because rounding errors remain after the first time
+        for _ in range(2):  # the first subtraction leaves rounding errors
             rest = rest - basis.T @ (basis @ rest)
         # If only rounding errors remain, the basis is complete, and the other vectors are zero.
         next_v, beta = normalize(rest, jnp.finfo(v.dtype).eps * jnp.linalg.norm(av))

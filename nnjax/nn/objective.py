@@ -194,7 +194,7 @@ def per_example(objective: Objective, dtype: jnp.dtype) -> tuple[Callable, Calla
 
 
 def example_keys(key: Array | None, m: int) -> Array | None:
-    """One key for each of m examples, for `objective.forward`; None, as in evaluation, if `key` is None."""
+    """One key for each of m examples, for `objective.forward`; None if `key` is None, as in evaluation."""
     return None if key is None else jax.random.split(key, m)
 
 
@@ -214,7 +214,7 @@ def mean_cost(
       params: any pytree that `objective.forward` takes.
       objective: forward, cost, code and penalty.
       inputs, targets: the m examples.
-      key: split into one key per example; None: no randomness, as in evaluation.
+      key: split into one key per example; None for no random numbers, as in evaluation.
       mesh: devices that share the examples, or None for one device.
     """
     output, cost = per_example(objective, float_dtype(params))

@@ -1,4 +1,4 @@
-"""Mixed precision: a forward function that computes in another dtype than that of its parameters."""
+"""Mixed precision: a forward function that computes in a different dtype from that of its parameters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from nnjax.nn.objective import combine, float_dtype, inference, partition
 class ComputeDtype:
     """A forward function that computes in `dtype`, for example bfloat16, with parameters in float32.
 
-    Parameters and input are converted before `forward`, and the output is converted back. So cost, gradient
-    and optimizer work in the dtype of the parameters (Micikevicius and others, *Mixed precision training*,
-    2018). bfloat16 has the range of float32, so the cost needs no scaling.
+    Parameters and input are converted before `forward`, and the output is converted back. So the cost, the
+    gradient and the optimizer use the dtype of the parameters (Micikevicius and others, *Mixed precision
+    training*, 2018). bfloat16 has the range of float32, so loss scaling is not needed.
 
     Attributes:
       forward: a forward function that computes in the dtype of its parameters.
@@ -50,7 +50,7 @@ class ComputeDtype:
         return cls(forward, static[1])
 
     def inference(self) -> "ComputeDtype":
-        """The forward for evaluation, in the same dtype."""
+        """The forward function for evaluation, in the same dtype."""
         return ComputeDtype(inference(self.forward), self.dtype)
 
     def __call__(self, params: Any, x: Array, key: Array | None = None) -> Array:
@@ -60,5 +60,5 @@ class ComputeDtype:
 
 
 def _convert(tree: Any, dtype: Any) -> Any:
-    """The floats of a pytree in `dtype`."""
+    """A pytree with its floating-point arrays converted to `dtype`."""
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

@@ -71,10 +71,11 @@ class Optimizer:
     Attributes:
       factory: an optax factory, or a ready `optax.GradientTransformation`.
       static_args: hyper-parameters that are not traced, as pairs of name and value.
-      schedules: the schedules of which one multiplies the learning rate.
+      schedules: one of these schedules multiplies the learning rate; the others belong to other networks of
+        the same program.
       hyperparams: traced hyper-parameters by name.
-      schedule_index: the index of its schedule; None if there is only one.
-      num_steps: the total number of steps, if a schedule needs it.
+      schedule_index: the index in `schedules` of the one that is used; None if there is only one.
+      num_steps: the total number of steps; None if no schedule needs it.
       ema_decay: the decay of the average that evaluation uses; None for no averaging.
     """
 
@@ -122,9 +123,9 @@ class Optimizer:
     def apply(
         self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
     ) -> tuple[Any, optax.OptState, Any]:
-        """Parameters and optimizer state after one step, and the updates of the parameters.
+        """Takes one step: returns the new parameters, the new optimizer state and the updates.
 
-        `extra` is for line searches and curvature.
+        The updates were added to the parameters. `extra` is for line searches and curvature.
         """
         with jax.numpy_dtype_promotion("standard"):
             update = self._transformation().update
@@ -133,7 +134,7 @@ class Optimizer:
 
 
 def _accepted(update: Callable, extra: dict[str, Any]) -> dict[str, Any]:
-    """The extra arguments that `update` has: `optax.contrib.sam` raises an error for others."""
+    """The extra arguments that `update` accepts. `optax.contrib.sam` raises an error for the others."""
     parameters = inspect.signature(update).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return {name: value for name, value in extra.items() if takes_any or name in parameters}
@@ -160,10 +161,10 @@ def make_optimizer(
       factory: an optax factory such as `optax.adam`; or an `optax.GradientTransformation`, for which
         hyper-parameters are not allowed. Every new object is compiled again.
       hyperparameters: arguments of the factory by name.
-      schedule: a name in `SCHEDULES`, or an optax schedule, which multiplies the learning rate.
-      num_steps: the total number of training steps; needed for a schedule with a name, except "constant".
+      schedule: a name in `SCHEDULES`, or an optax schedule. It multiplies the learning rate.
+      num_steps: the total number of training steps; needed for a named schedule, except "constant".
       ema_decay: the decay of the average that evaluation uses; None for no averaging.
-      schedules: the schedules of all networks of a program, `schedule` among them; by default only that.
+      schedules: the schedules of all networks of a program, including `schedule`; by default only `schedule`.
 
     Raises:
       ValueError: an unknown or missing hyper-parameter, a negative learning rate, a number that is not
@@ -177,7 +178,7 @@ def make_optimizer(
     steps = None
     if any(is_named(other) and other is not constant for other in schedules):
         if num_steps is None:
-            raise ValueError("num_steps must be a number for a schedule with a name, got None")
+            raise ValueError("num_steps must be a number for a named schedule, got None")
         steps = float(num_steps)
     if ema_decay is not None:
         ema_decay = _number("ema_decay", ema_decay)
@@ -197,7 +198,7 @@ def make_optimizer(
 
 
 def checked_schedule(schedule: str | Schedule) -> Schedule:
-    """The schedule with a name, or an optax schedule itself; raises ValueError for anything else."""
+    """The schedule named `schedule`, or `schedule` itself if it is a function; else raises ValueError."""
     schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
     if not callable(schedule):
         raise ValueError(f"schedule must be a name or an optax schedule, got {schedule!r}")
@@ -207,7 +208,7 @@ def checked_schedule(schedule: str | Schedule) -> Schedule:
 def _split_hyperparameters(
     factory: Factory, hyperparameters: dict[str, Any], has_schedule: bool
 ) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
-    """The checked hyper-parameters that are traced, and the others."""
+    """Checks the hyper-parameters; returns the traced ones and the static ones."""
     if not callable(factory):
         raise ValueError(f"optimizer must be an optax factory such as optax.sgd, got {factory!r}")
     if has_schedule:

@@ -1,8 +1,8 @@
 """Learning-rate schedules: functions that multiply the learning rate.
 
-The schedules with names are functions of the fraction of training done, from 0 to 1. They do not depend on
-the number of steps, so training for longer does not recompile. Every other schedule is a function of the
-step, as in optax.
+The named schedules are functions of the fraction of training done, from 0 to 1. They do not depend on the
+number of steps, so training for longer does not recompile. Every other schedule is a function of the step, as
+in optax.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 def is_named(schedule: Schedule) -> bool:
-    """Whether `schedule` is one of `SCHEDULES`, and so a function of the fraction of training done."""
+    """Whether `schedule` is one of `SCHEDULES`. Then it is a function of the fraction of training done."""
     return schedule in SCHEDULES.values()
 
 
@@ -73,7 +73,7 @@ def of_step(schedule: Schedule, num_steps: float | Array | None) -> Schedule:
 
     Args:
       schedule: one of `SCHEDULES`, or a function of the step.
-      num_steps: the total number of steps; only the schedules with names need it.
+      num_steps: the total number of steps; only the named schedules need it.
     """
     if not is_named(schedule):
         return schedule
@@ -81,7 +81,7 @@ def of_step(schedule: Schedule, num_steps: float | Array | None) -> Schedule:
 
 
 def choose(schedules: Sequence[Schedule], index: int | Array | None) -> Schedule:
-    """The schedule with a traced index, so that one program can train with several schedules."""
+    """The schedule at `index`, which may be traced, so that one program can train with several schedules."""
     floats = [lambda step, f=schedule: jnp.asarray(f(step), float) for schedule in schedules]
     return floats[0] if len(floats) == 1 else lambda step: jax.lax.switch(index, floats, step)
 
@@ -105,7 +105,7 @@ def with_schedule(
     Args:
       factory: a function from a learning rate to an optax transformation.
       learning_rate: the learning rate, which the schedule multiplies.
-      schedule: a function from the step, from 0 on, to a factor.
+      schedule: a function from the step, counted from 0, to a factor.
 
     >>> optimizer = with_schedule(optax.sgd, 1.0, optax.linear_schedule(1.0, 0.0, 2))
     >>> state, w = optimizer.init(jnp.zeros(1)), jnp.zeros(1)

@@ -50,7 +50,7 @@ def cores() -> int:
 
 
 def available_memory() -> int:
-    """The bytes of memory that programs can still use; all memory if the system does not measure it."""
+    """The available memory in bytes; all memory if the system does not report what is available."""
     try:
         meminfo = Path("/proc/meminfo").read_text()
     except OSError:

@@ -135,8 +135,8 @@ def _forward(meta: Mapping[str, Any], input_shape: tuple[int, ...]) -> tuple[Any
     fields = {name: meta[name] for name in CONVOLUTION_FIELDS}
     if not isinstance(channels, list) or any((f is not None) != bool(channels) for f in fields.values()):
         raise ValueError(
-            f"{', '.join(fields)} must be set with channels and null without, got "
-            f"{', '.join(map(repr, fields.values()))} and {channels!r}"
+            f"{', '.join(fields)} must be null if channels is empty, and else must not be null, got "
+            f"{', '.join(map(repr, fields.values()))} and channels {channels!r}"
         )
     channels = [_checked_count(n) for n in channels]
     activation, output = (lookup("activation", meta[name], ACTIVATIONS) for name in ("activation", "output"))

@@ -35,11 +35,13 @@ _ORBAX_LOCK = threading.Lock()
 class CheckpointPolicy:
     """Where and how often a training is saved. The last epoch is always saved, unless it diverged.
 
+    A checkpoint is written at the end of an epoch, or after an evaluation in a training with `steps`.
+
     Attributes:
       directory: of this training only; it is created if it does not exist.
-      every_seconds: save at the end of an epoch if this time has passed since the last checkpoint.
-      every: also save after this number of epochs, or of steps in a training with `steps`; None to save by
-        time only.
+      every_seconds: save if this time has passed since the last checkpoint.
+      every: also save if this number of epochs (or of steps in a training with `steps`) has passed since the
+        last checkpoint; None to save by time only.
       max_to_keep: the number of checkpoints to keep; older ones are deleted.
       display_settings: the settings by the names that your users know, for the error message if a
         training is resumed with other settings.
@@ -89,7 +91,7 @@ def open_checkpoints(
     Args:
       policy: where and how often to save.
       settings: the settings that must be equal to resume the training.
-      unit: what checkpoints are numbered by: "epoch" or "step".
+      unit: the unit in which checkpoints are numbered: "epoch" or "step".
 
     Raises:
       ValueError: the directory cannot be used for this training.
@@ -135,12 +137,12 @@ class RunCheckpointer:
         """The pytree of the latest checkpoint that is not damaged; None if there are no checkpoints.
 
         Args:
-          template: a function from a number of epochs or steps to a pytree with the structure, shapes and
-            dtypes of the checkpoint after them.
+          template: a function from a number of finished epochs or steps to a pytree with the structure,
+            shapes and dtypes of their checkpoint.
           total: the number of epochs or steps to train.
 
         Raises:
-          ValueError: the checkpoint is later than `total`, or all checkpoints are damaged.
+          ValueError: the number of a checkpoint is larger than `total`, or all checkpoints are damaged.
         """
         number, content = on_primary(lambda: self._read_latest(template, total)) or (0, None)
         self._last = int(broadcast_from_primary(np.array(number, np.int32)))

@@ -126,5 +126,5 @@ def _describe(names: list[str], before: Mapping[str, Any], now: Mapping[str, Any
     if NUM_STEPS in names and "None" not in steps:
         if changed:
             text += f"; {describe_differences([NUM_STEPS], *settings)}"
-        text += ", and the learning-rate schedule depends on the number of epochs"
+        text += ", and the learning-rate schedule depends on the number of training steps"
     return text

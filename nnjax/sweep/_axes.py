@@ -12,7 +12,7 @@ import optax
 from nnjax.runtime.checks import check_positive_int
 from nnjax.training.history import COLUMNS
 
-# Names of the dimensions and variables of every grid; an axis must have another name.
+# Names that every grid uses for dimensions and variables, so an axis must have another name.
 RESERVED = ("seed", "epoch", "point", *COLUMNS, "diverged_at", "validation_accuracy", "test_accuracy")
 
 # (label, value)
@@ -23,12 +23,13 @@ Labelled = tuple[Any, Any]
 class Axes:
     """The axes of a grid.
 
-    Every combination of the values of `product` is trained at every point, and there with every seed.
+    A cell is a combination of the values of `product` at one point. Each cell is trained with every seed.
 
     Attributes:
       product: for each axis, its values by label.
-      points: for each setting that varies along the axis `point`, its labels and values; one for each point.
-      seeds: the seeds, or None if they vary along the axis `point`.
+      points: for each setting in `zip`, its label and value at each point. All of these settings vary along
+        the axis `point`.
+      seeds: the seeds, or None if `zip` contains `seed`.
     """
 
     product: dict[str, dict[Any, Any]]
@@ -41,7 +42,7 @@ class Axes:
         return len(next(iter(self.points.values()))) if self.points else 1
 
     def cells(self) -> list[dict[str, Labelled]]:
-        """For each combination of settings, their labels and values; the last axis varies fastest."""
+        """For each cell, the labels and values of its settings; the last axis varies fastest."""
         combinations = itertools.product(*(axis.items() for axis in self.product.values()))
         return [
             dict(zip(self.product, combination, strict=True))
@@ -51,7 +52,7 @@ class Axes:
         ]
 
     def labels(self) -> list[dict[str, Any]]:
-        """For each cell, its labels; with points, also the number of its point."""
+        """For each cell, its labels; if there are points, also the number of its point."""
         labels = [{name: label for name, (label, _) in cell.items()} for cell in self.cells()]
         if self.points:
             labels = [{"point": i % self.num_points} | of_cell for i, of_cell in enumerate(labels)]
@@ -70,7 +71,7 @@ class Axes:
         return {name: len(axis) for name, axis in self.product.items()} | points | seeds
 
     def coords(self) -> dict[str, Any]:
-        """The coordinates of the dimensions; those of zipped settings belong to the dimension `point`."""
+        """The coordinates of the grid; those of the settings in `zip` have the dimension `point`."""
         coords: dict[str, Any] = {name: _coordinate(list(axis)) for name, axis in self.product.items()}
         if self.points:
             coords["point"] = np.arange(self.num_points)
@@ -91,16 +92,17 @@ class Axes:
 
 
 def make_axes(settings: Mapping[str, Any], zipped: Mapping[str, Any] | None, seeds: Any) -> Axes:
-    """The axes of a grid, checked.
+    """Checks the settings of a sweep and returns the axes of the grid.
 
     Args:
       settings: the settings by name; sequences and mappings from labels to values are axes.
-      zipped: equally long sequences by name, which vary together; they replace `settings`.
+      zipped: the argument `zip` of `sweep`: sequences of equal length by name, which vary together. They
+        replace the settings of the same names.
       seeds: the number of seeds.
 
     Raises:
-      ValueError: a name that a grid uses itself, an axis without values or with equal labels, or zipped
-        sequences of different lengths.
+      ValueError: a name that a grid uses itself, an axis without values or with equal labels, or sequences
+        of different lengths in `zip`.
     """
     seeds = range(check_positive_int("seeds", seeds))
     if zipped is not None and not isinstance(zipped, Mapping):
@@ -120,7 +122,7 @@ def make_axes(settings: Mapping[str, Any], zipped: Mapping[str, Any] | None, see
         raise ValueError(f"the sequences in zip must have equal lengths, got {lengths}")
     for _, seed in points.get("seed", []):
         if not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed must be a sequence of non-negative integers, got {seed!r}")
+            raise ValueError(f"seed must be a sequence of non-negative integers in zip, got {seed!r}")
     return Axes(product, points, None if "seed" in points else seeds)
 
 

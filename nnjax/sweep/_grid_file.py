@@ -30,20 +30,21 @@ NODES = {node.__name__: node for node in _NODE_TYPES}
 
 
 def save_grid(grid: Grid, path: str | os.PathLike) -> None:
-    """Writes a grid to a file for `load_grid`: labels, results, what was watched, parameters and keys.
+    """Writes a grid to a file for `load_grid`: labels, results, watched values, parameters and keys.
 
     Args:
       grid: the results of a sweep.
       path: the file, by convention `*.safetensors`; an existing file is replaced atomically.
 
     Raises:
-      ValueError: parameters that are not made of dictionaries, lists, tuples and the parameters of nnjax.nn.
-      OSError: the disk's error; an existing file is unchanged.
+      ValueError: parameters that contain other nodes than dictionaries, lists, tuples and the types of
+        `nnjax.nn`.
+      OSError: the file cannot be written; an existing file is unchanged.
     """
     tensors: dict[str, np.ndarray] = {}
 
     def add(array: Any) -> int:
-        # safetensors writes the whole buffer of a view.
+        # Copied if it is a view, because safetensors would write the whole buffer of a view.
         tensors[str(len(tensors))] = np.ascontiguousarray(array).reshape(np.shape(array))
         return len(tensors) - 1
 
@@ -74,6 +75,12 @@ def save_grid(grid: Grid, path: str | os.PathLike) -> None:
 def load_grid(path: str | os.PathLike) -> Grid:
     """The grid that `Grid.save` wrote. No code in the file is run.
 
+    Args:
+      path: a file that `Grid.save` wrote.
+
+    Returns:
+      The `Grid`, with labels, results, watched values, parameters and keys.
+
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: the file is not a grid file, is damaged, or has another format.
@@ -89,9 +96,9 @@ def load_grid(path: str | os.PathLike) -> Grid:
             names = file.keys() if meta else ()
             tensors = {int(name): file.get_tensor(name) for name in names}
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} must be a grid file, but it cannot be read: {error}") from error
+        raise ValueError(f"{path} must be a grid file, got a file that cannot be read: {error}") from error
     if not isinstance(meta, Mapping):
-        raise ValueError(f"{path} must be a grid file: write it with Grid.save")
+        raise ValueError(f"{path} must be a grid file, got another file: write it with Grid.save")
     check_format(str(path), meta.get("format"), FORMAT, "save the grid again")
 
     def variable(described: Mapping[str, Any]) -> "xarray.Variable":
@@ -113,11 +120,11 @@ def load_grid(path: str | os.PathLike) -> Grid:
         key = jax.random.wrap_key_data(jnp.asarray(tensors[meta["key"]["data"]]), impl=meta["key"]["impl"])
         return Grid(data, watched, array(meta["index"]), params, Keys(key, meta["shared_batches"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} must be a grid file, but it is damaged: {error}") from error
+        raise ValueError(f"{path} must be a grid file, got a damaged one: {error}") from error
 
 
 def _describe_tree(tree: Any, add: Any) -> Any:
-    """The structure of parameters as JSON, with the number of its tensor at each leaf."""
+    """The structure of parameters as JSON; each leaf is the number of its tensor."""
 
     def children(values: Any) -> list:
         return [_describe_tree(value, add) for value in values]
@@ -133,7 +140,7 @@ def _describe_tree(tree: Any, add: Any) -> Any:
     if isinstance(tree, np.ndarray | np.generic | jax.Array):
         return add(tree)
     raise ValueError(
-        "params must be made of dictionaries, lists, tuples and the parameters of nnjax.nn to be saved, got "
+        "params must consist of dictionaries, lists, tuples and the types of nnjax.nn to be saved, got "
         f"{type(tree).__name__}: save grid.data with xarray instead"
     )
 

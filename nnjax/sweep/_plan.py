@@ -83,8 +83,8 @@ def make_cells(
     Args:
       data: the data set.
       axes: the axes of the grid.
-      settings: the settings that are equal in all cells, by name.
-      hyperparameters: the names of those settings that are arguments of the optimizer.
+      settings: all settings by name; the values of the axes replace them.
+      hyperparameters: the names of the settings that are arguments of the optimizer.
       budget: the length of the training.
     """
     chosen = [{**settings} | {name: value for name, (_, value) in cell.items()} for cell in axes.cells()]

@@ -83,7 +83,7 @@ class PaddingMask:
     def apply(
         self, grads: Any, opt_state: optax.OptState, params: Any, **extra: Any
     ) -> tuple[Any, optax.OptState, Any]:
-        """Parameters, optimizer state and updates of one step; padded parameters do not change."""
+        """As `Optimizer.apply`; padded parameters do not change."""
         grads = mask_gradients(self.mask, grads)
         return self.optimizer.apply(grads, opt_state, params, **extra | {"grad": grads})
 
@@ -131,7 +131,8 @@ def train_epoch(
       watches, num_steps: as for `training.train_epoch`.
 
     Returns:
-      The new states, each network's mean cost over the examples, and its values of each watch.
+      The new states; each network's mean cost over the examples; and the values of each watch, with a leading
+      network axis.
     """
     shared_batches = states.key.ndim == 0
     axes, data = _state_axes(shared_batches), (inputs, targets)

@@ -44,7 +44,7 @@ class Progress(NamedTuple):
     Attributes:
       networks, num_networks: finished networks, and all networks.
       unit: "epoch", or "step" for a sweep with `steps`.
-      done, total: finished epochs or steps of the networks in training, and all of them.
+      done, total: the finished epochs or steps of the networks in training, and the number to train.
       fraction: the fraction of all work that is done.
       settings: for each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
       history: the `History` of these networks so far, with a network axis.
@@ -104,18 +104,20 @@ def sweep(
       initial_weights: the initial weights of dense networks: `standard_normal` (the default), `lecun`, `he`
         or a custom function.
       objective, optimizer, schedule, ema_decay, epochs, steps, batch_size: as for `fit`.
-      zip: settings that vary together, by name: equally long sequences, as in random search. They replace
-        the arguments of these names, and become the axis `point` of the grid, with coordinates of these names.
-        One of them may be `seed`; otherwise every point is trained with every seed.
+      zip: settings that vary together, as in random search: sequences of equal length by name. They replace
+        the arguments of these names. The values at one position of all sequences are one point. The grid has
+        an axis `point`, with these settings as coordinates. If `seed` is one of them, it replaces `seeds`;
+        otherwise every point is trained with every seed. Every combination of the other axes is trained at
+        every point.
       shared_batches: whether all networks train on the same mini-batches. This removes noise from
         comparisons and is faster. If False, each seed draws different mini-batches.
       max_networks_per_program: the maximum number of networks in one compiled program; by default as many
         as the caches and memory of the device allow.
       checkpoint: as for `fit`.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
-      callback: called with the `Progress` after each epoch.
-      metrics, evaluate_every, watch: as for `fit`; the means of metrics are in `grid.data`, what was watched
-        is in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks.
+      callback: called with the `Progress` after each epoch, or after each evaluation if `steps` is passed.
+      metrics, evaluate_every, watch: as for `fit`. The means of metrics are in `grid.data`, and the watched
+        values are in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks.
       hyperparameters: arguments of `optimizer` as a mapping, for names that `sweep` has itself.
       **keywords: arguments of `optimizer`. Numbers do not need a new program; every other value
         (such as a boolean or a function) is compiled separately.

@@ -85,11 +85,11 @@ class Trainer:
         return self.budget.steps_of_rows(len(self.splits[0].targets), batch_size)
 
     def watched_shapes(self, cell: Cell) -> dict[str, jax.ShapeDtypeStruct]:
-        """By name, the shape and dtype of what is observed of a network in a row of the history."""
+        """For each watch, the shape and dtype of its values for one network in a row of the history."""
         return watched_shapes(self.watches, cell.shapes, self.steps_of_rows(cell.batch_size)[0])
 
     def _run_epochs(self, states, objectives, optimizers, batch_size, policy, report) -> tuple[History, Any]:
-        """Trains a population for all epochs, or for the remaining ones if it resumes."""
+        """Trains a population to the end, from its last checkpoint if there is one."""
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, batch_size, self.mesh, self.watches
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None

@@ -42,11 +42,12 @@ class Grid:
     Attributes:
       data: an `xarray.Dataset` of the columns of `History` that the training has, each metric under its own
         name. `seconds` is the time of the program's epoch divided by its number of networks. The dimensions
-        are the axes of the grid, `point` if settings are zipped, `seed`, and `epoch`; or, for a sweep with
-        `steps`, `step`, the number of finished steps. `diverged_at` has no dimension `epoch`.
-        `data.attrs` has `num_validation` and `num_test`, the sizes of the splits.
-      watched: for each watch, its values: `watched_step` is the axis of the steps of an epoch in which it was
-        due. Values of smaller shapes are filled with NaN.
+        are the axes of the grid, `point` (if there is a `zip`), `seed` (unless it is in `zip`) and `epoch`.
+        In a sweep with `steps`, the dimension `step`, the number of finished steps, replaces `epoch`.
+        `diverged_at` has neither. `data.attrs` has `num_validation` and `num_test`, the sizes of the splits.
+      watched: for each watch, its values. After the dimensions of `data`, they have the dimension
+        `watched_step`: the steps of an epoch (or between two evaluations) in which the watch was computed.
+        If the shapes differ between networks, the smaller ones are filled with NaN.
     """
 
     data: "xarray.Dataset"
@@ -102,11 +103,19 @@ class Grid:
         return replace(self, data=data, watched=watched, _index=index)
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """The histories as a tidy pandas DataFrame: one row per network and epoch."""
+        """The histories as a tidy pandas DataFrame: one row per network and epoch (or evaluation)."""
         return self.data.to_dataframe().reset_index()
 
     def save(self, path: str | PathLike) -> None:
-        """Writes the grid to a file for `nnjax.load_grid`; see `save_grid` for errors.
+        """Writes the grid to a file for `nnjax.load_grid`.
+
+        Args:
+          path: the file, by convention `*.safetensors`; an existing file is replaced atomically.
+
+        Raises:
+          ValueError: parameters that contain other nodes than dictionaries, lists, tuples and the types of
+            `nnjax.nn`.
+          OSError: the file cannot be written; an existing file is unchanged.
 
         >>> import nnjax
         >>> grid = nnjax.sweep(jax.random.key(0), nnjax.load("digits"), hidden=5, epochs=1, learning_rate=1.0)
@@ -130,7 +139,7 @@ def make_grid(
     keys: Keys,
     budget: Budget,
 ) -> Grid:
-    """The results of all chunks; `params` has the parameters of each network in the order of the grid."""
+    """The grid of the results of all chunks; `params` is in the order of `axes.networks()`."""
     import xarray
 
     index = {network: i for i, network in enumerate(axes.networks())}
@@ -138,7 +147,7 @@ def make_grid(
     coords, sizes, rows = axes.coords(), axes.sizes(), len(histories[0])
 
     def gather(parts: Sequence[np.ndarray], missing: Any) -> np.ndarray:
-        """Parts (networks, ...) of all chunks, in the shape of the grid; shorter ones are filled."""
+        """Joins the parts (networks, ...) of all chunks in the shape of the grid; fills smaller shapes."""
         inner = tuple(np.max([part.shape[1:] for part in parts], axis=0).astype(int))
         whole = np.full((len(index), *inner), missing, parts[0].dtype)
         for networks, part in zip(positions, parts, strict=True):
@@ -166,7 +175,7 @@ def make_grid(
 
 
 def _missing_values(history: History) -> dict[str, Any]:
-    """The names of the variables of a grid, and the value of each where there is no result."""
+    """By name of a variable of a grid, the value that marks a missing result."""
     columns = {name: value for name, value in history.columns().items() if isinstance(value, np.ndarray)}
     columns = {name: value for name, value in columns.items() if name != "step"} | history.metrics
     return {name: -1 if value.dtype.kind == "i" else np.nan for name, value in columns.items()}

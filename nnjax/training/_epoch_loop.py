@@ -39,7 +39,9 @@ def run_epochs(
     after_epoch: Callable[[TrainState, History], bool | None],
     checkpointer: RunCheckpointer | None = None,
 ) -> tuple[TrainState, History]:
-    """Trains row by row of the history; returns the last state and the history up to it.
+    """Trains one row of the history after another; returns the last state and the history up to it.
+
+    A row is an epoch, or the steps between two evaluations if the length is counted in steps.
 
     Works for one network and for a population. For a population, `advance` and `evaluate` return one value
     per network, and the arrays of the history have a network axis after the first axis.
@@ -47,11 +49,11 @@ def run_epochs(
     Args:
       state: the initial state. `advance` donates it, and every later state.
       history: the result of `empty_history` for all rows; its arrays are filled.
-      budget: the length of the training. A row is an epoch, or the steps between two evaluations.
+      budget: the length of the training.
       advance: a function (state, number of steps or None for an epoch) -> (state, mean cost, watched values).
       evaluate: a function parameters -> values of columns of the history.
-      compile_epoch: called before the first row with the arguments of `advance`, so that the times
-        of rows exclude compilation.
+      compile_epoch: called before the first row, with the arguments of `advance`, so that the times of the
+        rows exclude compilation.
       after_epoch: called after each row and after restoring a checkpoint; training stops if it
         returns True.
       checkpointer: saves the run, and restores it if there is a checkpoint.

@@ -43,6 +43,7 @@ from nnjax.training.watch import Watch
 class Divergence(NamedTuple):
     """The epoch and the step (both from 0) in which a run diverged, and what is not finite then.
 
+    In a run with `steps`, `epoch` is the row of the history, and `step` counts from the previous evaluation.
     `path` is the path of the first parameter that is not finite, such as `params[0].w`, or `cost`.
     """
 
@@ -56,10 +57,10 @@ class Run:
     """The result of `fit`, and the argument of its callback.
 
     Attributes:
-      state: the training state after the last epoch.
-      history: costs, counts and times of the finished epochs.
+      state: the training state after the last step.
+      history: costs, counts, times and watched values of the finished epochs.
       divergence: the divergence, if the run diverged and `locate_nan` was set; else None.
-      restored: the number of epochs that were restored from a checkpoint.
+      restored: the number of rows of the history that were restored from a checkpoint.
     """
 
     state: TrainState
@@ -117,30 +118,35 @@ def fit(
       optimizer: an optax factory, such as `optax.sgd` or `optax.adam`, whose hyper-parameters are passed
         by name; or a ready `optax.GradientTransformation`.
       schedule: the learning-rate schedule: "constant", "linear", "cosine", "warmup_linear",
-        "warmup_cosine", or a function from the fraction of training done (0 to 1) to a factor.
+        "warmup_cosine", or an optax schedule: a function from the step (from 0) to a factor of the learning
+        rate.
       ema_decay: if set, evaluation uses an exponential moving average of the parameters with this decay.
       epochs: the number of passes over the training examples; 30 by default.
-      steps: the number of training steps, instead of `epochs`. The history then has an entry for each
-        evaluation.
+      steps: the number of training steps, instead of `epochs`. The history then has a row for each
+        evaluation, instead of a row for each epoch.
       batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
-      callback: a function of the `Run`, called after each epoch; training stops if it returns True.
-      stop_on_nan: whether to stop after the first epoch that is not finite.
+      callback: a function of the `Run`, called after each row of the history; training stops if it returns
+        True.
+      stop_on_nan: whether to stop after the first row of the history that is not finite.
       locate_nan: whether to find the first step and parameter that are not finite, and store them in
-        `run.divergence`. This copies the state in every epoch.
+        `run.divergence`. This copies the state before every row of the history.
       checkpoint: a directory, or a `CheckpointPolicy`: the run is saved there. A second call with the same
         arguments resumes from the last checkpoint. The results are bit-identical to those of an
-        uninterrupted run. `epochs` or `steps` may be larger if the schedule is constant. After resuming,
-        the callback is called once for the restored epochs.
+        uninterrupted run. `epochs` may be larger, except with a named schedule that is not constant. The same
+        holds for `steps`, if an equal `evaluate_every` divides both numbers. After resuming, the callback is
+        called once for the restored rows.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share each mini-batch; every
         device holds all parameters. The result equals that of one device up to rounding.
       metrics: functions (output, target) -> scalar of one example by name. Their means over validation and
         test examples are in `history.metrics`. `output` is that of `objective.forward`, `target` that of the
         data set.
-      evaluate_every: epochs between two evaluations, or steps if `steps` is passed. By default every epoch is
-        evaluated, or there are 40 evaluations of a training in steps. The last epoch or step always is.
-      watch: what to observe in each step, by name: a function (params, grads, updates) -> array of the
-        parameters before the step, their gradient and what the optimizer adds to them; or a
-        `Watch` (`nnjax.watch` has the usual ones). The values are in `history.watched`.
+      evaluate_every: the number of epochs between two evaluations, or of steps if `steps` is passed. By
+        default, there is an evaluation after every epoch, or at most 40 evaluations in a run with `steps`.
+        There is always an evaluation at the end.
+      watch: what to observe in each step, by name: a function (params, grads, updates) -> array, or a
+        `Watch`, such as those of `nnjax.watch`. `params` are the parameters before the step, `grads` the
+        gradient of the mini-batch's cost, and `updates` what the optimizer adds to the parameters. The values
+        are in `history.watched`.
       **keywords: arguments of `optimizer`, such as `learning_rate` (the book's η). New numbers do not
         recompile.
       hyperparameters: the same as a mapping, for names that `fit` has itself, such as `key` of
@@ -245,9 +251,9 @@ class _Trainer:
     stop_on_nan: bool
     locate_nan: bool
     divergence: Divergence | None = None
-    restored: int | None = None  # epochs of a checkpoint; None before the first epoch
-    _previous: TrainState | None = None  # the state before the last epoch
-    _num_steps: int | None = None  # after `_previous`; None for an epoch
+    restored: int | None = None  # rows of a checkpoint; None before the first row
+    _previous: TrainState | None = None  # the state before the last row
+    _num_steps: int | None = None  # of the last row; None for an epoch
 
     def advance(self, state: TrainState, num_steps: int | None) -> tuple[TrainState, Array, dict[str, Array]]:
         self.restored = self.restored or 0

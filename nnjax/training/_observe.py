@@ -30,7 +30,7 @@ def observe(
     grads: Any,
     updates: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The states and values of the watches after step i of `num_steps`; zeros where a watch is not due."""
+    """The states and values of the watches in step i of `num_steps`; zeros if a watch skips the step."""
     results = {}
     for name, watch in watches.items():
 
@@ -52,7 +52,7 @@ def observe(
 
 
 def due_values(watches: Watches, values: Mapping[str, Any], num_steps: int) -> dict[str, Any]:
-    """The values, with a leading axis of steps, of those steps in which a watch is due."""
+    """Selects from `values`, with a leading axis of steps, the steps in which each watch is computed."""
     return {
         name: jax.tree.map(lambda v, every=watch.every or num_steps: v[::every], values[name])
         for name, watch in watches.items()
@@ -60,10 +60,11 @@ def due_values(watches: Watches, values: Mapping[str, Any], num_steps: int) -> d
 
 
 def check_watches(watch: Any, params: Any) -> dict[str, Watch]:
-    """The watches of a training; only shapes are traced.
+    """Checks the argument `watch` and returns its watches by name; functions are traced, not computed.
 
     Raises:
-      ValueError: not a mapping from names to functions or watches, or one that does not return an array.
+      ValueError: `watch` is not a mapping from names to functions or watches, a function cannot be traced, or
+        it does not return an array.
     """
     if watch is not None and not isinstance(watch, Mapping):
         raise ValueError(f"watch must be a mapping from names to functions, got {watch!r}")
@@ -72,14 +73,14 @@ def check_watches(watch: Any, params: Any) -> dict[str, Watch]:
         if not isinstance(name, str):
             raise ValueError(f"watch must be a mapping from names to functions, got the name {name!r}")
         watches[name] = as_watch(f)
-        with explained(f"watch {name} must accept params, grads and updates of the shapes of params"):
+        with explained(f"watch {name} must accept params, grads and updates with the shapes of params"):
             state = jax.eval_shape(watches[name].init, params)
             new_state, value = jax.eval_shape(watches[name].update, state, params, params, params)
         if not hasattr(value, "dtype") or jnp.issubdtype(value.dtype, jnp.complexfloating):
             raise ValueError(f"watch {name} must return an array of real numbers, got {value}")
         if _shapes(state) != _shapes(new_state):
             raise ValueError(
-                f"watch {name} must return a state of the shapes {_shapes(state)}, as init does, got "
+                f"watch {name} must return a state with the shapes of its init, {_shapes(state)}, got "
                 f"{_shapes(new_state)}"
             )
     return watches
@@ -90,7 +91,10 @@ def _shapes(tree: Any) -> Any:
 
 
 def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """By name, the shape (step, ...) of what is observed in `num_steps` steps; floats, as NaN marks gaps."""
+    """For each watch, the shape (step, ...) of its values in `num_steps` steps.
+
+    The dtype is floating-point, because NaN marks missing values.
+    """
 
     def shape_of(watch):
         state = jax.eval_shape(watch.init, params)
@@ -107,7 +111,7 @@ def check_watched_size(shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]], row
 
     Args:
       shapes: `watched_shapes` of each network.
-      rows: epochs, or evaluations.
+      rows: the number of rows of the history.
     """
     for name in shapes[0] if shapes else ():
         size = rows * sum(math.prod(of[name].shape) * of[name].dtype.itemsize for of in shapes)

@@ -1,4 +1,4 @@
-"""How long a training lasts, and how often it is evaluated, in epochs or in steps."""
+"""The length of a training and the interval of its evaluations, in epochs or in steps."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,17 +6,18 @@ from typing import Any
 
 from nnjax.runtime.checks import check_positive_int
 
-EVALUATIONS = 40  # of a training in steps, by default
+EVALUATIONS = 40  # the largest number, if there are `steps` without `evaluate_every`
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The length of a training.
+    """The length of a training and the interval of its evaluations.
 
     Attributes:
       unit: "epoch" or "step".
       total: the number of epochs or steps.
-      evaluate_every: epochs or steps between two evaluations; the last epoch or step is always evaluated.
+      evaluate_every: the number of epochs or steps between two evaluations. There is always an evaluation at
+        the end.
     """
 
     unit: str
@@ -27,7 +28,7 @@ class Budget:
     def row_ends(self) -> list[int]:
         """For each row of the history, the number of finished epochs or steps.
 
-        A training in epochs has a row for each epoch, a training in steps one for each evaluation.
+        There is a row for each epoch if the unit is "epoch", and for each evaluation if it is "step".
 
         >>> Budget("step", 100, 40).row_ends
         [40, 80, 100]
@@ -58,7 +59,10 @@ class Budget:
         return [size * (end - start) for start, end in pairwise(ends)]
 
     def fingerprint(self) -> dict[str, str]:
-        """The settings that must be equal to resume: not the length, unless it decides where rows end."""
+        """The settings that must be equal to resume.
+
+        The number of steps must be equal only if the last row is shorter than the others.
+        """
         settings = {"unit": self.unit, "evaluate_every": str(self.evaluate_every)}
         if self.unit == "step" and self.total % self.evaluate_every:
             settings["steps"] = str(self.total)
@@ -71,7 +75,9 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 
 def make_budget(epochs: Any, steps: Any, evaluate_every: Any) -> Budget:
-    """The checked length of a training; 30 epochs by default.
+    """Checks the length of a training and the interval of its evaluations; the default is 30 epochs.
+
+    Without `evaluate_every`, every epoch is evaluated, or there are at most `EVALUATIONS` rows of steps.
 
     Raises:
       ValueError: a number that is not a positive integer, or both `epochs` and `steps`.
@@ -80,7 +86,7 @@ def make_budget(epochs: Any, steps: Any, evaluate_every: Any) -> Budget:
     Budget(unit='step', total=100, evaluate_every=3)
     """
     if epochs is not None and steps is not None:
-        raise ValueError(f"epochs must be None if steps are passed, got epochs={epochs} and steps={steps}")
+        raise ValueError(f"epochs must be None if steps is passed, got epochs={epochs} and steps={steps}")
     if steps is None:
         total, default = check_positive_int("epochs", 30 if epochs is None else epochs), 1
     else:

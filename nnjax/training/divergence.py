@@ -1,4 +1,4 @@
-"""Finding the step of an epoch in which a training diverged."""
+"""Finding the step in which a training diverged."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,13 +32,16 @@ def find_divergence(
     mesh: Mesh | None = None,
     num_steps: int | None = None,
 ) -> tuple[int, str] | None:
-    """The first step with a value that is not finite, counted from 0 after `state`, and its path.
+    """The first step after `state` with a value that is not finite, and the path of this value.
 
-    The path is that of a leaf, such as `params[0].w`, or `cost`. Returns None if all values are finite.
     `state` is not donated.
 
     Args:
       state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps: as for `train_epoch`.
+
+    Returns:
+      The step, counted from 0 at `state`, and the path of a leaf, such as `params[0].w`, or `cost`. None if
+      all values are finite.
     """
     finite = _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps)
     bad = {jax.tree_util.keystr(path): ~np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(finite)}

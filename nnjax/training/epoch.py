@@ -1,9 +1,9 @@
-"""Many steps of stochastic gradient descent as one compiled program: an epoch, or a number of steps.
+"""Several steps of stochastic gradient descent in one compiled program: an epoch, or a number of steps.
 
 Random numbers: epoch e of a training with key k uses `fold_in(k, e)`, split in two. The first key draws
 the permutation of the examples. The second key is folded with the number of the step in the epoch, and the
 result is split into one key per example for `objective.forward`. So every epoch can be repeated without the
-epochs before it.
+previous ones.
 """
 
 from functools import partial
@@ -35,7 +35,7 @@ def train_epoch(
     watches: Watches | None = None,
     num_steps: int | None = None,
 ) -> tuple[TrainState, Float[Array, ""], dict[str, Array]]:
-    """One epoch, or `num_steps` steps, as one compiled program.
+    """Trains for one epoch, or for `num_steps` steps, in one compiled program.
 
     Shuffles the examples, splits them into mini-batches and takes one step for each. Every example is used
     exactly once in an epoch. If `batch_size` does not divide their number, the last mini-batch is smaller,
@@ -46,7 +46,7 @@ def train_epoch(
       inputs, targets: the training examples.
       objective, optimizer, mesh: as for `train_step`.
       batch_size: examples in a mini-batch.
-      watches: what is observed in the steps, by name.
+      watches: the watches that are computed in the steps, by name.
       num_steps: the number of steps, which may start and end within an epoch; None for one epoch.
 
     Returns:
@@ -85,14 +85,14 @@ def epoch_order(key: Array, epoch: Any, n: int) -> tuple[Int[Array, " n"], Array
 
 
 def gather(arrays: Any, rows: Int[Array, " m"]) -> Any:
-    """The rows of each array; "clip" avoids a check of the indices."""
+    """The rows with these indices of each array; `mode="clip"` avoids a check of the indices."""
     return jax.tree.map(
         lambda a: jnp.take(a.reshape(len(a), -1), rows, axis=0, mode="clip").reshape(-1, *a.shape[1:]), arrays
     )
 
 
 def shuffle_epoch(state: TrainState, examples: Any, batch_size: int) -> tuple[Any, Array]:
-    """The examples in the order of the epoch after `state`, and the key of its steps."""
+    """The examples in the order of the epoch that starts at `state`, and the key of its steps."""
     n = len(examples[0])
     order, steps_key = epoch_order(state.key, state.step // steps_per_epoch(n, batch_size), n)
     return gather(examples, order), steps_key
@@ -108,7 +108,7 @@ def scan_epoch(
     mesh: Mesh | None,
     watches: Watches,
 ) -> tuple[TrainState, Float[Array, " steps"], dict[str, Any]]:
-    """An epoch: the state after it, the cost of each step, and what was observed."""
+    """Trains for one epoch; returns the new state, the cost of each step and the values of the watches."""
     # Gathering all bytes once is faster than gathering rows in each step.
     examples, steps_key = shuffle_epoch(state, (inputs, targets), batch_size)
     examples = replicate(examples, mesh)
@@ -149,7 +149,10 @@ def scan_steps(
     watches: Watches,
     num_steps: int,
 ) -> tuple[TrainState, Float[Array, " steps"], dict[str, Any]]:
-    """`num_steps` steps, from any step on: like `scan_epoch`, with the same mini-batches and keys."""
+    """Trains for `num_steps` steps from any step on; returns the same values as `scan_epoch`.
+
+    The mini-batches and keys are those of the epochs to which the steps belong.
+    """
     n = len(inputs)
     sizes = batch_sizes(n, batch_size).tolist()
 

@@ -14,26 +14,26 @@ from nnjax.data import Split
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class History:
-    """Arrays with a leading epoch axis; in a training with `steps`, it has an entry for each evaluation.
+    """Arrays with one row for each epoch; in a training with `steps`, with one row for each evaluation.
 
-    In a sweep, all but `seconds` and `step` have a second axis with one entry per network, and `diverged_at`
-    is an array of networks. After epochs without evaluation, counts are -1 and the other results are NaN. The
-    results of an empty split are None.
+    In a sweep, all but `seconds` and `step` have a second axis of networks, and `diverged_at` is an array
+    with one element per network. In rows without evaluation, the counts are -1, and the other results of the
+    validation and test examples are NaN. The results of an empty split are None.
 
     Attributes:
-      train_cost: the mean of the costs that the steps of each epoch computed, penalty included; float64.
+      train_cost: the mean of the costs that the steps of each row computed, penalty included; float64.
       validation_cost: the mean cost of the validation examples after each epoch, without dropout,
         augmentation, label smoothing and penalty; float64.
       test_cost: the same for the test split. Use it to report results, never to choose settings.
       validation_correct, test_correct: exact counts of correct predictions; None if the objective has no
         output code.
       metrics: for each of the user's metrics, the means "validation_NAME" and "test_NAME"; float64.
-      seconds: wall time of each epoch's training, without compilation and evaluation.
-      step: the number of finished training steps.
-      watched: for each watch, its values (epoch, step, ...): those of the steps in which it was due.
-      diverged_at: the first epoch (from 0) after which cost or parameters are not finite, or -1.
+      seconds: wall time of the training of each row, without compilation and evaluation.
+      step: the number of finished training steps at the end of each row.
+      watched: for each watch, its values (row, step, ...) in the steps in which it was computed.
+      diverged_at: the first row (from 0) after which cost or parameters are not finite, or -1.
       num_validation, num_test: the numbers of validation and test examples.
-      unit: what the entries are: "epoch", or "step" for a training with `steps`.
+      unit: "epoch", or "step" for a training with `steps`.
     """
 
     train_cost: np.ndarray
@@ -84,7 +84,7 @@ class History:
         jax.tree.map(lambda column, value: column.__setitem__(epoch, value), columns, dict(values))
 
     def set_watched(self, epoch: int, values: Mapping[str, np.ndarray]) -> None:
-        """Stores what was observed at an epoch; a shorter last one has fewer steps."""
+        """Stores the watched values of a row; the last row may have fewer steps."""
         step_axis = np.ndim(self.diverged_at)
         for name, value in values.items():
             steps = (slice(None),) * step_axis + (slice(value.shape[step_axis]),)
@@ -117,16 +117,16 @@ def empty_history(
     metrics: Iterable[str] = (),
     watched: Mapping[str, jax.ShapeDtypeStruct] | None = None,
 ) -> History:
-    """A history without results.
+    """A history of which all results are missing.
 
     Args:
       unit: "epoch" or "step".
-      steps: the number of finished steps after each epoch.
+      steps: the number of finished steps at the end of each row.
       networks: (n,) for n networks and () for one.
       validation, test: the splits that are evaluated.
       has_counts: whether predictions are counted.
       metrics: the names of metrics.
-      watched: by name, the shape (step, ...) and the dtype of what is observed in an epoch of one network.
+      watched: for each watch, the shape (step, ...) and the dtype of its values in a row of one network.
     """
     shape = (len(steps), *networks)
     splits = {"validation": len(validation.targets), "test": len(test.targets)}

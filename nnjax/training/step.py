@@ -56,7 +56,7 @@ class StepResult(NamedTuple):
     Attributes:
       params, opt_state: the parameters and the optimizer's state after the step.
       cost: the cost of the mini-batch before the step.
-      grads: the gradient of that cost.
+      grads: the gradient of this cost.
       updates: what the optimizer added to the parameters.
     """
 
@@ -87,6 +87,9 @@ def train_step(
       objective: the objective.
       optimizer: the optimizer.
       mesh: devices that share the mini-batch, or None for one device.
+
+    Returns:
+      The new parameters and optimizer state, the cost, the gradient and the updates.
     """
     batch = objective, inputs, targets, key, mesh
 

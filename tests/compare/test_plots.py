@@ -82,7 +82,7 @@ def test_watched_values_are_one_line_over_the_steps_of_all_epochs(axis):
     assert not axis.collections
 
 
-def test_watched_values_of_seeds_and_layers_are_a_median_with_a_band_for_each_layer(axis):
+def test_watched_values_of_seeds_have_a_median_and_a_band_for_each_layer(axis):
     values = np.random.default_rng(0).normal(size=(3, 4, 1, 2))  # seeds, epochs, one step, layers
     lines = plots.watched_curves(axis, values, seeds=True, every=None)
     assert [line.get_label() for line in lines] == ["layer 1", "layer 2"]
@@ -104,7 +104,7 @@ def test_watched_values_can_have_positions_and_labels(axis):
     ]
     assert lines[0].get_xdata().tolist() == [0, 10, 25]
     with pytest.raises(
-        ValueError, match=r"values must have the shape \(seed, epoch, step\), .* got \(1, 3\)"
+        ValueError, match=r"shape \(seed, epoch, step\) or \(seed, epoch, step, layer\), got \(1, 3\)"
     ):
         plots.watched_curves(axis, values[..., 0], seeds=True)
 

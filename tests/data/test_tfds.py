@@ -75,7 +75,7 @@ def make(shape=(4, 4, 1), num_classes=5, sizes=None, **attributes):
 
 
 def sort_examples(split):
-    """The examples as sorted rows, because tensorflow-datasets shuffles them."""
+    """The examples as rows, sorted because tensorflow-datasets shuffles them."""
     inputs, targets = (np.asarray(array) for array in split)
     return sorted(map(tuple, np.column_stack([targets, inputs.reshape(len(targets), -1)]).tolist()))
 
@@ -88,7 +88,7 @@ def load(name, tmp_path, **keys):
 @pytest.mark.parametrize(
     ("shape", "input_shape"), [((4, 6, 1), (4, 6)), ((6, 4, 3), (6, 4, 3)), ((3, 3, 4), (3, 3, 4))]
 )
-def test_the_arrays_are_those_of_the_builder(tmp_path, shape, input_shape, num_classes):
+def test_the_arrays_equal_those_of_the_builder(tmp_path, shape, input_shape, num_classes):
     name, splits = make(shape, num_classes, {"train": 300, "validation": 100, "test": 101})
     data = load(name, tmp_path)
     assert (data.name, data.input_shape, data.num_classes) == (f"tfds:{name}", input_shape, num_classes)
@@ -118,7 +118,7 @@ def test_missing_splits_are_the_last_sixths_of_train(sizes, expected):
     assert list(choose_splits("x", sizes)) == ["train", "validation", "test"]
 
 
-def test_shares_of_train_do_not_overlap(tmp_path):
+def test_parts_of_train_do_not_overlap(tmp_path):
     name, splits = make(sizes={"train": 66})
     data = load(name, tmp_path)
     assert [len(s.targets) for s in (data.train, data.validation, data.test)] == [44, 11, 11]
@@ -219,7 +219,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_tfds, "write_cache", full)
     name, _ = make()
-    with pytest.warns(UserWarning, match="is loaded, but not cached in .*: no space left"):
+    with pytest.warns(UserWarning, match="is loaded, but cannot be cached in .*: no space left"):
         load(name, tmp_path)
 
 
@@ -321,9 +321,9 @@ def test_the_available_memory_is_measured():
     [
         (
             "cifarr10",
-            "data set must be one that tensorflow-datasets knows, got 'tfds:cifarr10': did you mean",
+            "must be known to tensorflow-datasets or prepared in .*, got 'tfds:cifarr10': did you mean",
         ),
-        ("no_such_data_set", "knows, got 'tfds:no_such_data_set'"),
+        ("no_such_data_set", "known .*, got 'tfds:no_such_data_set': did you mean"),
         ("a b", r"data set must be tfds:NAME\[/CONFIG\]\[:VERSION\], got 'tfds:a b': Parsing"),
         ("", "got 'tfds:': Parsing"),
         ("emnist/lettters", "got 'tfds:emnist/lettters': BuilderConfig lettters not found .* letters"),
@@ -331,7 +331,7 @@ def test_the_available_memory_is_measured():
             "mnist:9.9.9",
             "got 'tfds:mnist:9.9.9': Dataset mnist cannot be loaded at version 9.9.9, only: 3.0.1",
         ),
-        ("nowhere:mnist", "knows, got 'tfds:nowhere:mnist'"),
+        ("nowhere:mnist", "known .*, got 'tfds:nowhere:mnist'"),
         ("imdb_reviews", "must have uint8 images and class labels, got the features text, label"),
     ],
 )
@@ -364,7 +364,7 @@ def test_a_builder_that_encodes_arrays_needs_tensorflow(tmp_path, capsys):
     _, splits = make()
     attributes = {"features": {"image": IMAGE, "label": LABEL}, "splits": splits}
     type("EncodesArrays", (_ThatEncodesArrays,), attributes)
-    with pytest.raises(nnjax.DatasetUnavailable, match="builder needs TensorFlow, got nothing in"):
+    with pytest.raises(nnjax.DatasetUnavailable, match="builder needs TensorFlow, got no prepared data in"):
         load("encodes_arrays", tmp_path)
     assert capsys.readouterr().out == ""
 
@@ -384,7 +384,8 @@ def test_records_of_tensorflow_raise(tmp_path):
     path = tmp_path / name / "1.2.0" / "dataset_info.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"fileFormat": "tfrecord"}))
     with pytest.raises(
-        ValueError, match="must be stored as array_record, got tfrecord, which cannot be read without"
+        ValueError,
+        match="must be stored as array_record, which can be read without TensorFlow, got tfrecord: where",
     ):
         load(name, tmp_path)
 
@@ -416,7 +417,7 @@ def test_nothing_is_printed_and_the_log_level_is_restored(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("channels", [(), (4,)])
-def test_colour_images_are_learned(tmp_path, channels):
+def test_color_images_are_learned(tmp_path, channels):
     name, _ = make((8, 8, 3), 2, {"train": 200, "test": 50})
     data = load(name, tmp_path)
     config = nnjax.TrainConfig(

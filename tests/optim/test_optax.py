@@ -189,7 +189,7 @@ def test_wrappers_of_optimizers_learn_with_fit_and_in_a_sweep(name, digits):
 
 
 def test_a_plateau_reduces_the_learning_rate(digits):
-    """The cost is constant, so after `patience` means of the cost the rate is halved, and halved again."""
+    """The cost is constant, so the rate is halved each time that `patience` steps have passed."""
 
     def on_plateau(learning_rate):
         return optax.chain(

@@ -111,7 +111,7 @@ def test_wrong_hyperparameters_raise(factory, hyperparameters, message):
 
 
 def test_a_schedule_needs_the_number_of_steps():
-    with pytest.raises(ValueError, match="num_steps must be a number for a schedule with a name"):
+    with pytest.raises(ValueError, match="num_steps must be a number for a named schedule"):
         make_optimizer(optax.sgd, {"learning_rate": 1.0}, "cosine")
 
 

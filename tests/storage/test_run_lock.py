@@ -101,7 +101,7 @@ def test_with_a_schedule_more_epochs_raise_and_the_error_says_why(params, digits
     train(params, digits, epochs=1, **settings)
     train(params, digits, epochs=1, **settings)
     message = (
-        r"num_steps was 28\.0 and is 56\.0, and the learning-rate schedule depends on the number of epochs"
+        r"num_steps was 28\.0 and is 56\.0, and the learning-rate schedule depends on the number of training"
     )
     with pytest.raises(ValueError, match=message):
         train(params, digits, epochs=2, **settings)

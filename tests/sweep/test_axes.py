@@ -1,4 +1,4 @@
-"""Axes of a sweep: zipped settings, optimizers and batch sizes, and files of grids."""
+"""Axes of a sweep (settings in `zip`, optimizers and batch sizes), and grid files."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ def sweep(data, **settings):
     return nnjax.sweep(KEY, data, **{"hidden": 5, "epochs": 1, "batch_size": 200} | settings)
 
 
-def test_zipped_settings_vary_together_in_one_program(digits, compilations):
+def test_settings_in_zip_vary_together_in_one_program(digits, compilations):
     """Random search: every point has its own rate, decay, schedule and seed."""
     rates, decays, seeds = [0.003, 0.01, 0.03], [0.8, 0.9, 0.95], [7, 0, 7]
     schedules = ["constant", "linear", "cosine"]
@@ -43,7 +43,7 @@ def test_zipped_settings_vary_together_in_one_program(digits, compilations):
     assert grid.to_dataframe().set_index("point").b1.tolist() == decays
 
 
-def test_zipped_settings_stand_beside_products_and_seeds(digits):
+def test_points_are_combined_with_other_axes_and_seeds(digits):
     progress = []
     grid = sweep(
         digits, seeds=2, hidden=(4, 5), zip={"learning_rate": (0.5, 1.0), "batch_size": (200, 301)},
@@ -84,7 +84,10 @@ def test_optimizers_and_batch_sizes_are_axes(digits):
             {"zip": {"learning_rate": [0.1, 0.2], "seed": [1]}},
             r"the sequences in zip must have equal lengths, got {'learning_rate': 2, 'seed': 1}",
         ),
-        ({"zip": {"learning_rate": [0.1], "seed": [-1]}}, "seed must be a sequence of non-negative integers"),
+        (
+            {"zip": {"learning_rate": [0.1], "seed": [-1]}},
+            "seed must be a sequence of non-negative integers in zip",
+        ),
         ({"zip": {"learning_rat": [0.1]}}, "hyper-parameter must be one of .* did you mean 'learning_rate'"),
         ({"zip": {"point": [0.1]}}, "must not be called point"),
         ({"learning_rate": 1.0, "batch_size": (5, 2000)}, "batch_size must be at most 1204"),
@@ -136,15 +139,15 @@ def test_parameters_keep_their_structure_in_a_file():
     assert_equal_trees(_grid_file._build_tree(described, tensors), params)
 
 
-def test_files_that_are_no_grids_raise(digits, tmp_path):
+def test_files_that_are_not_grids_raise(digits, tmp_path):
     path = tmp_path / "grid.safetensors"
     with pytest.raises(FileNotFoundError, match="there is no grid file"):
         nnjax.load_grid(path)
     path.write_bytes(b"no grid")
-    with pytest.raises(ValueError, match="must be a grid file, but it cannot be read"):
+    with pytest.raises(ValueError, match="must be a grid file, got a file that cannot be read"):
         nnjax.load_grid(path)
     nnjax.save_model(path, nnjax.init(KEY, SIZES), nnjax.Objective(), digits)
-    with pytest.raises(ValueError, match="must be a grid file: write it with"):
+    with pytest.raises(ValueError, match="must be a grid file, got another file: write it with"):
         nnjax.load_grid(path)
 
 

@@ -152,7 +152,7 @@ def test_only_plain_sgd_on_dense_networks_is_blocked():
         ({"shared_batches": False}, False),
     ],
 )
-def test_a_sweep_is_blocked_unless_something_happens_in_each_step(digits, monkeypatch, settings, is_blocked):
+def test_the_settings_decide_whether_a_sweep_is_blocked(digits, monkeypatch, settings, is_blocked):
     blocked = []
     epoch = _blocked.train_epoch
     monkeypatch.setattr(_blocked, "train_epoch", lambda *a, **k: blocked.append(None) or epoch(*a, **k))

@@ -1,4 +1,4 @@
-"""`watch` in `fit` and `sweep`: what is observed in each step of the compiled epoch."""
+"""The argument `watch` of `fit` and `sweep`: the values in each step of the compiled epoch."""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ def test_every_selects_steps_of_each_epoch_and_changes_nothing_else(digits):
     assert fit(digits).history.watched == {}
 
 
-def test_steps_that_are_missing_in_a_shorter_last_part_are_nan(digits):
+def test_values_that_are_missing_in_a_shorter_last_row_are_nan(digits):
     run = fit(digits, epochs=None, steps=9, evaluate_every=5, watch={"biases": output_biases})
     watched = run.history.watched["biases"]
     assert watched.shape == (2, 5, 10)
@@ -86,7 +86,7 @@ def test_the_state_of_a_watch_is_kept_between_epochs_and_restored(digits, tmp_pa
         fit(digits, watch={"count": count}, checkpoint=tmp_path)
 
 
-def test_a_training_without_watches_compiles_the_program_of_one_that_cannot_watch(digits, monkeypatch):
+def test_without_watches_nothing_is_added_to_the_program(digits, monkeypatch):
     def program():
         optimizer = make_optimizer(optax.sgd, {"learning_rate": 1.0})
         state = init_state(KEY, reference.random_params(SIZES), optimizer)
@@ -100,8 +100,8 @@ def test_a_training_without_watches_compiles_the_program_of_one_that_cannot_watc
 
 
 @pytest.mark.parametrize("shared_batches", [True, False])
-def test_each_network_of_a_sweep_is_watched_like_alone(digits, shared_batches):
-    """Plain SGD on networks that would be padded and trained in blocks."""
+def test_a_network_of_a_sweep_has_the_watched_values_of_fit(digits, shared_batches):
+    """Without watches, these networks would be padded and trained in blocks by plain SGD."""
     settings = {"epochs": 2, "batch_size": 200, "watch": {"norms": nnjax.watch.gradient_norms}}
     grid = nnjax.sweep(
         KEY, digits, hidden=[5, (5, 4)], learning_rate=(0.5, 1.0), seeds=2, shared_batches=shared_batches,
@@ -142,7 +142,7 @@ def test_probes_are_shared_by_the_networks_of_a_sweep(digits):
         ({"x": lambda params, grads, updates: "text"}, "watch x must"),
         (
             {"x": nnjax.watch.Watch(lambda params: jnp.zeros(2), lambda state, *_: (state[:1], 0.0))},
-            "watch x must return a state of the shapes",
+            "watch x must return a state with the shapes of its init",
         ),
         (
             {"x": lambda params, grads, updates: jnp.zeros(2**24)},

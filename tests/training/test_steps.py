@@ -1,4 +1,4 @@
-"""Training that is counted in steps: the same mini-batches as in epochs, and an evaluation in between."""
+"""Training with `steps`: it uses the mini-batches of the epochs, and can be evaluated at any step."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def fit(data, **settings):
     return nnjax.fit(KEY, reference.random_params(SIZES), data, **SETTINGS | settings)
 
 
-def test_steps_use_the_mini_batches_of_whole_epochs_wherever_an_evaluation_is(digits):
+def test_steps_and_epochs_use_equal_mini_batches_for_any_evaluate_every(digits):
     epochs = fit(digits, epochs=2)
     for evaluate_every in (7, 5):
         steps = fit(digits, steps=14, evaluate_every=evaluate_every)
@@ -33,7 +33,7 @@ def test_steps_use_the_mini_batches_of_whole_epochs_wherever_an_evaluation_is(di
 
 
 def test_steps_across_an_epoch_equal_numpy_backprop(digits, x64):
-    """10 steps: 7 with the order of the first epoch, and 3 with that of the second one."""
+    """The first 7 steps use the order of the first epoch, and the other 3 that of the second epoch."""
     params = expected = reference.random_params(SIZES, dtype=np.float64)
     run = nnjax.fit(KEY, params, digits, steps=10, evaluate_every=4, **SETTINGS)
     n, costs, sizes = len(digits.train.targets), [], []
@@ -51,7 +51,7 @@ def test_steps_across_an_epoch_equal_numpy_backprop(digits, x64):
     np.testing.assert_allclose(run.history.train_cost, means, rtol=1e-12)
 
 
-def test_a_training_in_steps_has_forty_evaluations_by_default(digits):
+def test_a_training_with_steps_has_at_most_forty_evaluations_by_default(digits):
     run = fit(digits, steps=80)
     assert len(run.history) == 40
     assert run.history.step.tolist() == list(range(2, 81, 2))
@@ -59,7 +59,7 @@ def test_a_training_in_steps_has_forty_evaluations_by_default(digits):
     assert len(fit(digits, steps=3).history) == 3
 
 
-def test_a_training_in_steps_resumes_to_more_steps_with_the_same_bits(digits, tmp_path, advanced):
+def test_a_training_with_steps_resumes_with_more_steps_and_the_same_bits(digits, tmp_path, advanced):
     adam = {"optimizer": optax.adam, "learning_rate": 0.01, "evaluate_every": 5}
     fit(digits, steps=10, checkpoint=every_epoch(tmp_path), **adam)
     advanced.clear()
@@ -82,7 +82,7 @@ def test_a_schedule_ends_with_the_last_step(digits):
     np.testing.assert_allclose(run.history.watched["rate"], [1 - np.arange(10) / 10], rtol=1e-4)
 
 
-def test_a_sweep_in_steps_equals_fit_and_has_an_axis_of_steps(digits):
+def test_a_sweep_with_steps_equals_fit_and_has_an_axis_of_steps(digits):
     grid = nnjax.sweep(
         KEY, digits, hidden=5, steps=9, evaluate_every=4, batch_size=200, learning_rate=(0.5, 1.0)
     )
@@ -112,7 +112,7 @@ def test_locate_nan_counts_the_steps_since_the_last_evaluation(digits):
     ("settings", "message"),
     [
         ({"steps": 0}, "steps must be a positive integer, got 0"),
-        ({"steps": 5, "epochs": 2}, "epochs must be None if steps are passed, got epochs=2 and steps=5"),
+        ({"steps": 5, "epochs": 2}, "epochs must be None if steps is passed, got epochs=2 and steps=5"),
         ({"steps": 5, "evaluate_every": 0}, "evaluate_every must be a positive integer, got 0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is observed in the steps of training, against NumPy and explicit matrices."""
+"""The values of the watches, compared with NumPy and explicit matrices."""
 
 import dataclasses
 from functools import partial
@@ -69,12 +69,12 @@ def test_every_must_be_a_positive_integer_or_none(every):
         watch.as_watch(watch.gradient_norm, every)
 
 
-def test_other_things_than_functions_are_not_watches():
+def test_a_watch_must_be_a_function_or_a_watch():
     with pytest.raises(ValueError, match=r"watch must be a function f\(params, grads, updates\).*, got 3"):
         watch.as_watch(3)
 
 
-def test_a_watch_is_not_changed():
+def test_as_watch_returns_a_watch_unchanged():
     cosine = watch.gradient_cosine(every=7)
     assert watch.as_watch(cosine) is cosine
     assert cosine.every == 7
@@ -185,7 +185,7 @@ def test_update_ratios_without_parameters_or_updates():
     st.integers(-100, 100),
 )
 def test_cosines_equal_those_of_numpy(gradients, exponent):
-    """For gradients of any size: their scale does not matter."""
+    """The scale of the gradients does not matter."""
     with jax.enable_x64(True):
         cosine = watch.gradient_cosine()
         scaled, values = gradients * 10.0**exponent, []

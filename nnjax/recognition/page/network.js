@@ -37,7 +37,7 @@ function features(a) {
   return map.a;
 }
 
-// The positions of a kernel along an axis; with padding "SAME" the first can be before the image.
+// The positions of a kernel along an axis. With padding "SAME", the first one can be negative: outside the image.
 function positions(side, size, stride, padding) {
   const isSame = padding === "SAME";
   const n = isSame ? Math.ceil(side / stride) : Math.floor((side - size) / stride) + 1;

@@ -1,13 +1,14 @@
-"""What can be observed in the steps of training: norms, saturation, curvature, and your own functions.
+"""Watches, which observe the steps of training: norms, saturation, curvature and custom functions.
 
-A watch is a function `f(params, grads, updates) -> value`, or a `Watch` if it has a state. It is evaluated
-inside the compiled epoch. `params` are the parameters before the step, `grads` the gradient of the
-mini-batch's cost at them, and `updates` what the optimizer adds to them. All three have the same structure.
+A watch is a function `f(params, grads, updates) -> value`, or a `Watch` if it has a state. It is computed
+inside the compiled epoch. `params` are the parameters before the step, `grads` is the gradient of the
+mini-batch's cost at these parameters, and `updates` is what the optimizer adds to them. All three have the
+same structure.
 
 `saturated_units`, `dead_units`, `probe_gradient_norms`, `hessian_eigenvalue` and `gauss_newton_eigenvalue`
-return a `Watch` of a probe: a fixed batch of examples.
+return a `Watch` that is computed on a probe. A probe is a fixed batch of examples.
 
-"For each layer" means one number for each `Layer`, and for each other leaf of the parameters.
+"For each layer" means one number for each `Layer`, and one for each leaf that is not part of a `Layer`.
 """
 
 from nnjax.training.watch._hidden_units import dead_units, saturated_units

@@ -1,4 +1,4 @@
-"""Hidden units of a dense network through which little or no gradient passes, on a probe batch."""
+"""Saturated and dead hidden units of a dense network, for the examples of a probe."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,23 +18,25 @@ from nnjax.training.watch._watch import Watch, as_watch
 def saturated_units(
     forward: Dense, inputs: Num[Array, "m ..."], threshold: float = 0.05, every: int | None = None
 ) -> Watch:
-    """The share of saturated hidden units, from 0 to 1, for each hidden layer.
+    """The fraction of saturated hidden units, for each hidden layer.
 
-    A unit with the pre-activation z is saturated for an example if |f′(z)| ≤ threshold · max |f′|: then
-    little of the gradient passes through it. With the default this is |z| > 4.4 for sigmoid and |z| > 2.2
-    for tanh. The share is that of all pairs of a unit and an example. For ReLU it is the share of zeros.
+    A unit with the pre-activation z is saturated for an example if |f′(z)| ≤ threshold · max |f′|. Then
+    little of the gradient passes through it. With the default threshold, this means |z| > 4.4 for sigmoid
+    and |z| > 2.2 for tanh. For ReLU, it means that the output is 0. The fraction is that of the saturated
+    pairs among all pairs of a unit and an example.
 
     Args:
       forward: a `Dense`. Its activation must work element by element.
       inputs: the m examples of the probe, as in a `Dataset`.
-      threshold: fraction of the largest derivative.
+      threshold: a fraction of the largest derivative, from 0 to 1.
       every: as in `Watch`; by default once an epoch.
 
     Returns:
       A `Watch` of values (hidden layers,).
 
     Raises:
-      ValueError: a different forward, or an activation whose derivative is zero everywhere.
+      ValueError: `forward` is not a `Dense`, `threshold` is out of range, or the derivative of the activation
+        is zero everywhere.
 
     >>> from nnjax import Layer
     >>> params = Layer(jnp.array([[9.0], [1.0]]), jnp.zeros(2)), Layer(jnp.ones((1, 2)), jnp.zeros(1))
@@ -51,10 +53,10 @@ def saturated_units(
 
 
 def dead_units(forward: Dense, inputs: Num[Array, "m ..."], every: int | None = None) -> Watch:
-    """The share of dead hidden units, from 0 to 1, for each hidden layer.
+    """The fraction of dead hidden units, for each hidden layer.
 
-    A unit is dead if its activation's derivative is 0 for all examples of the probe: no gradient passes
-    through it, and its weights do not change (for ReLU, if it outputs 0 for all examples).
+    A unit is dead if its activation's derivative is 0 for all examples of the probe. Then no gradient passes
+    through it, and its weights do not change. A ReLU is dead if its output is 0 for all examples.
 
     Args:
       forward, inputs, every: as for `saturated_units`.
@@ -63,7 +65,7 @@ def dead_units(forward: Dense, inputs: Num[Array, "m ..."], every: int | None = 
       A `Watch` of values (hidden layers,).
 
     Raises:
-      ValueError: a different forward.
+      ValueError: `forward` is not a `Dense`.
 
     >>> from nnjax import Layer
     >>> params = Layer(jnp.array([[1.0], [-1.0]]), jnp.zeros(2)), Layer(jnp.ones((1, 2)), jnp.zeros(1))
@@ -80,7 +82,7 @@ def _mean_of_all(small: Bool[Array, "m units"], dtype: Any) -> Array:
 
 
 def _dense_activation(forward: Any) -> Activation:
-    """The activation of a `Dense`, also of one with dropout."""
+    """The activation of a `Dense`, or of a `DenseWithDropout`."""
     if type(inference(forward)) is not Dense:
         raise ValueError(f"forward must be a Dense, got {forward!r}: only its hidden units are known")
     return forward.activation

@@ -61,7 +61,7 @@ def parameter_norm(params: Any, grads: Any, updates: Any) -> Float[Array, ""]:
 def update_ratios(params: Any, grads: Any, updates: Any) -> Float[Array, " layers"]:
     """‖updates‖ / ‖params‖, for each layer: the relative size of the step.
 
-    0 if nothing changes; infinite if parameters that are all 0 change.
+    The ratio is 0 if the updates of a layer are 0, and infinite if only its parameters are 0.
 
     >>> update_ratios((jnp.array([4.0]), jnp.zeros(2)), (), (jnp.array([-1.0]), jnp.zeros(2))).tolist()
     [0.25, 0.0]
@@ -73,11 +73,15 @@ def update_ratios(params: Any, grads: Any, updates: Any) -> Float[Array, " layer
 def gradient_cosine(every: int | None = 1) -> Watch:
     """The cosine of the angle between the gradients of successive steps.
 
-    NaN in the first step of training, and if a gradient is zero. A mini-batch gradient is noisy: the cosine
-    is near 0 if noise dominates, and negative if the steps overshoot.
+    It is NaN in the first step of training, and if a gradient is zero. It is near 0 if the noise of the
+    mini-batches dominates, and negative if the steps overshoot.
 
     Args:
-      every: as in `Watch`; the two gradients are then those of successive evaluations.
+      every: as in `Watch`. If it is not 1, the gradients are those of successive steps in which the watch is
+        computed.
+
+    Returns:
+      A `Watch` of scalars.
 
     >>> cosine, params = gradient_cosine(), jnp.zeros(2)
     >>> state, _ = cosine.update(cosine.init(params), params, jnp.array([1.0, 0.0]), ())

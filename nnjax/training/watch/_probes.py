@@ -1,4 +1,4 @@
-"""Gradient and curvature of the mean cost of a probe batch."""
+"""Gradient and curvature of the mean cost of a probe."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,8 +33,8 @@ def probe_gradient_norms(
 ) -> Watch:
     """The l2 norm of the gradient of the mean cost of a probe, for each layer.
 
-    Unlike `gradient_norms` it has no noise of mini-batches, so layers and epochs can be compared. The cost
-    is that of training, with penalty and label smoothing, but without dropout and augmentation.
+    Unlike `gradient_norms`, it has no mini-batch noise, so layers and epochs can be compared. The cost is
+    that of training, with penalty and label smoothing, but without dropout and augmentation.
 
     Args:
       objective: the objective of training.
@@ -57,16 +57,16 @@ def probe_gradient_norms(
 def hessian_eigenvalue(
     objective: Objective, inputs: Inputs, targets: Targets, iterations: int = 20, every: int | None = None
 ) -> Watch:
-    """The largest eigenvalue of the Hessian of the mean cost of a probe: its sharpness.
+    """The largest eigenvalue of the Hessian of the mean cost of a probe, also called sharpness.
 
     Gradient descent on this cost is stable at a minimum if η is smaller than 2 / eigenvalue (Cohen et al.,
     *Gradient descent on neural networks typically occurs at the edge of stability*, 2021,
-    https://arxiv.org/abs/2103.00065). The cost is that of `probe_gradient_norms`. The eigenvalue is the
-    largest, not the largest in absolute value, and is computed by `nnjax.nn.largest_eigenvalue`.
+    https://arxiv.org/abs/2103.00065). The cost is that of `probe_gradient_norms`.
+    `nnjax.nn.largest_eigenvalue` computes the eigenvalue, which may not be the largest in absolute value.
 
     Args:
       objective, inputs, targets, every: as for `probe_gradient_norms`.
-      iterations: Lanczos iterations. Each costs about as much as two gradients of the probe.
+      iterations: the number of Lanczos iterations. Each costs about as much as two gradients of the probe.
 
     Returns:
       A `Watch` of scalars.
@@ -84,7 +84,7 @@ def gauss_newton_eigenvalue(
 ) -> Watch:
     """The largest eigenvalue of the Gauss-Newton matrix of the mean cost of a probe.
 
-    The matrix is the Hessian without the second derivatives of the network's outputs. For a convex cost no
+    The matrix is the Hessian without the second derivatives of the network's outputs. For a convex cost, no
     eigenvalue is negative. The penalty is not included. See `nnjax.nn.gauss_newton_product`.
 
     Args:

@@ -13,16 +13,19 @@ from nnjax.runtime.checks import check_positive_int
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Watch:
-    """A value that is computed in some steps of training, and a state that is kept between them.
+    """A value that is computed in some steps of training, and a state that is passed between these steps.
 
-    A Watch is a pytree. Plain functions are static. The arrays in a function that is a pytree, such as
-    `jax.tree_util.Partial(f, inputs)`, are leaves: they are arguments of the compiled epoch, not constants.
+    A `Watch` is a pytree. Plain functions are static. If a function is a pytree, such as
+    `jax.tree_util.Partial(f, inputs)`, its arrays are leaves: they are arguments of the compiled epoch, not
+    constants.
 
     Attributes:
-      init: `init(params) -> state`, with the initial parameters; the state is a pytree of arrays.
+      init: `init(params) -> state`, for the initial parameters. The state is a pytree of arrays.
       update: `update(state, params, grads, updates) -> (state, value)`. The new state has the structure,
-        shapes and dtypes of the old one; value is an array.
-      every: k: in every k-th step of an epoch, from its first step on. None: in the first step of an epoch.
+        shapes and dtypes of the old one. The value is an array.
+      every: the interval in steps. With k, the value is computed in the first step of each epoch and in every
+        k-th step after it. With None, it is computed only in the first step of each epoch. In a training with
+        `steps`, the first step after each evaluation replaces the first step of each epoch.
 
     Raises:
       ValueError: `every` is neither None nor a positive integer.
@@ -51,10 +54,12 @@ class Watch:
 
 
 def as_watch(f: Any, every: int | None = 1) -> Watch:
-    """A function `f(params, grads, updates) -> value` as a `Watch` without state; a `Watch` is not changed.
+    """A function `f(params, grads, updates) -> value` as a `Watch` without state.
+
+    A `Watch` is returned unchanged.
 
     Args:
-      f: the function, or a `Watch`, for which `every` is ignored.
+      f: the function, or a `Watch`. If it is a `Watch`, `every` is ignored.
       every: as in `Watch`.
 
     Raises:
@@ -77,7 +82,7 @@ def _no_state(params):
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class _Stateless:
-    """A function without state as `Watch.update`; equal for equal functions, so jit compiles once."""
+    """A function without state as `Watch.update`. Equal functions give equal values, so jit compiles once."""
 
     f: Callable[[Any, Any, Any], Any]
 
