@@ -51,7 +51,7 @@ def run(context: RunContext) -> Record:
         for i, hidden in enumerate(layers):
             results = grid.data.isel(hidden=i).transpose("learning_rate", "seed", "epoch")
             selected = select_best(results.validation_correct.values[..., -1])
-            gradients = before.watched["gradients"].isel(hidden=i, step=0, watched_step=0)
+            gradients = before.watched["gradients"].isel(hidden=i, step=0, value=0)
             runs.append(
                 {
                     "config": name,

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from nnjax import watch
 from nnjax.config import TrainConfig, configs
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.nn import (
@@ -39,7 +40,7 @@ from nnjax.nn import (
 from nnjax.optim import gauss_newton, momentum, nesterov, with_ema, with_schedule
 from nnjax.storage import CheckpointPolicy, Model, load_model, save_model
 from nnjax.sweep import Grid, Progress, load_grid, sweep
-from nnjax.training import Divergence, History, Run, TrainState, fit, watch
+from nnjax.training import Divergence, History, Run, TrainState, fit
 
 if TYPE_CHECKING:
     from nnjax.recognition import Reading, calibrate, read_picture

@@ -236,7 +236,7 @@ def test_a_sweep_over_a_part_of_the_model_takes_the_rest_from_the_configuration(
 @pytest.mark.parametrize(
     ("config", "axes", "message"),
     [
-        (TrainConfig(), {"optimizer": ("sgd", "adam")}, "an axis of a sweep must be one of batch_size, ema"),
+        (TrainConfig(), {"optimizer": ("sgd", "adam")}, "optimizer must be set with dataclasses.replace"),
         (
             configs["best-cpu"],
             {"hidden": (10, 20)},

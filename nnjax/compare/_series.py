@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from nnjax.runtime.checks import lookup
 from nnjax.sweep import Grid
-from nnjax.training import History
+from nnjax.training import History, Run
 
 Series = Float[np.ndarray, "seeds epochs"]
 
@@ -25,21 +25,50 @@ METRICS = {
 
 
 def to_series(results: Any, metric: str = "test error") -> dict[str, Series]:
-    """Arrays of shape (seeds, epochs) by label.
+    """Arrays of shape (seeds, epochs) by label; for results with `steps`, a column is an evaluation.
 
     Args:
-      results: a `Grid` (one label for each setting), a `History` (of one network, or of several with a
-        network axis), a `DataArray` with the dimension seed, epoch or both, an array of shape (epochs,) or
-        (seeds, epochs), or a mapping from labels to any of these except grids.
+      results: a `Grid` (one label for each setting), a `Run`, a `History` (of one network, or of several with
+        a network axis), a `DataArray` with the dimension seed, epoch (or step) or both, an array of shape
+        (epochs,) or (seeds, epochs), or a mapping from labels to any of these except grids.
       metric: a key of `METRICS`; it selects what is read from a `Grid` or a `History`.
     """
     if isinstance(results, Mapping):
         return {str(label): _one_series(value, metric) for label, value in results.items()}
     if isinstance(results, Grid):
-        results = lookup("metric", metric, METRICS)(results)
+        results = read_metric(results, metric)
     if hasattr(results, "dims"):  # an xarray.DataArray
         return _by_setting(results)
     return {"": _one_series(results, metric)}
+
+
+def read_metric(results: Grid | History, metric: str) -> Any:
+    """The values of a metric; raises ValueError if the results do not have it."""
+    read = lookup("metric", metric, METRICS)
+    split, kind = metric.split()
+    if split != "training":
+        if getattr(results, f"{split}_cost") is None:
+            raise ValueError(f"metric must be that of a split with examples, got {metric!r}: use another one")
+        if kind != "cost" and getattr(results, f"{split}_correct") is None:
+            raise ValueError(f"metric must be a cost, because nothing is counted as correct, got {metric!r}")
+    return read(results)
+
+
+def row_axis(results: Any) -> tuple[str, Any]:
+    """The unit of the rows of results, "epoch" or "step", and their positions; None for 1, 2 and so on."""
+    if isinstance(results, Mapping) and results:
+        return row_axis(next(iter(results.values())))
+    results = results.history if isinstance(results, Run) else results
+    if isinstance(results, History):
+        return results.unit, results.step if results.unit == "step" else None
+    results = results.data if isinstance(results, Grid) else results
+    has_steps = "step" in getattr(results, "dims", ())
+    return ("step", results["step"].values) if has_steps else ("epoch", None)
+
+
+def last_row(array: Any) -> Any:
+    """A `DataArray` after the last epoch or step."""
+    return array.isel({dim: -1 for dim in ("epoch", "step") if dim in array.dims})
 
 
 def _one_series(value: Any, metric: str) -> Series:
@@ -48,9 +77,9 @@ def _one_series(value: Any, metric: str) -> Series:
         if len(series) > 1:
             raise ValueError(f"a DataArray in a mapping must have the axes seed and epoch, got {value.dims}")
         return series[0]
+    value = value.history if isinstance(value, Run) else value
     if isinstance(value, History):
-        values = np.asarray(lookup("metric", metric, METRICS)(value), float)
-        return np.atleast_2d(values.T)
+        return np.atleast_2d(np.asarray(read_metric(value, metric), float).T)
     values = np.asarray(value, float)
     if values.ndim not in (1, 2):
         raise ValueError(f"results must have the shape (epochs,) or (seeds, epochs), got {values.shape}")
@@ -59,6 +88,7 @@ def _one_series(value: Any, metric: str) -> Series:
 
 def _by_setting(array: Any) -> dict[str, Series]:
     """The series of every setting of a `DataArray`, labelled by its coordinates."""
+    array = array.rename(step="epoch") if "step" in array.dims else array
     array = array.expand_dims([dim for dim in ("seed", "epoch") if dim not in array.dims])
     settings = [dim for dim in array.dims if dim not in ("seed", "epoch")]
     if not settings:

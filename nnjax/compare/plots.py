@@ -13,26 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnjax.compare._series import METRICS, to_series
+from nnjax.compare._curves import STYLES, learning_curves, watched_curves
+from nnjax.compare._series import last_row, read_metric
 from nnjax.compare.statistics import t_interval
-from nnjax.runtime import lookup, write_atomically
+from nnjax.runtime import write_atomically
 from nnjax.sweep import Grid
 
-STYLES: list[dict[str, Any]] = [
-    {"color": color, "linestyle": dashes, "marker": marker}
-    for color, dashes, marker in zip(
-        cycle(["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"]),
-        cycle(["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]),
-        "os^Dv<>PX*ph8d",
-        strict=False,
-    )
+__all__ = [
+    "STYLES",
+    "forest",
+    "heat_map",
+    "learning_curves",
+    "readable_log_ticks",
+    "save_figure",
+    "seeds_and_median",
+    "sensitivity",
+    "watched_curves",
 ]
-
-# What a band or an interval around a line shows.
-BANDS: dict[str, Callable[[np.ndarray], Any]] = {
-    "range": lambda values: (values.min(axis=0), values.max(axis=0)),
-    "quartiles": lambda values: np.percentile(values, [25, 75], axis=0),
-}
 
 
 def save_figure(
@@ -60,90 +57,6 @@ def save_figure(
             figure.savefig(content, format=kind, dpi=dpi, metadata=metadata)
             write_atomically(folder / f"{name}.{kind}", content.getvalue())
     pyplot.close(figure)
-
-
-def learning_curves(
-    axis: Any,
-    results: Any,
-    *,
-    metric: str = "test error",
-    x: ArrayLike | None = None,
-    band: str | None = "range",
-    seeds: bool = False,
-    styles: Sequence[Mapping[str, Any]] | None = None,
-) -> list[Any]:
-    """Draws the median over seeds against the epoch, one line for each label.
-
-    Args:
-      axis: a matplotlib axis.
-      results: a `Grid`, a `History`, a `DataArray`, an array of shape (seeds, epochs), or a mapping from
-        labels to histories or arrays.
-      metric: what is read from a `Grid` or a `History`: "test error", "test accuracy", "validation error",
-        "validation accuracy" (all in percent) or "training cost".
-      x: positions along the axis; by default epochs, from 1.
-      band: around the median, "range" (minimum to maximum), "quartiles", or None.
-      seeds: whether every seed is drawn as a thin line.
-      styles: keyword arguments of `axis.plot`, one for each label; by default `STYLES`.
-
-    Returns:
-      The lines of the medians.
-    """
-    lines, series = [], to_series(results, metric)
-    axis.set_xlabel("epoch")
-    if isinstance(results, Grid) or hasattr(results, "test_accuracy"):
-        axis.set_ylabel(metric if metric.endswith("cost") else f"{metric} (%)")
-    for (label, values), style in zip(series.items(), cycle(styles or STYLES), strict=False):
-        positions = np.arange(1, values.shape[1] + 1) if x is None else np.asarray(x)
-        defaults = {"markersize": 4, "linewidth": 1.4, "markevery": max(1, len(positions) // 6)}
-        (line,) = axis.plot(positions, np.median(values, axis=0), **defaults | {"label": label} | dict(style))
-        if band:
-            low, high = lookup("band", band, BANDS)(values)
-            axis.fill_between(positions, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        if seeds:
-            axis.plot(positions, values.T, color=line.get_color(), linewidth=0.5, alpha=0.6)
-        lines.append(line)
-    return lines
-
-
-def watched_curves(
-    axis: Any,
-    values: ArrayLike,
-    *,
-    seeds: bool = False,
-    every: int | None = 1,
-    x: ArrayLike | None = None,
-    labels: Sequence[str] | None = None,
-    log: bool = False,
-    band: str | None = "range",
-    styles: Sequence[Mapping[str, Any]] | None = None,
-) -> list[Any]:
-    """Draws the values of a watch against the step, one line for each layer. NaN leaves a gap.
-
-    Args:
-      axis: a matplotlib axis.
-      values: (epoch, step) or (epoch, step, layer), such as `history.watched[name]`.
-      seeds: whether `values` have a first axis of seeds. Each line is then a median with a band.
-      every: that of the `Watch`; with None, the horizontal axis is the number of finished epochs.
-      x: the step of each value, (epoch * step,); pass it if `every` does not divide the steps of an epoch.
-      labels: one for each line; by default "layer 1", "layer 2" and so on.
-      log: whether the vertical axis is logarithmic.
-      band, styles: as for `learning_curves`.
-
-    Returns:
-      The lines.
-    """
-    array = np.asarray(values, float)
-    array = array if seeds else array[None]
-    if array.ndim not in (3, 4):
-        axes = f"{'seed, ' * seeds}epoch, step"
-        raise ValueError(f"values must have the shape ({axes}) or ({axes}, layer), got {np.shape(values)}")
-    series = array.reshape(len(array), array.shape[1] * array.shape[2], -1).transpose(2, 0, 1)
-    default = [f"layer {i + 1}" for i in range(len(series))] if array.ndim == 4 else [""]
-    x = np.arange(series.shape[2]) * (every or 1) if x is None else np.ravel(x)
-    results = dict(zip(labels or default, series, strict=True))
-    lines = learning_curves(axis, results, x=x, band=band if seeds else None, styles=styles)
-    axis.set(xlabel="step" if every else "epoch", **({"yscale": "log"} if log else {}))
-    return lines
 
 
 def seeds_and_median(axis: Any, x: ArrayLike, values: ArrayLike) -> None:
@@ -183,7 +96,7 @@ def sensitivity(
       The lines.
     """
     if isinstance(results, Grid):
-        values = lookup("metric", metric, METRICS)(results).isel(epoch=-1)
+        values = last_row(read_metric(results, metric))
         names = [dim for dim in values.dims if dim != "seed"]
         if len(names) != 1:
             raise ValueError(f"results must have one axis besides the seed, got {', '.join(map(str, names))}")
@@ -227,7 +140,7 @@ def heat_map(
     from matplotlib.patches import Rectangle
 
     if isinstance(values, Grid):
-        values = lookup("metric", metric, METRICS)(values).isel(epoch=-1)
+        values = last_row(read_metric(values, metric))
     if hasattr(values, "dims"):
         names = [dim for dim in values.dims if dim != "seed"]
         if len(names) != 2:

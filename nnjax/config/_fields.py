@@ -36,6 +36,20 @@ MAXIMA = {
 SWEEP_ARGUMENTS = {"hidden", "initial_weights", "learning_rate", "schedule", "ema_decay", "batch_size"}
 
 
+def check_not_fields(arguments: Mapping[str, Any], names: set[str]) -> None:
+    """Raises ValueError if an argument of `TrainConfig.fit` or `sweep` is a field that they do not vary."""
+    if fixed := sorted(names & set(arguments)):
+        raise ValueError(
+            f"{', '.join(fixed)} must be set with dataclasses.replace, got an argument; only "
+            f"{', '.join(sorted(SWEEP_ARGUMENTS))} and hyper-parameters can be axes of a sweep"
+        )
+
+
+def with_length(kwargs: dict[str, Any], runtime: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `fit` with `runtime`, in which `steps` replaces `epochs`."""
+    return kwargs | ({} if runtime.get("steps") is None else {"epochs": None}) | dict(runtime)
+
+
 def as_name(value: Any) -> str:
     """A name to look up: `value` if it is a string, else its repr, which the error message shows."""
     return value if isinstance(value, str) else repr(value)

@@ -17,9 +17,11 @@ from nnjax.config._fields import (
     SWEEP_ARGUMENTS,
     as_name,
     check_finite_number,
+    check_not_fields,
     checked_sizes,
     config_repr,
     json_value,
+    with_length,
 )
 from nnjax.data import Dataset
 from nnjax.nn import (
@@ -230,8 +232,9 @@ class TrainConfig:
         1
         """
         init_key, fit_key = jax.random.split(key)
-        kwargs = self.fit_kwargs(data) | ({"epochs": None} if "steps" in runtime else {})
-        return fit(fit_key, self.init_fn(data)(init_key), data, **kwargs, **runtime)
+        check_not_fields(runtime, {f.name for f in fields(self)})
+        kwargs = with_length(self.fit_kwargs(data), runtime)
+        return fit(fit_key, self.init_fn(data)(init_key), data, **kwargs)
 
     def sweep(self, key: Array, data: Dataset, **axes: Any) -> Grid:
         """Trains a grid of networks that differ from this configuration along `axes`.
@@ -248,22 +251,19 @@ class TrainConfig:
         >>> config.sweep(jax.random.key(0), nnjax.load("digits"), learning_rate=(0.3, 3.0), seeds=2)
         Grid({'learning_rate': 2, 'seed': 2, 'epoch': 1})
         """
-        not_swept = {f.name for f in fields(self)} - SWEEP_ARGUMENTS
-        if fixed := sorted(not_swept & set(axes)):
-            raise ValueError(
-                f"an axis of a sweep must be one of {', '.join(sorted(SWEEP_ARGUMENTS))}, got "
-                f"{', '.join(fixed)}: set it with dataclasses.replace"
-            )
-        kwargs: dict[str, Any] = self.fit_kwargs(data) | ({"epochs": None} if "steps" in axes else {}) | axes
-        if not {"hidden", "initial_weights"} & set(axes):
+        check_not_fields(axes, {f.name for f in fields(self)} - SWEEP_ARGUMENTS)
+        kwargs: dict[str, Any] = with_length(self.fit_kwargs(data), axes)
+        varied = {*axes, *(axes.get("zip") or ())}
+        if not {"hidden", "initial_weights"} & varied:
             kwargs.setdefault("init", self.init_fn(data))
             return sweep(key, data, **kwargs)
         if self.channels:
             raise ValueError(f"channels must be () to sweep hidden or initial_weights, got {self.channels}")
+        kwargs = {"initial_weights": self.initial_weights, **kwargs}
+        if "hidden" in varied:
+            return sweep(key, data, **kwargs)
         # A sequence is an axis for `sweep`, also one network's layers.
-        kwargs = {"hidden": [self.hidden], "initial_weights": self.initial_weights} | kwargs
-        grid = sweep(key, data, **kwargs)
-        return grid if "hidden" in axes else grid.squeeze("hidden")
+        return sweep(key, data, hidden=[self.hidden], **kwargs).squeeze("hidden")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values: functions by their registered names.

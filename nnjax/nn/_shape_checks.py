@@ -23,6 +23,7 @@ from nnjax.nn.objective import (
     inference,
     softmax_cross_entropy,
     to_input,
+    token_cross_entropy,
 )
 from nnjax.nn.output_codes import Binary, IsDigit
 from nnjax.nn.recurrent import RecurrentParams
@@ -48,8 +49,10 @@ def check_split(
     Traces `forward` and `cost` for one example; nothing is computed.
     """
     _check_params(params)
-    if isinstance(params, TransformerParams | RecurrentParams) and params.embedding is not None:
-        _check_tokens(inputs, params.embedding.shape[0])
+    if not callable(objective.cost):
+        raise ValueError(f"cost must be a function, such as nnjax.quadratic, got {objective.cost!r}")
+    if isinstance(params, TransformerParams | RecurrentParams):
+        _check_sequence(params, inputs)
     output = _output_struct(objective, params, inputs)
     check_output(objective)
     if objective.code is None:
@@ -61,22 +64,47 @@ def check_split(
         )
     else:
         _check_code(objective, output, targets, num_classes)
+        _check_cost_of(objective, output, output)
 
 
-def _check_tokens(inputs: Any, vocabulary: int) -> None:
-    """Raises ValueError if inputs are not indices of an embedding, where JAX would use the nearest one."""
+def _check_sequence(params: Any, inputs: Any) -> None:
+    """Raises ValueError if a recurrent network or a transformer does not accept the sequences."""
+    if params.embedding is None and inputs.ndim != 3:
+        raise ValueError(
+            f"inputs must be sequences of vectors (n, time, n_in), got the shape {inputs.shape}: for tokens, "
+            "pass vocabulary to init"
+        )
+    if params.embedding is not None:
+        _check_tokens("inputs", inputs, params.embedding.shape[0])
+    if isinstance(params, TransformerParams) and inputs.shape[1] > len(params.positions):
+        raise ValueError(
+            f"inputs must have at most {len(params.positions)} positions, the length of the transformer, got "
+            f"{inputs.shape[1]}"
+        )
+
+
+def _check_tokens(what: str, inputs: Any, vocabulary: int) -> None:
+    """Raises ValueError for tokens out of the vocabulary, where JAX would use the nearest one, or NaN."""
     if not jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.dtype == jnp.uint8:
-        raise ValueError(f"inputs must be int32 tokens for an embedding, got {inputs.dtype}")
+        raise ValueError(f"{what} must be int32 tokens for an embedding, got {inputs.dtype}")
     low, high = int(inputs.min()), int(inputs.max())
     if low < 0 or high >= vocabulary:
         raise ValueError(
-            f"tokens must be from 0 to {vocabulary - 1} for a vocabulary of {vocabulary}, got {low} to {high}"
+            f"{what} must be tokens from 0 to {vocabulary - 1}, for a vocabulary of {vocabulary}, got {low} "
+            f"to {high}"
         )
 
 
 def _check_cost(objective: Objective, params: Any, output: jax.ShapeDtypeStruct, targets: Any) -> None:
     """Raises ValueError if the cost is not a scalar for an output and a target."""
     y = _example_struct(targets, float_dtype(params))
+    if objective.cost is token_cross_entropy:
+        _check_tokens("targets", targets, output.shape[-1])
+    _check_cost_of(objective, output, y)
+
+
+def _check_cost_of(objective: Objective, output: jax.ShapeDtypeStruct, y: jax.ShapeDtypeStruct) -> None:
+    """Raises ValueError if the cost of an output and a desired output is not a number."""
     if objective.cost in COSTS.values() and y.shape != output.shape:
         raise ValueError(
             f"the targets must have the shape of the output, {output.shape}, got {y.shape}: reshape them, or "
@@ -85,7 +113,7 @@ def _check_cost(objective: Objective, params: Any, output: jax.ShapeDtypeStruct,
     with explained(f"cost must accept an output of shape {output.shape} and a target of shape {y.shape}"):
         cost = jax.eval_shape(objective.cost, output, y)
     if getattr(cost, "shape", None) != ():
-        raise ValueError(f"cost must return a scalar, got {cost}")
+        raise ValueError(f"cost must return a number for each example, got {_shown(cost)}")
 
 
 def _check_code(objective: Objective, output: jax.ShapeDtypeStruct, targets: Any, num_classes: int) -> None:
@@ -130,6 +158,11 @@ def check_output(objective: Objective) -> None:
         )
 
 
+def _shown(value: Any) -> str:
+    """A traced result for error messages."""
+    return f"an array of the shape {value.shape}" if hasattr(value, "shape") else str(value)
+
+
 def check_metrics(
     metrics: Mapping[str, Metric] | None, objective: Objective, params: Any, data: Dataset
 ) -> Metrics:
@@ -147,7 +180,7 @@ def check_metrics(
         with explained(f"metric {name} must accept {shapes}"):
             value = jax.eval_shape(metric, output, target)
         if getattr(value, "shape", None) != ():
-            raise ValueError(f"metric {name} must return a number for each example, got {value}")
+            raise ValueError(f"metric {name} must return a number for each example, got {_shown(value)}")
     return tuple(metrics.items())
 
 

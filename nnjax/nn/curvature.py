@@ -110,9 +110,11 @@ def largest_eigenvalue(
         flat, unravel = ravel_pytree(params)
         iterations = min(iterations, flat.size)
 
+    dtype = flat.dtype if flat.dtype.itemsize >= 4 else jnp.float32  # LAPACK has no smaller floats
+
     def multiply(v):
         with jax.numpy_dtype_promotion("standard"):
-            return ravel_pytree(product(unravel(v)))[0]
+            return ravel_pytree(product(unravel(v.astype(flat.dtype))))[0].astype(dtype)
 
     def normalize(v, minimum=0.0):
         """v / ‖v‖ and ‖v‖; both zero if ‖v‖ is at most `minimum`."""
@@ -130,8 +132,8 @@ def largest_eigenvalue(
         next_v, beta = normalize(rest, jnp.finfo(v.dtype).eps * jnp.linalg.norm(av))
         return (basis, next_v), (v @ av, beta)
 
-    v, _ = normalize(jax.random.normal(key, flat.shape, flat.dtype))
-    empty = jnp.zeros((iterations, flat.size), flat.dtype)
+    v, _ = normalize(jax.random.normal(key, flat.shape, dtype))
+    empty = jnp.zeros((iterations, flat.size), dtype)
     _, (alpha, beta) = jax.lax.scan(iterate, (empty, v), jnp.arange(iterations))
     # A zero vector would add the eigenvalue 0. The first vᵀAv is never larger than the largest eigenvalue.
     alpha = jnp.where(jnp.append(True, beta[:-1] > 0), alpha, alpha[0])

@@ -37,7 +37,11 @@ class ComputeDtype:
     dtype: Any = jnp.bfloat16
 
     def __post_init__(self):
-        if not jnp.issubdtype(self.dtype, jnp.floating):
+        try:
+            is_float = self.dtype is not None and jnp.issubdtype(self.dtype, jnp.floating)
+        except TypeError:
+            is_float = False
+        if not is_float:
             raise ValueError(f"dtype must be a floating-point dtype such as jnp.bfloat16, got {self.dtype!r}")
 
     def tree_flatten(self):

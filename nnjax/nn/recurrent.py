@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nnjax.nn.dense import Activation, InitialWeights, Layer, identity, lecun
+from nnjax.runtime.checks import lookup
 
 State = Any
 
@@ -82,11 +83,17 @@ class Recurrent:
       cell: "rnn", "gru" or "lstm".
       every_step: whether the output layer is applied to every state, and not only to the last one.
       output: the activation of the output layer.
+
+    Raises:
+      ValueError: an unknown cell.
     """
 
     cell: str = "gru"
     every_step: bool = False
     output: Activation = identity
+
+    def __post_init__(self):
+        lookup("cell", self.cell, CELLS)
 
     def init(
         self,

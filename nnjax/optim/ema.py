@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Int
 from optax.contrib import ScheduleFreeState, schedule_free_eval_params
 
+from nnjax.optim.extra_args import accept_extra_args
 from nnjax.runtime.checks import check_range
 
 
@@ -42,7 +43,7 @@ def with_ema(
     [0.0, 0.0]
     """
     check_range("ema_decay", decay, 0, 1)
-    inner = optax.with_extra_args_support(inner)
+    inner = accept_extra_args(inner)
 
     def init(params):
         return EMAState(inner.init(params), params, jnp.int32(0))

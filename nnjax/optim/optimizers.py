@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from nnjax.optim.ema import with_ema
+from nnjax.optim.extra_args import accept_extra_args
 from nnjax.optim.gauss_newton import gauss_newton
 from nnjax.optim.schedules import SCHEDULES, Schedule, choose, constant, is_named, of_step, with_schedule
 from nnjax.runtime.checks import check_range, lookup
@@ -111,7 +112,7 @@ class Optimizer:
             transformation = with_schedule(factory, learning_rate, choose(schedules, self.schedule_index))
         if self.ema_decay is not None:
             transformation = with_ema(transformation, self.ema_decay)
-        return optax.with_extra_args_support(transformation)
+        return accept_extra_args(transformation)
 
     # Some optax optimizers mix dtypes, which raises an error under strict dtype promotion.
 
@@ -128,16 +129,8 @@ class Optimizer:
         The updates were added to the parameters. `extra` is for line searches and curvature.
         """
         with jax.numpy_dtype_promotion("standard"):
-            update = self._transformation().update
-            updates, opt_state = update(grads, opt_state, params, **_accepted(update, extra))
+            updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
             return optax.apply_updates(params, updates), opt_state, updates
-
-
-def _accepted(update: Callable, extra: dict[str, Any]) -> dict[str, Any]:
-    """The extra arguments that `update` accepts. `optax.contrib.sam` raises an error for the others."""
-    parameters = inspect.signature(update).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return {name: value for name, value in extra.items() if takes_any or name in parameters}
 
 
 def _with_learning_rate(factory: Factory, rest: dict[str, Any], learning_rate: Any):
@@ -200,8 +193,14 @@ def make_optimizer(
 def checked_schedule(schedule: str | Schedule) -> Schedule:
     """The schedule named `schedule`, or `schedule` itself if it is a function; else raises ValueError."""
     schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
-    if not callable(schedule):
+    if not callable(schedule) or not isinstance(schedule, Hashable):
         raise ValueError(f"schedule must be a name or an optax schedule, got {schedule!r}")
+    try:
+        factor = jax.eval_shape(schedule, jax.ShapeDtypeStruct((), float if is_named(schedule) else np.int32))
+    except TypeError as error:
+        raise ValueError(f"schedule must be a function of the step, got {schedule!r}: {error}") from error
+    if jnp.shape(factor):
+        raise ValueError(f"schedule must return one number, got an array of the shape {jnp.shape(factor)}")
     return schedule
 
 

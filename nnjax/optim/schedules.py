@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from nnjax.optim.extra_args import accept_extra_args
+
 Schedule = Callable[[Any], Any]
 
 WARMUP_FRACTION = 0.05
@@ -75,7 +77,7 @@ def of_step(schedule: Schedule, num_steps: float | Array | None) -> Schedule:
       schedule: one of `SCHEDULES`, or a function of the step.
       num_steps: the total number of steps; only the named schedules need it.
     """
-    if not is_named(schedule):
+    if schedule is constant or not is_named(schedule):
         return schedule
     return lambda step: schedule(jnp.asarray(step, float) / jnp.asarray(num_steps, float))
 
@@ -120,7 +122,7 @@ def with_schedule(
         return ScheduledState(jnp.int32(0), factory(learning_rate).init(params))
 
     def update(updates, state, params=None, **extra):
-        optimizer = optax.with_extra_args_support(factory(learning_rate * schedule(state.count)))
+        optimizer = accept_extra_args(factory(learning_rate * schedule(state.count)))
         updates, inner = optimizer.update(updates, state.inner, params, **extra)
         return updates, ScheduledState(state.count + 1, inner)
 

@@ -13,7 +13,9 @@ from nnjax.runtime.checks import check_positive_int
 from nnjax.training.history import COLUMNS
 
 # Names that every grid uses for dimensions and variables, so an axis must have another name.
-RESERVED = ("seed", "epoch", "point", *COLUMNS, "diverged_at", "validation_accuracy", "test_accuracy")
+RESERVED = (
+    "seed", "epoch", "point", "value", *COLUMNS, "diverged_at", "validation_accuracy", "test_accuracy"
+)  # fmt: skip
 
 # (label, value)
 Labelled = tuple[Any, Any]
@@ -104,13 +106,18 @@ def make_axes(settings: Mapping[str, Any], zipped: Mapping[str, Any] | None, see
       ValueError: a name that a grid uses itself, an axis without values or with equal labels, or sequences
         of different lengths in `zip`.
     """
-    seeds = range(check_positive_int("seeds", seeds))
+    num_seeds = check_positive_int("seeds", seeds)
     if zipped is not None and not isinstance(zipped, Mapping):
         raise ValueError(f"zip must be a mapping from names to sequences, got {zipped!r}")
     zipped = zipped or {}
     parsed = {name: parse_axis(name, value) for name, value in settings.items() if name not in zipped}
     product = {name: axis for name, axis in parsed.items() if axis is not None}
     points = {name: _parse_points(name, values) for name, values in zipped.items()}
+    for name in points:
+        if name in settings and _labelled(name, settings[name]) is not None:
+            raise ValueError(f"{name} must be an axis or a sequence in zip, got both")
+    if "seed" in points and num_seeds > 1:
+        raise ValueError(f"seeds must be 1 if zip contains seed, got {num_seeds}")
     for name in (*product, *points):
         if name in RESERVED and not (name == "seed" and name in points):
             raise ValueError(
@@ -121,9 +128,9 @@ def make_axes(settings: Mapping[str, Any], zipped: Mapping[str, Any] | None, see
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the sequences in zip must have equal lengths, got {lengths}")
     for _, seed in points.get("seed", []):
-        if not isinstance(seed, int | np.integer) or seed < 0:
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ValueError(f"seed must be a sequence of non-negative integers in zip, got {seed!r}")
-    return Axes(product, points, None if "seed" in points else seeds)
+    return Axes(product, points, None if "seed" in points else range(num_seeds))
 
 
 def parse_axis(name: str, value: Any) -> dict[Any, Any] | None:

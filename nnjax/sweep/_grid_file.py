@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from safetensors import numpy as safetensors
 from nnjax.nn import AutoencoderParams, ConvParams, Layer, RecurrentParams, TransformerParams
 from nnjax.nn.attention import Block
 from nnjax.runtime.files import write_atomically
+from nnjax.storage import digest
 from nnjax.storage._formats import check_format
 from nnjax.sweep.grid import Grid, Keys
 
@@ -41,17 +42,16 @@ def save_grid(grid: Grid, path: str | os.PathLike) -> None:
         `nnjax.nn`.
       OSError: the file cannot be written; an existing file is unchanged.
     """
-    tensors: dict[str, np.ndarray] = {}
+    tensors: list[np.ndarray] = []
 
     def add(array: Any) -> int:
-        # Copied if it is a view, because safetensors would write the whole buffer of a view.
-        tensors[str(len(tensors))] = np.ascontiguousarray(array).reshape(np.shape(array))
+        tensors.append(np.array(array, order="C"))  # safetensors writes the whole buffer of a view
         return len(tensors) - 1
 
     def describe_variable(variable: Any) -> dict[str, Any]:
         values = variable.values
         is_number = values.dtype.kind in "biuf"
-        content = {"tensor": add(values)} if is_number else {"values": values.tolist()}
+        content = {"tensor": add(values)} if is_number else {"values": [_json_label(x) for x in values]}
         return {"dims": variable.dims, **content}
 
     def describe_array(array: Any) -> dict[str, Any]:
@@ -65,11 +65,18 @@ def save_grid(grid: Grid, path: str | os.PathLike) -> None:
         "attrs": grid.data.attrs,
         "watched": {name: describe_array(array) for name, array in grid.watched.items()},
         "index": describe_array(grid._index),
-        "params": [_describe_tree(params, add) for params in grid._params],
+        "params": _describe_params(grid._params, add),
         "key": {"data": add(jax.random.key_data(key)), "impl": str(jax.random.key_impl(key))},
         "shared_batches": grid._keys.shared_batches,
     }
-    write_atomically(Path(path), safetensors.save(tensors, metadata={_KEY: json.dumps(meta)}))
+    text = json.dumps(meta)
+    metadata = {_KEY: text, "digest": digest(text, tensors)}
+    named = {str(i): tensor for i, tensor in enumerate(tensors)}
+    write_atomically(Path(path), safetensors.save(named, metadata=metadata))
+
+
+def _json_label(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
 
 
 def load_grid(path: str | os.PathLike) -> Grid:
@@ -92,14 +99,17 @@ def load_grid(path: str | os.PathLike) -> Grid:
         raise FileNotFoundError(f"there is no grid file {str(path)!r}")
     try:
         with safe_open(path, "numpy") as file:
-            meta = json.loads((file.metadata() or {}).get(_KEY, "null"))
-            names = file.keys() if meta else ()
-            tensors = {int(name): file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
+            names = sorted(file.keys(), key=int) if _KEY in metadata else []
+            tensors = [file.get_tensor(name) for name in names]
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} must be a grid file, got a file that cannot be read: {error}") from error
-    if not isinstance(meta, Mapping):
+    if _KEY not in metadata:
         raise ValueError(f"{path} must be a grid file, got another file: write it with Grid.save")
-    check_format(str(path), meta.get("format"), FORMAT, "save the grid again")
+    if digest(metadata[_KEY], tensors) != metadata.get("digest"):
+        raise ValueError(f"{path} must be a grid file, got a damaged one: its digest does not match")
+    meta = json.loads(metadata[_KEY])
+    check_format(str(path), meta["format"], FORMAT, "save the grid again")
 
     def variable(described: Mapping[str, Any]) -> "xarray.Variable":
         if "tensor" in described:
@@ -113,14 +123,34 @@ def load_grid(path: str | os.PathLike) -> Grid:
         values = variable(described["array"])
         return xarray.DataArray(values.values, coords, values.dims, name)
 
-    try:
-        data = xarray.Dataset({name: array(part) for name, part in meta["data"].items()}, attrs=meta["attrs"])
-        watched = {name: array(part, name) for name, part in meta["watched"].items()}
-        params = [_build_tree(described, tensors) for described in meta["params"]]
-        key = jax.random.wrap_key_data(jnp.asarray(tensors[meta["key"]["data"]]), impl=meta["key"]["impl"])
-        return Grid(data, watched, array(meta["index"]), params, Keys(key, meta["shared_batches"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} must be a grid file, got a damaged one: {error}") from error
+    data = xarray.Dataset({name: array(part) for name, part in meta["data"].items()}, attrs=meta["attrs"])
+    watched = {name: array(part, name) for name, part in meta["watched"].items()}
+    params = _build_params(meta["params"], tensors)
+    key = jax.random.wrap_key_data(jnp.asarray(tensors[meta["key"]["data"]]), impl=meta["key"]["impl"])
+    return Grid(data, watched, array(meta["index"]), params, Keys(key, meta["shared_batches"]))
+
+
+def _describe_params(params: list[Any], add: Any) -> list[dict[str, Any]]:
+    """The networks by structure and shapes: those of a group are stacked, so that there are few tensors."""
+    groups: dict[Any, list[int]] = {}
+    for i, tree in enumerate(params):
+        leaves, structure = jax.tree.flatten(tree)
+        groups.setdefault((structure, *((x.shape, str(x.dtype)) for x in leaves)), []).append(i)
+    described = []
+    for networks in groups.values():
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(params[i] for i in networks))
+        described.append({"networks": add(np.array(networks)), "tree": _describe_tree(stacked, add)})
+    return described
+
+
+def _build_params(described: list[dict[str, Any]], tensors: Sequence[np.ndarray]) -> list[Any]:
+    """The inverse of `_describe_params`."""
+    params: dict[int, Any] = {}
+    for group in described:
+        stacked = _build_tree(group["tree"], tensors)
+        for row, network in enumerate(tensors[group["networks"]].tolist()):
+            params[network] = jax.tree.map(lambda x, row=row: x[row], stacked)
+    return [params[i] for i in range(len(params))]
 
 
 def _describe_tree(tree: Any, add: Any) -> Any:
@@ -152,7 +182,7 @@ def _text_keys(tree: Mapping) -> Iterator[str]:
         yield key
 
 
-def _build_tree(described: Any, tensors: Mapping[int, np.ndarray]) -> Any:
+def _build_tree(described: Any, tensors: Sequence[np.ndarray]) -> Any:
     """The inverse of `_describe_tree`."""
     if described is None:
         return None

@@ -28,14 +28,14 @@ from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
 from nnjax.sweep._axes import make_axes
-from nnjax.sweep._plan import Chunk, make_cells, make_chunks, num_bytes
+from nnjax.sweep._plan import Cell, Chunk, make_cells, make_chunks, num_bytes
 from nnjax.sweep._trainer import Trainer
 from nnjax.sweep.grid import Grid, Keys, make_grid
 from nnjax.training._epoch_loop import check_arguments, run_fingerprint
 from nnjax.training._observe import check_watched_size, check_watches
 from nnjax.training.budget import Budget, make_budget
 from nnjax.training.history import History
-from nnjax.training.watch import Watch
+from nnjax.watch import Watch
 
 
 class Progress(NamedTuple):
@@ -117,7 +117,8 @@ def sweep(
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       callback: called with the `Progress` after each epoch, or after each evaluation if `steps` is passed.
       metrics, evaluate_every, watch: as for `fit`. The means of metrics are in `grid.data`, and the watched
-        values are in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks.
+        values are in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks; with
+        `steps`, they are not trained in blocks.
       hyperparameters: arguments of `optimizer` as a mapping, for names that `sweep` has itself.
       **keywords: arguments of `optimizer`. Numbers do not need a new program; every other value
         (such as a boolean or a function) is compiled separately.
@@ -159,6 +160,7 @@ def sweep(
     for cell in {cell.program(): cell for cell in cells}.values():
         checked_metrics = check_metrics(metrics, cell.objective, cell.shapes, data)
         watches = check_watches(watch, cell.shapes)
+    watches = placer(mesh)(watches)
     trainer = Trainer(cells, Keys(key, shared_batches), splits, budget, mesh, checked_metrics, watches)
     networks = axes.networks()
     check_watched_size([trainer.watched_shapes(cells[i]) for i, _ in networks], len(budget.row_ends))
@@ -170,14 +172,12 @@ def sweep(
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
-            settings |= axes.shown()
-            if num_steps := sorted({int(cell.optimizer.num_steps or 0) for cell in cells} - {0}):
-                settings["num_steps"] = num_steps[0] if len(num_steps) == 1 else num_steps
-            fingerprint = budget.fingerprint() | run_fingerprint(
-                key, data, **settings, seeds=seeds, shared_batches=shared_batches,
-                metrics=sorted(metrics or ()), watch=sorted(watches), devices=trainer.num_devices,
-                programs=[len(chunk.networks) for chunk in chunks],
-            )  # fmt: skip
+            settings |= axes.shown() | _num_steps(cells) | {
+                "seeds": seeds, "shared_batches": shared_batches, "metrics": sorted(metrics or ()),
+                "watch": sorted(watches), "devices": trainer.num_devices,
+                "programs": [len(chunk.networks) for chunk in chunks],
+            }  # fmt: skip
+            fingerprint = budget.fingerprint() | run_fingerprint(key, data, settings)
             check_consistent(fingerprint | {"total": budget.total, "checkpoint": policy is not None})
             if policy:
                 lock = lock_run_dir(Path(policy.directory), fingerprint, policy.display_settings)
@@ -186,6 +186,12 @@ def sweep(
         report = _Reporter(callback, chunks, axes.labels(), work, budget)
         histories, params = _train_all(trainer, chunks, policy, report)
     return make_grid(axes, chunks, histories, [params[network] for network in networks], trainer.keys, budget)
+
+
+def _num_steps(cells: list[Cell]) -> dict[str, Any]:
+    """The total numbers of steps on which schedules depend; nothing if none does."""
+    num_steps = sorted({int(cell.optimizer.num_steps or 0) for cell in cells} - {0})
+    return {"num_steps": num_steps[0] if len(num_steps) == 1 else num_steps} if num_steps else {}
 
 
 def _train_all(

@@ -22,7 +22,7 @@ from nnjax.sweep import _population
 from nnjax.sweep._plan import Cell, Chunk
 from nnjax.sweep.grid import Keys
 from nnjax.training._epoch_loop import evaluate_epoch, run_epochs
-from nnjax.training._observe import Watches, watched_shapes
+from nnjax.training._observe import Watches, due_steps, watched_shapes
 from nnjax.training.budget import Budget
 from nnjax.training.history import History, empty_history
 
@@ -110,6 +110,7 @@ class Trainer:
                 empty_history(
                     self.budget.unit, np.cumsum(rows), (count,), validation, test, has_counts,
                     dict(self.metrics), watched_shapes(self.watches, params, rows[0]),
+                    due_steps(self.watches, rows),
                 ),
                 self.budget,
                 lambda states, size: _population.train_epoch(states, *arguments, size),

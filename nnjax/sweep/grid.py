@@ -70,12 +70,12 @@ class Grid:
     @property
     def validation_accuracy(self) -> Any:
         """The fraction of correct predictions on the validation split; None without counts."""
-        return accuracy(self.validation_correct, self.data.attrs["num_validation"])
+        return _named("validation_accuracy", self.validation_correct, self.data.attrs["num_validation"])
 
     @property
     def test_accuracy(self) -> Any:
         """The fraction of correct predictions on the test split; None without counts."""
-        return accuracy(self.test_correct, self.data.attrs["num_test"])
+        return _named("test_accuracy", self.test_correct, self.data.attrs["num_test"])
 
     def params(self, **labels: Any) -> Any:
         """The final parameters of one network, selected by its label on every axis.
@@ -131,6 +131,10 @@ class Grid:
         return {str(d): self.data[d].values.tolist() for d in self._index.dims}
 
 
+def _named(name: str, correct: Any, total: int) -> Any:
+    return None if correct is None else accuracy(correct, total).rename(name)
+
+
 def make_grid(
     axes: Axes,
     chunks: Sequence[Chunk],
@@ -167,9 +171,13 @@ def make_grid(
     watched = {}
     for name in histories[0].watched:
         values = gather([np.moveaxis(history.watched[name], 1, 0) for history in histories], np.nan)
-        inner = [f"{name}_{i}" for i in range(values.ndim - len(sizes) - 2)]
-        dims = (*sizes, budget.unit, "watched_step", *inner)
-        watched[name] = xarray.DataArray(values, coords | row_coords, dims, name)
+        steps = gather(
+            [np.broadcast_to(h.watched_step[name], (h.train_cost.shape[1], *h.watched_step[name].shape))
+             for h in histories], -1,
+        )  # fmt: skip
+        dims = (*sizes, budget.unit, "value", *(f"{name}_{i}" for i in range(values.ndim - len(sizes) - 2)))
+        of_values = {"watched_step": (dims[: steps.ndim], steps)}
+        watched[name] = xarray.DataArray(values, coords | row_coords | of_values, dims, name)
     order = xarray.DataArray(np.arange(len(index)).reshape(tuple(sizes.values())), coords, tuple(sizes))
     return Grid(data, watched, order, params, keys)
 

@@ -1,6 +1,5 @@
 """Training one network."""
 
-from nnjax.training import watch
 from nnjax.training._fit import Divergence, Run, fit
 from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History
@@ -16,5 +15,4 @@ __all__ = [
     "init_state",
     "train_epoch",
     "train_step",
-    "watch",
 ]

@@ -1,7 +1,7 @@
 """Shared by `fit` and `sweep`: the loop of training and evaluation, and the fingerprint of a run."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -143,7 +143,7 @@ def are_finite(tree: Any, is_population: bool) -> Array:
     return (jax.vmap(is_finite) if is_population else is_finite)(tree)
 
 
-def run_fingerprint(key: Array, data: Dataset, **settings: Any) -> dict[str, str]:
+def run_fingerprint(key: Array, data: Dataset, settings: Mapping[str, Any]) -> dict[str, str]:
     """The settings that a checkpoint records, as text.
 
     A run can resume from a checkpoint only with equal settings.
@@ -154,7 +154,11 @@ def run_fingerprint(key: Array, data: Dataset, **settings: Any) -> dict[str, str
         split = getattr(data, name)
         has_floats = any(jnp.issubdtype(array.dtype, jnp.floating) for array in split)
         fingerprint[f"{name} float data" if has_floats else f"{name} data"] = digest(split)
-    return fingerprint | {name: stable_repr(value) for name, value in settings.items()}
+    # `optax.noisy_sgd` has a hyper-parameter `key`.
+    return fingerprint | {
+        f"hyper-parameter {name}" if name in fingerprint else name: stable_repr(value)
+        for name, value in settings.items()
+    }
 
 
 def optimizer_fingerprint(optimizer: Optimizer) -> dict[str, str]:

@@ -31,13 +31,13 @@ from nnjax.training._epoch_loop import (
     run_epochs,
     run_fingerprint,
 )
-from nnjax.training._observe import Watches, check_watched_size, check_watches, watched_shapes
+from nnjax.training._observe import Watches, check_watched_size, check_watches, due_steps, watched_shapes
 from nnjax.training.budget import make_budget
 from nnjax.training.divergence import find_divergence
 from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History, empty_history
 from nnjax.training.step import TrainState, init_state
-from nnjax.training.watch import Watch
+from nnjax.watch import Watch
 
 
 class Divergence(NamedTuple):
@@ -185,8 +185,9 @@ def fit(
     place = placer(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
     training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
-    arguments = *training, objective, configured, batch_size, mesh, watches
-    trainer = _Trainer(arguments, callback, stop_on_nan, locate_nan)
+    arguments = *training, objective, configured, batch_size, mesh
+    watches = place(watches)
+    trainer = _Trainer(arguments, watches, callback, stop_on_nan, locate_nan)
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
@@ -198,7 +199,7 @@ def fit(
     )
     empty = empty_history(
         budget.unit, np.cumsum(rows), (), data.validation, data.test, objective.code is not None,
-        metrics or (), watched,
+        metrics or (), watched, due_steps(watches, rows),
     )  # fmt: skip
     with open_checkpoints(policy, fingerprint, budget.unit) as checkpointer:
         state, history = run_epochs(
@@ -207,7 +208,7 @@ def fit(
             budget,
             trainer.advance,
             lambda params: evaluate_epoch(params, objective, validation, test, checked_metrics, mesh),
-            lambda state, size: train_epoch.lower(state, *arguments, size).compile(),
+            lambda state, size: train_epoch.lower(state, *arguments, watches, size).compile(),
             trainer.after_epoch,
             checkpointer,
         )  # fmt: skip
@@ -225,7 +226,7 @@ def _fingerprint(
     watches: Watches,
 ) -> dict[str, str]:
     """The settings of a `fit` that its checkpoints record."""
-    fingerprint = run_fingerprint(key, data, batch_size=batch_size) | optimizer_fingerprint(optimizer)
+    fingerprint = run_fingerprint(key, data, {"batch_size": batch_size}) | optimizer_fingerprint(optimizer)
     for part in fields(objective):
         fingerprint[f"objective.{part.name}"] = stable_repr(getattr(objective, part.name))
     # Lowered without a mesh, because a run may resume on another number of devices.
@@ -234,7 +235,7 @@ def _fingerprint(
     evaluation = evaluate_epoch.lower(params, objective, data.validation, data.test, metrics)
     return fingerprint | {
         "metrics": ", ".join(name for name, _ in metrics),
-        "watch": ", ".join(watches),
+        "watch": ", ".join(sorted(watches)),
         "numbers of the watches": digest(watches),
         "initial parameters": digest(params),
         "numbers of the objective": digest(objective),
@@ -247,6 +248,7 @@ class _Trainer:
     """The callbacks of `run_epochs` for one network."""
 
     arguments: tuple[Any, ...]
+    watches: Watches
     callback: Callable[[Run], bool | None] | None
     stop_on_nan: bool
     locate_nan: bool
@@ -259,7 +261,7 @@ class _Trainer:
         self.restored = self.restored or 0
         if self.locate_nan:
             self._previous, self._num_steps = _copy(state), num_steps
-        return train_epoch(state, *self.arguments, num_steps)
+        return train_epoch(state, *self.arguments, self.watches, num_steps)
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
         """Calls the callback; returns whether training stops."""
@@ -267,8 +269,7 @@ class _Trainer:
             self.restored = len(history)
         diverged = history.diverged_at >= 0
         if history.diverged_at == len(history) - 1 and self._previous is not None:
-            without_watches = self.arguments[:-1]
-            location = find_divergence(self._previous, *without_watches, num_steps=self._num_steps)
+            location = find_divergence(self._previous, *self.arguments, num_steps=self._num_steps)
             self.divergence = location and Divergence(int(history.diverged_at), *location)
         stop = self.callback and self.callback(Run(_copy(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))

@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
 from nnjax.nn._shape_checks import explained
-from nnjax.training.watch import Watch, as_watch
+from nnjax.watch import Watch, as_watch
 
 Watches = Mapping[str, Watch]
 
 MAX_WATCHED_BYTES = 2**30
+_REAL_KINDS = jnp.bool_, jnp.integer, jnp.floating
 
 
 def init_watches(watches: Watches | None, params: Any) -> dict[str, Any]:
@@ -21,42 +24,90 @@ def init_watches(watches: Watches | None, params: Any) -> dict[str, Any]:
     return {name: watch.init(params) for name, watch in (watches or {}).items()}
 
 
+def with_buffers(
+    watches: Watches, states: Mapping[str, Any], params: Any, num_steps: int
+) -> dict[str, tuple[Any, Any]]:
+    """The state of each watch, and where a program of `num_steps` steps stores its values.
+
+    A watch that is computed in every step needs no buffer: its values are outputs of the scan.
+    """
+
+    def buffer(watch, state):
+        if watch.every == 1:
+            return ()
+        count = _count(watch, num_steps)
+        value = jax.eval_shape(watch.update, state, params, params, params)[1]
+        return jax.tree.map(lambda v: jnp.zeros((count, *v.shape), v.dtype), value)
+
+    return {name: (states[name], buffer(watch, states[name])) for name, watch in watches.items()}
+
+
+def _count(watch: Watch, num_steps: int) -> int:
+    """The largest number of values of a watch in `num_steps` steps."""
+    return 1 if watch.every is None else -(-num_steps // watch.every)
+
+
 def observe(
     watches: Watches,
-    states: Mapping[str, Any],
+    carried: Mapping[str, tuple[Any, Any]],
+    start: Int[Array, ""],
     i: Int[Array, ""] | int,
-    num_steps: int,
     params: Any,
     grads: Any,
     updates: Any,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The states and values of the watches in step i of `num_steps`; zeros if a watch skips the step."""
-    results = {}
+) -> tuple[dict[str, tuple[Any, Any]], dict[str, Any]]:
+    """The states and buffers of the watches after a step, and the values of those without a buffer.
+
+    Args:
+      watches: the watches by name.
+      carried: the result of `with_buffers`, or of the step before.
+      start, i: the step is the i-th of a program that starts at the training step `start`.
+      params, grads, updates: the arguments of the watches.
+    """
+    carried, values = dict(carried), {}
     for name, watch in watches.items():
+        if watch.every == 1:
+            state, value = watch.update(carried[name][0], params, grads, updates)
+            carried[name], values[name] = (state, ()), jax.tree.map(jnp.asarray, value)
+            continue
+        every = watch.every
+        is_due = i == 0 if every is None else (start + i) % every == 0
+        index = 0 if every is None else (start + i) // every + (-start // every)
 
-        def update(state, watch=watch):
+        def update(carry, watch=watch, index=index):
+            state, buffer = carry
             state, value = watch.update(state, params, grads, updates)
-            return state, jax.tree.map(jnp.asarray, value)
+            return state, jax.tree.map(lambda b, v: b.at[index].set(v), buffer, value)
 
-        def skip(state, update=update):
-            shapes = jax.eval_shape(update, state)[1]
-            return state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-        every = watch.every or num_steps
-        results[name] = (
-            update(states[name]) if every == 1 else jax.lax.cond(i % every == 0, update, skip, states[name])
-        )
-    return {name: state for name, (state, _) in results.items()}, {
-        name: value for name, (_, value) in results.items()
-    }
+        carried[name] = jax.lax.cond(is_due, update, lambda carry: carry, carried[name])
+    return carried, values
 
 
-def due_values(watches: Watches, values: Mapping[str, Any], num_steps: int) -> dict[str, Any]:
-    """Selects from `values`, with a leading axis of steps, the steps in which each watch is computed."""
-    return {
-        name: jax.tree.map(lambda v, every=watch.every or num_steps: v[::every], values[name])
-        for name, watch in watches.items()
-    }
+def without_buffers(
+    carried: Mapping[str, tuple[Any, Any]], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The states of the watches at the end of a program, and the values of each, with a leading axis."""
+    states = {name: state for name, (state, _) in carried.items()}
+    return states, {name: values.get(name, buffer) for name, (_, buffer) in carried.items()}
+
+
+def due_steps(watches: Watches, rows: Sequence[int]) -> dict[str, Int[np.ndarray, "rows values"]]:
+    """By name, the training steps in which a watch is computed in each row of the history; -1 for none.
+
+    Args:
+      watches: the watches by name.
+      rows: the number of steps of each row.
+    """
+    bounds = [0, *np.cumsum(rows).tolist()]
+
+    def of_watch(every):
+        if every is None:
+            return np.array(bounds[:-1])[:, None]
+        steps = [range(start + -start % every, end, every) for start, end in pairwise(bounds)]
+        longest = -(-rows[0] // every)
+        return np.array([[*row, *[-1] * (longest - len(row))] for row in steps])
+
+    return {name: of_watch(watch.every) for name, watch in watches.items()}
 
 
 def check_watches(watch: Any, params: Any) -> dict[str, Watch]:
@@ -75,8 +126,11 @@ def check_watches(watch: Any, params: Any) -> dict[str, Watch]:
         watches[name] = as_watch(f)
         with explained(f"watch {name} must accept params, grads and updates with the shapes of params"):
             state = jax.eval_shape(watches[name].init, params)
-            new_state, value = jax.eval_shape(watches[name].update, state, params, params, params)
-        if not hasattr(value, "dtype") or jnp.issubdtype(value.dtype, jnp.complexfloating):
+            result = jax.eval_shape(watches[name].update, state, params, params, params)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise ValueError(f"watch {name} must return a pair (state, value) from update, got {result}")
+        new_state, value = result
+        if not (hasattr(value, "dtype") and any(jnp.issubdtype(value.dtype, kind) for kind in _REAL_KINDS)):
             raise ValueError(f"watch {name} must return an array of real numbers, got {value}")
         if _shapes(state) != _shapes(new_state):
             raise ValueError(
@@ -91,29 +145,34 @@ def _shapes(tree: Any) -> Any:
 
 
 def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """For each watch, the shape (step, ...) of its values in `num_steps` steps.
+    """By name, the shape (value, ...) of the values of a watch in a row of `num_steps` steps, as floats.
 
-    The dtype is floating-point, because NaN marks missing values.
+    Integers become float64, so that they are exact and NaN can mark missing values.
     """
 
     def shape_of(watch):
         state = jax.eval_shape(watch.init, params)
         value = jax.eval_shape(watch.update, state, params, params, params)[1]
-        count = -(-num_steps // (watch.every or num_steps))
-        dtype = value.dtype if jnp.issubdtype(value.dtype, jnp.floating) else jnp.float32
-        return jax.ShapeDtypeStruct((count, *value.shape), dtype)
+        is_small = jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize <= 4
+        dtype = np.dtype(np.float32 if is_small else np.float64)
+        return jax.ShapeDtypeStruct((_count(watch, num_steps), *value.shape), dtype)
 
     return {name: shape_of(watch) for name, watch in watches.items()}
 
 
 def check_watched_size(shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]], rows: int) -> None:
-    """Raises ValueError if the values of all networks need more memory than `MAX_WATCHED_BYTES`.
+    """Raises ValueError if the values of all networks do not fit in one array of `MAX_WATCHED_BYTES`.
 
     Args:
       shapes: `watched_shapes` of each network.
       rows: the number of rows of the history.
     """
     for name in shapes[0] if shapes else ():
+        if len({len(of[name].shape) for of in shapes}) > 1:
+            found = ", ".join(sorted({str(of[name].shape[1:]) for of in shapes}))
+            raise ValueError(
+                f"watch {name} must return equally many axes for all networks, got the shapes {found}"
+            )
         size = rows * sum(math.prod(of[name].shape) * of[name].dtype.itemsize for of in shapes)
         if size > MAX_WATCHED_BYTES:
             raise ValueError(

@@ -64,8 +64,9 @@ class Budget:
         The number of steps must be equal only if the last row is shorter than the others.
         """
         settings = {"unit": self.unit, "evaluate_every": str(self.evaluate_every)}
-        if self.unit == "step" and self.total % self.evaluate_every:
-            settings["steps"] = str(self.total)
+        if self.unit == "step":
+            is_divisible = self.total % self.evaluate_every == 0
+            settings["steps"] = f"a multiple of {self.evaluate_every}" if is_divisible else str(self.total)
         return settings
 
 

@@ -14,7 +14,7 @@ from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer
 from nnjax.training.epoch import scan_epoch, scan_steps
 from nnjax.training.step import TrainState
-from nnjax.training.watch import as_watch
+from nnjax.watch import as_watch
 
 
 class _Finite(NamedTuple):

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Num
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer
 from nnjax.runtime.sharding import replicate
-from nnjax.training._observe import Watches, due_values, observe
+from nnjax.training._observe import Watches, observe, with_buffers, without_buffers
 from nnjax.training.budget import steps_per_epoch
 from nnjax.training.step import TrainState, train_step
 
@@ -66,7 +66,8 @@ def train_epoch(
 def mean_over_examples(costs: Float[Array, " steps"], sizes: Int[Any, " steps"]) -> Float[Array, ""]:
     """The mean cost of all examples from the mean costs of mini-batches of `sizes` examples."""
     # Weighted by fractions, because the sum of finite costs can overflow.
-    return jnp.sum(costs * (sizes / sizes.sum()).astype(costs.dtype))
+    weights = jnp.asarray(sizes, costs.dtype)
+    return jnp.sum(costs * (weights / weights.sum()))
 
 
 def batch_sizes(n: int, batch_size: int) -> Int[np.ndarray, " steps"]:
@@ -121,21 +122,22 @@ def scan_epoch(
         key = jax.random.fold_in(steps_key, i)
         inputs, targets = examples
         step = train_step(params, opt_state, inputs, targets, key, objective, optimizer, mesh)
-        watched, values = observe(watches, watched, i, num_steps, params, step.grads, step.updates)
+        watched, values = observe(watches, watched, state.step, i, params, step.grads, step.updates)
         return (step.params, step.opt_state, watched), (step.cost, values)
 
     def in_batches(a):
         return a[: n_full * batch_size].reshape(n_full, batch_size, *a.shape[1:])
 
-    batches = jnp.arange(n_full), jax.tree.map(in_batches, examples)
-    carry, results = jax.lax.scan(body, (state.params, state.opt_state, state.watched), batches)
+    batches = jnp.arange(n_full, dtype=jnp.int32), jax.tree.map(in_batches, examples)
+    watched = with_buffers(watches, state.watched, state.params, num_steps)
+    carry, results = jax.lax.scan(body, (state.params, state.opt_state, watched), batches)
     if n_rest:
         carry, last = body(carry, (n_full, jax.tree.map(lambda a: a[-n_rest:], examples)))
         results = jax.tree.map(lambda values, value: jnp.append(values, value[None], 0), results, last)
     params, opt_state, watched = carry
     costs, values = results
-    new_state = TrainState(params, opt_state, state.key, state.step + num_steps, watched)
-    return new_state, costs, due_values(watches, values, num_steps)
+    states, values = without_buffers(watched, values)
+    return TrainState(params, opt_state, state.key, state.step + num_steps, states), costs, values
 
 
 def scan_steps(
@@ -172,12 +174,13 @@ def scan_steps(
 
         full, last = partial(step_of, sizes[0]), partial(step_of, sizes[-1])
         step = full() if sizes[0] == sizes[-1] else jax.lax.cond(i < len(sizes) - 1, full, last)
-        watched, values = observe(watches, watched, j, num_steps, params, step.grads, step.updates)
+        watched, values = observe(watches, watched, state.step, j, params, step.grads, step.updates)
         return ((step.params, step.opt_state, watched), (order, steps_key)), (step.cost, values)
 
     order = epoch_order(state.key, state.step // len(sizes), n)
-    carry = (state.params, state.opt_state, state.watched), order
+    watched = with_buffers(watches, state.watched, state.params, num_steps)
+    carry = (state.params, state.opt_state, watched), order
     (carry, _), (costs, values) = jax.lax.scan(body, carry, jnp.arange(num_steps, dtype=jnp.int32))
     params, opt_state, watched = carry
-    new_state = TrainState(params, opt_state, state.key, state.step + num_steps, watched)
-    return new_state, costs, due_values(watches, values, num_steps)
+    states, values = without_buffers(watched, values)
+    return TrainState(params, opt_state, state.key, state.step + num_steps, states), costs, values

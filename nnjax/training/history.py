@@ -16,9 +16,9 @@ from nnjax.data import Split
 class History:
     """Arrays with one row for each epoch; in a training with `steps`, with one row for each evaluation.
 
-    In a sweep, all but `seconds` and `step` have a second axis of networks, and `diverged_at` is an array
-    with one element per network. In rows without evaluation, the counts are -1, and the other results of the
-    validation and test examples are NaN. The results of an empty split are None.
+    In a sweep, all but `seconds`, `step` and `watched_step` have a second axis of networks, and `diverged_at`
+    is an array with one element per network. In rows without evaluation, the counts are -1, and the other
+    results of the validation and test examples are NaN. The results of an empty split are None.
 
     Attributes:
       train_cost: the mean of the costs that the steps of each row computed, penalty included; float64.
@@ -30,7 +30,9 @@ class History:
       metrics: for each of the user's metrics, the means "validation_NAME" and "test_NAME"; float64.
       seconds: wall time of the training of each row, without compilation and evaluation.
       step: the number of finished training steps at the end of each row.
-      watched: for each watch, its values (row, step, ...) in the steps in which it was computed.
+      watched: for each watch, its values (row, value, ...). If a row has fewer values than others, the last
+        ones are NaN.
+      watched_step: for each watch, the training step (from 0) of each value, (row, value); -1 for none.
       diverged_at: the first row (from 0) after which cost or parameters are not finite, or -1.
       num_validation, num_test: the numbers of validation and test examples.
       unit: "epoch", or "step" for a training with `steps`.
@@ -45,10 +47,14 @@ class History:
     seconds: np.ndarray
     step: np.ndarray
     watched: dict[str, np.ndarray]
+    watched_step: dict[str, np.ndarray]
     diverged_at: Any
     num_validation: int = field(metadata={"static": True})
     num_test: int = field(metadata={"static": True})
     unit: str = field(metadata={"static": True})
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} rows, {self.unit}s)"
 
     def __len__(self) -> int:
         return len(self.train_cost)
@@ -73,7 +79,7 @@ class History:
 
     def select(self, networks: slice) -> "History":
         """The history of some networks of a sweep."""
-        shared = ("seconds", "step")
+        shared = ("seconds", "step", "watched_step")
         by_network = {name: column for name, column in self.columns().items() if name not in shared}
         by_network = jax.tree.map(lambda a: a[:, networks], by_network)
         return replace(self, **by_network, diverged_at=self.diverged_at[networks])
@@ -85,15 +91,15 @@ class History:
 
     def set_watched(self, epoch: int, values: Mapping[str, np.ndarray]) -> None:
         """Stores the watched values of a row; the last row may have fewer steps."""
-        step_axis = np.ndim(self.diverged_at)
+        networks = (slice(None),) * np.ndim(self.diverged_at)
         for name, value in values.items():
-            steps = (slice(None),) * step_axis + (slice(value.shape[step_axis]),)
-            self.watched[name][epoch][steps] = value
+            part = (*networks, slice(np.count_nonzero(self.watched_step[name][epoch] >= 0)))
+            self.watched[name][epoch][part] = value[part]
 
 
 COLUMNS = (
     "train_cost", "validation_cost", "test_cost", "validation_correct", "test_correct", "metrics", "seconds",
-    "step", "watched",
+    "step", "watched", "watched_step",
 )  # fmt: skip
 
 
@@ -116,6 +122,7 @@ def empty_history(
     has_counts: bool = True,
     metrics: Iterable[str] = (),
     watched: Mapping[str, jax.ShapeDtypeStruct] | None = None,
+    watched_step: Mapping[str, Int[np.ndarray, "rows values"]] | None = None,
 ) -> History:
     """A history of which all results are missing.
 
@@ -126,7 +133,8 @@ def empty_history(
       validation, test: the splits that are evaluated.
       has_counts: whether predictions are counted.
       metrics: the names of metrics.
-      watched: for each watch, the shape (step, ...) and the dtype of its values in a row of one network.
+      watched: for each watch, the shape (value, ...) and the dtype of its values in a row of one network.
+      watched_step: for each watch, the training steps of its values.
     """
     shape = (len(steps), *networks)
     splits = {"validation": len(validation.targets), "test": len(test.targets)}
@@ -146,6 +154,7 @@ def empty_history(
     }
     return History(
         train_cost=np.full(shape, np.nan), **costs, **counts, metrics=means, seconds=np.zeros(len(steps)),
-        step=steps, watched=observed, diverged_at=np.full(networks, -1)[()],
-        num_validation=len(validation.targets), num_test=len(test.targets), unit=unit,
+        step=steps, watched=observed, watched_step=dict(watched_step or {}),
+        diverged_at=np.full(networks, -1)[()], num_validation=len(validation.targets),
+        num_test=len(test.targets), unit=unit,
     )  # fmt: skip

@@ -75,18 +75,20 @@ def test_a_history_is_one_curve(axis, digits):
 
 
 def test_watched_values_are_one_line_over_the_steps_of_all_epochs(axis):
-    (line,) = plots.watched_curves(axis, [[1.0, 2.0, np.nan], [4.0, 5.0, 6.0]], every=10, log=True)
-    np.testing.assert_array_equal(line.get_xdata(), [0, 10, 20, 30, 40, 50])
-    np.testing.assert_array_equal(line.get_ydata(), [1, 2, np.nan, 4, 5, 6])
+    (line,) = plots.watched_curves(
+        axis, [[1.0, 2.0, np.nan], [4.0, 5.0, 6.0]], [[0, 10, -1], [20, 30, 40]], log=True
+    )
+    np.testing.assert_array_equal(line.get_xdata(), [0, 10, 20, 30, 40])
+    np.testing.assert_array_equal(line.get_ydata(), [1, 2, 4, 5, 6])
     assert (axis.get_xlabel(), axis.get_yscale()) == ("step", "log")
     assert not axis.collections
 
 
 def test_watched_values_of_seeds_have_a_median_and_a_band_for_each_layer(axis):
     values = np.random.default_rng(0).normal(size=(3, 4, 1, 2))  # seeds, epochs, one step, layers
-    lines = plots.watched_curves(axis, values, seeds=True, every=None)
+    lines = plots.watched_curves(axis, values, seeds=True)
     assert [line.get_label() for line in lines] == ["layer 1", "layer 2"]
-    assert (axis.get_xlabel(), axis.get_yscale()) == ("epoch", "linear")
+    assert (axis.get_xlabel(), axis.get_yscale()) == ("step", "linear")
     for i, (line, band) in enumerate(zip(lines, axis.collections, strict=True)):
         layer = values[:, :, 0, i]
         np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2, 3])
@@ -104,9 +106,38 @@ def test_watched_values_can_have_positions_and_labels(axis):
     ]
     assert lines[0].get_xdata().tolist() == [0, 10, 25]
     with pytest.raises(
-        ValueError, match=r"shape \(seed, epoch, step\) or \(seed, epoch, step, layer\), got \(1, 3\)"
+        ValueError, match=r"shape \(seed, row, value\) or \(seed, row, value, layer\), got \(1, 3\)"
     ):
         plots.watched_curves(axis, values[..., 0], seeds=True)
+
+
+def test_results_of_a_training_in_steps_are_drawn_against_the_step(axis, digits):
+    grid = nnjax.sweep(
+        jax.random.key(0), digits, hidden=5, learning_rate=(0.5, 1.0), steps=9, evaluate_every=4,
+        batch_size=200, seeds=2, watch={"norm": nnjax.watch.as_watch(nnjax.watch.gradient_norm, every=3)},
+    )  # fmt: skip
+    lines = plots.learning_curves(axis, grid, metric="validation accuracy")
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("step", "validation accuracy (%)")
+    assert [line.get_xdata().tolist() for line in lines] == [[4, 8, 9]] * 2
+    (line, *_) = plots.sensitivity(axis, grid, metric="test accuracy")
+    expected = 100 * grid.test_accuracy.isel(step=-1).mean("seed")
+    np.testing.assert_allclose(line.get_ydata(), expected)
+    (line,) = plots.watched_curves(axis, grid.watched["norm"].sel(learning_rate=1.0), seeds=True)
+    assert line.get_xdata().tolist() == [0, 3, 6]
+
+
+def test_a_run_is_drawn_like_its_history_and_missing_metrics_raise(axis, digits):
+    data = nnjax.Dataset.from_arrays(tuple(digits.train), tuple(digits.validation))
+    run = nnjax.TrainConfig(hidden=(5,), epochs=2).fit(jax.random.key(0), data)
+    (line,) = plots.learning_curves(axis, run, metric="validation cost")
+    np.testing.assert_allclose(line.get_ydata(), run.history.validation_cost)
+    with pytest.raises(ValueError, match="metric must be that of a split with examples, got 'test error'"):
+        plots.learning_curves(axis, run)
+    x = np.ones((20, 2), np.float32)
+    regression = nnjax.Dataset.from_arrays((x, x), (x, x), (x, x))
+    run = nnjax.TrainConfig(hidden=(), epochs=1, learning_rate=0.1).fit(jax.random.key(0), regression)
+    with pytest.raises(ValueError, match="metric must be a cost, because nothing is counted"):
+        plots.learning_curves(axis, {"regression": run}, metric="validation error")
 
 
 def test_lines_differ_in_grayscale():

@@ -62,5 +62,6 @@ def test_dropout_stops_in_evaluation():
 
 
 def test_dtype_must_be_a_float():
-    with pytest.raises(ValueError, match="dtype must be a floating-point dtype"):
-        ComputeDtype(nnjax.Dense(), jnp.int32)
+    for dtype in (jnp.int32, "foo", None):
+        with pytest.raises(ValueError, match="dtype must be a floating-point dtype"):
+            ComputeDtype(nnjax.Dense(), dtype)

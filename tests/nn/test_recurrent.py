@@ -89,7 +89,7 @@ def test_a_network_remembers_the_first_token():
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (np.array([[0, 3]]), "tokens must be from 0 to 2 for a vocabulary of 3, got 0 to 3"),
+        (np.array([[0, 3]]), "inputs must be tokens from 0 to 2, for a vocabulary of 3, got 0 to 3"),
         (np.array([[-1, 2]]), "got -1 to 2"),
         (np.array([[0, 1]], np.uint8), "inputs must be int32 tokens for an embedding, got uint8"),
     ],

@@ -150,6 +150,19 @@ def test_sam_takes_the_gradient_at_the_adversarial_point(x64):
     gradient = curvature * w
     adversarial = curvature * (w + rho * gradient / np.linalg.norm(gradient))
     np.testing.assert_allclose(run.params, w - rate * adversarial, rtol=1e-12)
+    for more in ({"schedule": optax.constant_schedule(1.0)}, {"ema_decay": 0.0}):
+        again = nnjax.fit(
+            KEY,
+            w,
+            data,
+            objective=objective,
+            optimizer=sam,
+            learning_rate=rate,
+            steps=1,
+            batch_size=1,
+            **more,
+        )
+        np.testing.assert_allclose(again.params, run.params, rtol=1e-12)
 
 
 # `optax.lookahead` is missing: its parameters and its gradients have different structures.

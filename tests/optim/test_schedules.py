@@ -104,6 +104,8 @@ def test_a_sweep_of_schedules_is_one_program_and_equals_fit(digits, compilations
     settings = {"epochs": 1, "batch_size": 50, "learning_rate": 1.0}
     halved = optax.piecewise_constant_schedule(1.0, {10: 0.5})
     schedules = {"constant": "constant", "cosine": "cosine", "halved": halved}
+    nnjax.sweep(KEY, digits, hidden=6, schedule={"constant": "constant", "halved": halved}, **settings)
+    compilations.clear()
     grid = nnjax.sweep(KEY, digits, hidden=6, schedule=schedules, **settings)
     assert sum("train_epoch" in name for name in compilations) == 1
     assert grid.data.schedule.values.tolist() == list(schedules)
@@ -121,6 +123,8 @@ def test_a_sweep_of_schedules_is_one_program_and_equals_fit(digits, compilations
         (optax.sgd(1.0), {}, "cosine", "hyper-parameters must be omitted .* got schedule"),
         (optax.sgd, {"learning_rate": optax.constant_schedule(1.0)}, "cosine", "must be a number"),
         (optax.lbfgs, {}, "cosine", "learning_rate must be"),
+        (optax.sgd, {"learning_rate": 1.0}, lambda step, more: step, "must be a function of the step"),
+        (optax.sgd, {"learning_rate": 1.0}, lambda step: jnp.ones(2), "must return one number"),
     ],
 )
 def test_wrong_schedules_raise(factory, hyperparameters, schedule, message):

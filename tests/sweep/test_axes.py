@@ -90,6 +90,12 @@ def test_optimizers_and_batch_sizes_are_axes(digits):
         ),
         ({"zip": {"learning_rat": [0.1]}}, "hyper-parameter must be one of .* did you mean 'learning_rate'"),
         ({"zip": {"point": [0.1]}}, "must not be called point"),
+        (
+            {"zip": {"learning_rate": [0.1]}, "learning_rate": [1, 2]},
+            "learning_rate must be an axis or",
+        ),
+        ({"zip": {"learning_rate": [0.1], "seed": [0]}, "seeds": 2}, "seeds must be 1 if zip contains seed"),
+        ({"zip": {"learning_rate": [0.1], "seed": [2**33]}}, "seed must be a sequence of non-negative"),
         ({"learning_rate": 1.0, "batch_size": (5, 2000)}, "batch_size must be at most 1204"),
         ({"learning_rate": 1.0, "optimizer": (optax.sgd, "adam")}, "optimizer must be an optax factory"),
     ],
@@ -129,10 +135,10 @@ def test_parameters_keep_their_structure_in_a_file():
         "scale": np.float32(2.0) * np.ones(()),
         "pair": (np.arange(3), nnjax.Layer(np.ones((2, 1)), np.zeros(2, np.float16))),
     }
-    tensors = {}
+    tensors = []
 
     def add(array):
-        tensors[len(tensors)] = np.asarray(array)
+        tensors.append(np.asarray(array))
         return len(tensors) - 1
 
     described = _grid_file._describe_tree(params, add)
@@ -149,6 +155,18 @@ def test_files_that_are_not_grids_raise(digits, tmp_path):
     nnjax.save_model(path, nnjax.init(KEY, SIZES), nnjax.Objective(), digits)
     with pytest.raises(ValueError, match="must be a grid file, got another file: write it with"):
         nnjax.load_grid(path)
+
+
+def test_a_changed_byte_of_a_grid_file_is_noticed(digits, tmp_path):
+    path = tmp_path / "grid.safetensors"
+    sweep(digits, learning_rate=1.0).save(path)
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    for position in random.integers(0, len(content), 40):
+        changed = bytearray(content)
+        changed[position] ^= random.integers(1, 256)
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"must be a grid file|must have format"):
+            nnjax.load_grid(path)
 
 
 def test_parameters_of_unknown_types_are_not_saved(digits, tmp_path):

@@ -53,12 +53,13 @@ def test_gradients_are_those_of_the_mini_batch(digits, x64):
     np.testing.assert_allclose(run.history.watched["norm"], [norms], rtol=1e-10)
 
 
-def test_every_selects_steps_of_each_epoch_and_changes_nothing_else(digits):
-    every_step = fit(digits, watch={"biases": output_biases})
-    for every, steps in ((3, [0, 3, 6]), (None, [0])):
+def test_every_selects_steps_and_changes_nothing_else(digits):
+    every_step = fit(digits, watch={"biases": output_biases}).history.watched["biases"].reshape(14, 10)
+    for every, steps in ((3, [[0, 3, 6], [9, 12, -1]]), (None, [[0], [7]]), (20, [[0], [-1]])):
         watch = {"biases": nnjax.watch.as_watch(output_biases, every)}
         run = fit(digits, watch=watch)
-        expected = every_step.history.watched["biases"][:, steps]
+        assert run.history.watched_step["biases"].tolist() == steps
+        expected = np.where(np.array(steps)[..., None] < 0, np.nan, every_step[steps])
         np.testing.assert_array_equal(run.history.watched["biases"], expected)
     assert reference.distance(run.params, fit(digits).params) == 0
     assert fit(digits).history.watched == {}
@@ -76,13 +77,13 @@ def test_the_state_of_a_watch_is_kept_between_epochs_and_restored(digits, tmp_pa
     count = nnjax.watch.Watch(lambda params: jnp.int32(0), lambda n, *_: (n + 1, n), every=2)
     watch = {"count": count, "cosine": nnjax.watch.gradient_cosine()}
     whole = fit(digits, watch=watch)
-    assert whole.history.watched["count"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    np.testing.assert_array_equal(whole.history.watched["count"], [[0, 1, 2, 3], [4, 5, 6, np.nan]])
     fit(digits, epochs=1, watch=watch, checkpoint=every_epoch(tmp_path))
     resumed = fit(digits, watch=watch, checkpoint=tmp_path)
     assert resumed.restored == 1
     for name in watch:
         np.testing.assert_array_equal(resumed.history.watched[name], whole.history.watched[name])
-    with pytest.raises(ValueError, match="watch was count, cosine and is count"):
+    with pytest.raises(ValueError, match="watch was cosine, count and is count"):
         fit(digits, watch={"count": count}, checkpoint=tmp_path)
 
 
@@ -94,8 +95,8 @@ def test_without_watches_nothing_is_added_to_the_program(digits, monkeypatch):
         return train_epoch.lower(state, *digits.train, nnjax.Objective(), optimizer, 50).as_text()
 
     expected = program()
-    monkeypatch.setattr(epoch, "observe", lambda *_: ({}, {}))
-    monkeypatch.setattr(epoch, "due_values", lambda *_: {})
+    for name, result in (("with_buffers", {}), ("observe", ({}, {})), ("without_buffers", ({}, {}))):
+        monkeypatch.setattr(epoch, name, lambda *_, result=result: result)
     assert program() == expected
 
 
@@ -108,7 +109,10 @@ def test_a_network_of_a_sweep_has_the_watched_values_of_fit(digits, shared_batch
         **settings,
     )  # fmt: skip
     norms = grid.watched["norms"]
-    assert norms.dims == ("hidden", "learning_rate", "seed", "epoch", "watched_step", "norms_0")
+    assert norms.dims == ("hidden", "learning_rate", "seed", "epoch", "value", "norms_0")
+    assert norms.watched_step.isel(hidden=0, learning_rate=0, seed=0).values.tolist() == [
+        list(range(7)), list(range(7, 14))
+    ]  # fmt: skip
     assert norms.shape == (2, 2, 2, 2, 7, 3)
     init_key, fit_key = grid.rng_keys(1)
     for hidden, sizes in ((5, (64, 5, 10)), ("5x4", (64, 5, 4, 10))):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Num
 from nnjax.nn.dense import Activation, Dense, Params
 from nnjax.nn.objective import float_dtype, inference, to_input
 from nnjax.runtime.checks import check_range
-from nnjax.training.watch._watch import Watch, as_watch
+from nnjax.watch._watch import Watch, as_watch
 
 
 def saturated_units(

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Num
 from nnjax.nn.curvature import gauss_newton_product, hessian_product, largest_eigenvalue
 from nnjax.nn.objective import Objective, inference, mean_cost
 from nnjax.runtime.checks import check_positive_int
-from nnjax.training.watch._norms import layer_norms
-from nnjax.training.watch._watch import Watch, as_watch
+from nnjax.watch._norms import layer_norms
+from nnjax.watch._watch import Watch, as_watch
 
 Inputs = Num[np.ndarray | Array, "m ..."]
 Targets = Num[np.ndarray | Array, "m ..."]

@@ -23,9 +23,9 @@ class Watch:
       init: `init(params) -> state`, for the initial parameters. The state is a pytree of arrays.
       update: `update(state, params, grads, updates) -> (state, value)`. The new state has the structure,
         shapes and dtypes of the old one. The value is an array.
-      every: the interval in steps. With k, the value is computed in the first step of each epoch and in every
-        k-th step after it. With None, it is computed only in the first step of each epoch. In a training with
-        `steps`, the first step after each evaluation replaces the first step of each epoch.
+      every: the interval in steps. With k, the value is computed in the training steps 0, k, 2k and so on.
+        With None, it is computed in the first step of each epoch; in a training with `steps`, in the first
+        step after each evaluation.
 
     Raises:
       ValueError: `every` is neither None nor a positive integer.

@@ -11,16 +11,16 @@ return a `Watch` that is computed on a probe. A probe is a fixed batch of exampl
 "For each layer" means one number for each `Layer`, and one for each leaf that is not part of a `Layer`.
 """
 
-from nnjax.training.watch._hidden_units import dead_units, saturated_units
-from nnjax.training.watch._norms import (
+from nnjax.watch._hidden_units import dead_units, saturated_units
+from nnjax.watch._norms import (
     gradient_cosine,
     gradient_norm,
     gradient_norms,
     parameter_norm,
     update_ratios,
 )
-from nnjax.training.watch._probes import gauss_newton_eigenvalue, hessian_eigenvalue, probe_gradient_norms
-from nnjax.training.watch._watch import Watch, as_watch
+from nnjax.watch._probes import gauss_newton_eigenvalue, hessian_eigenvalue, probe_gradient_norms
+from nnjax.watch._watch import Watch, as_watch
 
 __all__ = [
     "Watch",

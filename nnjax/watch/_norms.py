@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nnjax.nn.dense import Layer
-from nnjax.training.watch._watch import Watch
+from nnjax.watch._watch import Watch
 
 
 def norm(tree: Any) -> Float[Array, ""]:
