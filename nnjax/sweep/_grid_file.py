@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
@@ -17,7 +18,6 @@ from nnjax.nn.attention import Block
 from nnjax.runtime.files import write_atomically
 from nnjax.storage import digest
 from nnjax.storage._formats import check_format
-from nnjax.sweep.grid import Grid, Keys
 
 if TYPE_CHECKING:
     import xarray
@@ -30,18 +30,25 @@ _NODE_TYPES = Layer, ConvParams, RecurrentParams, TransformerParams, Block, Auto
 NODES = {node.__name__: node for node in _NODE_TYPES}
 
 
-def save_grid(grid: Grid, path: str | os.PathLike) -> None:
-    """Writes a grid to a file for `load_grid`: labels, results, watched values, parameters and keys.
+class GridParts(NamedTuple):
+    """What a grid file contains.
 
-    Args:
-      grid: the results of a sweep.
-      path: the file, by convention `*.safetensors`; an existing file is replaced atomically.
-
-    Raises:
-      ValueError: parameters that contain other nodes than dictionaries, lists, tuples and the types of
-        `nnjax.nn`.
-      OSError: the file cannot be written; an existing file is unchanged.
+    Attributes:
+      data, watched, index, params: those of a `Grid`.
+      key: the key of the sweep.
+      shared_batches: that of the sweep.
     """
+
+    data: "xarray.Dataset"
+    watched: "dict[str, xarray.DataArray]"
+    index: "xarray.DataArray"
+    params: list[Any]
+    key: Array
+    shared_batches: bool
+
+
+def write_grid(path: str | os.PathLike, grid: GridParts) -> None:
+    """Writes a grid file; see `Grid.save`."""
     tensors: list[np.ndarray] = []
 
     def add(array: Any) -> int:
@@ -58,16 +65,15 @@ def save_grid(grid: Grid, path: str | os.PathLike) -> None:
         coords = {str(name): describe_variable(coord) for name, coord in array.coords.items()}
         return {"array": describe_variable(array), "coords": coords}
 
-    key = grid._keys.key
     meta = {
         "format": FORMAT,
         "data": {str(name): describe_array(array) for name, array in grid.data.data_vars.items()},
         "attrs": grid.data.attrs,
         "watched": {name: describe_array(array) for name, array in grid.watched.items()},
-        "index": describe_array(grid._index),
-        "params": _describe_params(grid._params, add),
-        "key": {"data": add(jax.random.key_data(key)), "impl": str(jax.random.key_impl(key))},
-        "shared_batches": grid._keys.shared_batches,
+        "index": describe_array(grid.index),
+        "params": _describe_params(grid.params, add),
+        "key": {"data": add(jax.random.key_data(grid.key)), "impl": str(jax.random.key_impl(grid.key))},
+        "shared_batches": grid.shared_batches,
     }
     text = json.dumps(meta)
     metadata = {_KEY: text, "digest": digest(text, tensors)}
@@ -79,19 +85,8 @@ def _json_label(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
-def load_grid(path: str | os.PathLike) -> Grid:
-    """The grid that `Grid.save` wrote. No code in the file is run.
-
-    Args:
-      path: a file that `Grid.save` wrote.
-
-    Returns:
-      The `Grid`, with labels, results, watched values, parameters and keys.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is not a grid file, is damaged, or has another format.
-    """
+def read_grid(path: str | os.PathLike) -> GridParts:
+    """Reads a grid file; see `load_grid`."""
     import xarray
 
     path = Path(path)
@@ -127,7 +122,7 @@ def load_grid(path: str | os.PathLike) -> Grid:
     watched = {name: array(part, name) for name, part in meta["watched"].items()}
     params = _build_params(meta["params"], tensors)
     key = jax.random.wrap_key_data(jnp.asarray(tensors[meta["key"]["data"]]), impl=meta["key"]["impl"])
-    return Grid(data, watched, array(meta["index"]), params, Keys(key, meta["shared_batches"]))
+    return GridParts(data, watched, array(meta["index"]), params, key, meta["shared_batches"])
 
 
 def _describe_params(params: list[Any], add: Any) -> list[dict[str, Any]]:

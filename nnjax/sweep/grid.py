@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nnjax.sweep._axes import Axes
+from nnjax.sweep._grid_file import GridParts, read_grid, write_grid
 from nnjax.sweep._plan import Chunk
 from nnjax.training.budget import Budget
 from nnjax.training.history import History, accuracy
@@ -123,9 +124,7 @@ class Grid:
         >>> nnjax.load_grid("/tmp/grid.safetensors")
         Grid({'seed': 1, 'epoch': 1})
         """
-        from nnjax.sweep._grid_file import save_grid
-
-        save_grid(self, path)
+        write_grid(path, GridParts(self.data, self.watched, self._index, self._params, *self._keys))
 
     def _axes(self) -> dict[str, list]:
         return {str(d): self.data[d].values.tolist() for d in self._index.dims}
@@ -133,6 +132,18 @@ class Grid:
 
 def _named(name: str, correct: Any, total: int) -> Any:
     return None if correct is None else accuracy(correct, total).rename(name)
+
+
+def load_grid(path: str | PathLike) -> Grid:
+    """Loads a grid that `Grid.save` wrote. The file contains no code.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is not a grid file, is damaged, or has another format.
+    """
+    parts = read_grid(path)
+    keys = Keys(parts.key, parts.shared_batches)
+    return Grid(parts.data, parts.watched, parts.index, parts.params, keys)
 
 
 def make_grid(
