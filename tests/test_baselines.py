@@ -257,3 +257,11 @@ def test_a_wrong_option_prints_one_message(command, options, message):
 def test_the_command_line_starts_without_scikit_learn():
     code = "import sys, nnjax.cli; print('sklearn' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_the_command_needs_labels(command, tmp_path):
+    x = np.ones((20, 3), np.float32)
+    np.savez(tmp_path / "line.npz", train_inputs=x, train_targets=x, test_inputs=x, test_targets=x)
+    code, _, messages = command("--dataset", tmp_path / "line.npz")
+    assert code == 2
+    assert "the data set must have labels to classify" in " ".join(messages.split())

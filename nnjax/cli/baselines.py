@@ -52,6 +52,8 @@ class Baselines:
                 )
             return self._compare(model.params, model.objective, data)
         data = load_dataset(self.dataset or "auto", self.data_dir)
+        if data.num_classes is None:
+            raise ValueError(f"the data set must have labels to classify, got {data!r}")
         outcome = train(settings, data)
         code = outcome.report(self.epochs, "start again to compare")
         if code or outcome.last_finite is None:

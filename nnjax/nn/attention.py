@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nnjax.nn.dense import InitialWeights, Layer, lecun
+from nnjax.nn.layer_norm import layer_norm
 
 
 class Block(NamedTuple):
@@ -34,12 +35,6 @@ class TransformerParams(NamedTuple):
     blocks: Sequence[Block]
     norm: Layer
     head: Float[Array, "vocabulary width"] | None
-
-
-def layer_norm(norm: Layer, x: Float[Array, "time n"]) -> Float[Array, "time n"]:
-    """Each row with mean 0 and variance 1, times a gain, plus a bias (Ba, Kiros, Hinton, 2016)."""
-    normalized = jax.nn.standardize(x, axis=-1, epsilon=1e-5)
-    return normalized * norm.w[None] + norm.b[None]
 
 
 def causal_attention(qkv: Float[Array, "time n3"], heads: int) -> Float[Array, "time n"]:

@@ -1,11 +1,18 @@
-"""Dense networks with layer normalization, and residual ones."""
+"""Layer normalization, and dense networks with it."""
 
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from nnjax.nn.dense import Dense
+from nnjax.nn.dense import Dense, Layer
+
+
+def layer_norm(norm: Layer, x: Float[Array, "time n"]) -> Float[Array, "time n"]:
+    """Each row with mean 0 and variance 1, times a gain, plus a bias (Ba, Kiros, Hinton, 2016)."""
+    normalized = jax.nn.standardize(x, axis=-1, epsilon=1e-5)
+    return normalized * norm.w[None] + norm.b[None]
 
 
 @dataclass(frozen=True)
