@@ -138,6 +138,6 @@ def goal_claim(run: Record, accuracy: np.ndarray) -> Claim:
 
 
 EXPERIMENT = Experiment(
-    "recurrent", __doc__, run, plot, claims, seeds=3, epochs=CONFIG.epochs, minutes=10,
+    "recurrent", __doc__, run, plot, claims, seeds=3, epochs=CONFIG.epochs, minutes=7,
     constants={"config": CONFIG.to_json(), "hidden": HIDDEN, "learning_rates": RATES, "key": KEY},
 )  # fmt: skip
