@@ -92,7 +92,7 @@ class CompiledEpoch:
 
     def __call__(self) -> float:
         start = time.perf_counter()
-        self.states, _ = jax.block_until_ready(self.program(self.states, *self.arguments))
+        self.states, *_ = jax.block_until_ready(self.program(self.states, *self.arguments))
         return time.perf_counter() - start
 
     def memory_bytes(self) -> int:

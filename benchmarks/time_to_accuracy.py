@@ -15,8 +15,9 @@ The rules:
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -56,14 +57,13 @@ class Flags(harness.OutputFlags):
     """Number of seeds of the final trainings."""
 
 
-def linear_then_constant(fraction: jax.Array) -> jax.Array:
+@cache  # jit compiles a training again if its schedule is another function
+def linear_then_constant(num_steps: int) -> Callable[[jax.Array], jax.Array]:
     """A schedule that decays linearly for the first half of training, and then stays at its minimum."""
-    return jnp.maximum(1 - 2 * fraction, MIN_RATE_FACTOR)
+    return lambda step: jnp.maximum(1 - 2 * step / num_steps, MIN_RATE_FACTOR)
 
 
-BASE = nnjax.TrainConfig(
-    initial_weights=nnjax.lecun, cost=nnjax.softmax_cross_entropy, schedule=linear_then_constant
-)
+BASE = nnjax.TrainConfig(initial_weights=nnjax.lecun, cost=nnjax.softmax_cross_entropy)
 
 
 class Candidate(NamedTuple):
@@ -138,7 +138,8 @@ def train(candidate: Candidate, data: nnjax.Dataset, seed: int, target: float, m
         history = run.history
         return bool(history.validation_accuracy[-1] >= target or history.seconds.sum() > max_seconds)
 
-    arguments = candidate.config.fit_kwargs(subset)
+    steps = candidate.config.epochs * -(-candidate.examples // candidate.config.batch_size)
+    arguments = candidate.config.fit_kwargs(subset) | {"schedule": linear_then_constant(steps)}
     history = nnjax.fit(fit_key, params, subset, **arguments, callback=is_finished, stop_on_nan=True).history
     return {
         "seed": seed,

@@ -195,8 +195,10 @@ def checked_schedule(schedule: str | Schedule) -> Schedule:
     schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
     if not callable(schedule) or not isinstance(schedule, Hashable):
         raise ValueError(f"schedule must be a name or an optax schedule, got {schedule!r}")
+    step = jax.ShapeDtypeStruct((), float if is_named(schedule) else np.int32)
     try:
-        factor = jax.eval_shape(schedule, jax.ShapeDtypeStruct((), float if is_named(schedule) else np.int32))
+        with jax.numpy_dtype_promotion("standard"):  # as in training
+            factor = jax.eval_shape(schedule, step)
     except TypeError as error:
         raise ValueError(f"schedule must be a function of the step, got {schedule!r}: {error}") from error
     if jnp.shape(factor):

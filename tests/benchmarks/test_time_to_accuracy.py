@@ -28,7 +28,7 @@ def test_training_ends_when_the_target_is_reached(digits):
 
 
 def test_the_learning_rate_decays_linearly_and_stays_at_its_minimum():
-    factors = time_to_accuracy.linear_then_constant(jnp.array([0, 0.25, 0.475, 0.5, 1]))
+    factors = time_to_accuracy.linear_then_constant(1000)(jnp.array([0.0, 250, 475, 500, 1000]))
     np.testing.assert_allclose(factors, [1, 0.5, 0.05, 0.05, 0.05], rtol=1e-5)
 
 
