@@ -139,7 +139,9 @@ def train(candidate: Candidate, data: nnjax.Dataset, seed: int, target: float, m
         return bool(history.validation_accuracy[-1] >= target or history.seconds.sum() > max_seconds)
 
     steps = candidate.config.epochs * -(-candidate.examples // candidate.config.batch_size)
-    arguments = candidate.config.fit_kwargs(subset) | {"schedule": linear_then_constant(steps)}
+    arguments: dict[str, Any] = candidate.config.fit_kwargs(subset) | {
+        "schedule": linear_then_constant(steps)
+    }
     history = nnjax.fit(fit_key, params, subset, **arguments, callback=is_finished, stop_on_nan=True).history
     return {
         "seed": seed,

@@ -43,6 +43,7 @@ def test_settings_in_zip_vary_together_in_one_program(digits, compilations):
     assert grid.to_dataframe().set_index("point").b1.tolist() == decays
 
 
+@pytest.mark.slow
 def test_points_are_combined_with_other_axes_and_seeds(digits):
     progress = []
     grid = sweep(

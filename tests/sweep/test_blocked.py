@@ -142,14 +142,19 @@ def test_only_plain_sgd_on_dense_networks_is_blocked():
     ("settings", "is_blocked"),
     [
         ({}, True),
-        ({"schedule": "constant"}, True),
-        ({"zip": {"learning_rate": (0.5, 1.0)}}, True),
         ({"schedule": "cosine"}, False),
-        ({"schedule": ("constant", "cosine")}, False),
-        ({"schedule": optax.constant_schedule(1.0)}, False),
         ({"watch": {"norm": nnjax.watch.gradient_norm}}, False),
         ({"epochs": None, "steps": 3}, False),
-        ({"shared_batches": False}, False),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ({"schedule": "constant"}, True),
+                ({"zip": {"learning_rate": (0.5, 1.0)}}, True),
+                ({"schedule": ("constant", "cosine")}, False),
+                ({"schedule": optax.constant_schedule(1.0)}, False),
+                ({"shared_batches": False}, False),
+            )
+        ),
     ],
 )
 def test_the_settings_decide_whether_a_sweep_is_blocked(digits, monkeypatch, settings, is_blocked):
