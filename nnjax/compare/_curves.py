@@ -1,6 +1,6 @@
 """Curves of repeated trainings: metrics by epoch, and the values of watches by step."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from nnjax.compare._series import row_axis, to_series
 from nnjax.runtime import lookup
+from nnjax.sweep import Grid
+from nnjax.training import History, Run
 
 STYLES: list[dict[str, Any]] = [
     {"color": color, "linestyle": dashes, "marker": marker}
@@ -58,7 +60,8 @@ def learning_curves(
     unit, default_x = row_axis(results)
     axis.set_xlabel(unit)
     x = default_x if x is None else x
-    if not all(isinstance(values, np.ndarray | list | tuple) for values in _parts(results)):
+    parts = results.values() if isinstance(results, Mapping) else [results]
+    if all(isinstance(part, Grid | Run | History) for part in parts):  # the metric is read from all of them
         axis.set_ylabel(metric if metric.endswith("cost") else f"{metric} (%)")
     for (label, values), style in zip(series.items(), cycle(styles or STYLES), strict=False):
         positions = np.arange(1, values.shape[1] + 1) if x is None else np.asarray(x)
@@ -71,10 +74,6 @@ def learning_curves(
             axis.plot(positions, values.T, color=line.get_color(), linewidth=0.5, alpha=0.6)
         lines.append(line)
     return lines
-
-
-def _parts(results: Any) -> Iterable[Any]:
-    return results.values() if isinstance(results, Mapping) else [results]
 
 
 def watched_curves(

@@ -30,11 +30,17 @@ from nnjax.nn.recurrent import RecurrentParams
 
 
 def check_dataset(objective: Objective, params: Any, data: Dataset) -> None:
-    """Calls `check_split` for every non-empty split; splits of the same shapes are checked once."""
+    """Calls `check_split` for every non-empty split; splits of equal shapes and tokens are checked once."""
     splits = (data.train, data.validation, data.test)
-    shapes = {(s.inputs.shape[1:], s.targets.shape[1:]): s for s in splits if len(s.targets)}
-    for split in shapes.values():
+    kinds = {tuple(map(_kind, split)): split for split in splits if len(split.targets)}
+    for split in kinds.values():
         check_split(objective, params, *split, data.num_classes)
+
+
+def _kind(array: Any) -> tuple:
+    """The shape of one example and, of sequences of integers, the smallest and the largest one."""
+    are_tokens = array.ndim > 1 and array.dtype == np.int32
+    return array.shape[1:], *((int(array.min()), int(array.max())) if are_tokens else ())
 
 
 def check_split(

@@ -158,9 +158,7 @@ def _describe_tree(tree: Any, add: Any) -> Any:
         return None
     if isinstance(tree, Mapping):
         return {"dict": dict(zip(_text_keys(tree), children(tree.values()), strict=True))}
-    if type(tree) in (list, tuple):
-        return {type(tree).__name__: children(tree)}
-    if type(tree) in NODES.values():
+    if type(tree) in (list, tuple, *NODES.values()):
         return {type(tree).__name__: children(tree)}
     if isinstance(tree, np.ndarray | np.generic | jax.Array):
         return add(tree)

@@ -151,7 +151,7 @@ def sweep(
         "optimizer": optimizer, "schedule": schedule, "ema_decay": ema_decay, "batch_size": batch_size,
     } | arguments  # fmt: skip
     axes = make_axes(settings, zip, seeds)
-    names = dict.fromkeys([*arguments, *(set(zip or ()) - {*settings, "seed"})])
+    names = [*arguments, *(name for name in zip or () if name not in {*settings, "seed"})]
     cells = make_cells(data, axes, settings, names, budget)
     mesh = with_auto_axes(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
@@ -163,7 +163,8 @@ def sweep(
     watches = placer(mesh)(watches)
     trainer = Trainer(cells, Keys(key, shared_batches), splits, budget, mesh, checked_metrics, watches)
     networks = axes.networks()
-    check_watched_size([trainer.watched_shapes(cells[i]) for i, _ in networks], len(budget.row_ends))
+    watched = [trainer.watched_shapes(cell) for cell in cells]
+    check_watched_size([watched[i] for i, _ in networks], len(budget.row_ends))
     chunks = list(
         make_chunks(
             cells, networks, data, shared_batches, max_networks_per_program, trainer.num_devices, not watches

@@ -66,7 +66,7 @@ class Trainer:
 
         networks = slice(count)  # without the repeated ones
         history, final = self._run_epochs(
-            states, objectives, optimizers, cells[0].batch_size, policy,
+            states, objectives, optimizers, cells[0], policy,
             lambda history: report(history.select(networks)),
         )  # fmt: skip
         finals = [jax.tree.map(lambda x, i=i: x[i], final) for i in range(count)]
@@ -80,20 +80,20 @@ class Trainer:
         """The number of devices that share the networks of a chunk."""
         return sharding.num_devices(self.mesh)
 
-    def steps_of_rows(self, batch_size: int) -> list[int]:
+    def steps_of_rows(self, cell: Cell) -> list[int]:
         """The number of training steps in each row of the history."""
-        return self.budget.steps_of_rows(len(self.splits[0].targets), batch_size)
+        return self.budget.steps_of_rows(len(self.splits[0].targets), cell.batch_size)
 
     def watched_shapes(self, cell: Cell) -> dict[str, jax.ShapeDtypeStruct]:
         """For each watch, the shape and dtype of its values for one network in a row of the history."""
-        return watched_shapes(self.watches, cell.shapes, self.steps_of_rows(cell.batch_size)[0])
+        return watched_shapes(self.watches, cell.shapes, self.steps_of_rows(cell)[0])
 
-    def _run_epochs(self, states, objectives, optimizers, batch_size, policy, report) -> tuple[History, Any]:
+    def _run_epochs(self, states, objectives, optimizers, cell, policy, report) -> tuple[History, Any]:
         """Trains a population to the end, from its last checkpoint if there is one."""
         training, validation, test = self.splits
-        arguments = *training, objectives, optimizers, batch_size, self.mesh, self.watches
+        arguments = *training, objectives, optimizers, cell.batch_size, self.mesh, self.watches
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
-        rows, params = self.steps_of_rows(batch_size), jax.tree.map(lambda x: x[0], states.params)
+        rows = self.steps_of_rows(cell)
 
         fingerprint = {}
         if policy:
@@ -109,8 +109,7 @@ class Trainer:
                 _population.place(states, self.mesh),
                 empty_history(
                     self.budget.unit, np.cumsum(rows), (count,), validation, test, has_counts,
-                    dict(self.metrics), watched_shapes(self.watches, params, rows[0]),
-                    due_steps(self.watches, rows),
+                    dict(self.metrics), self.watched_shapes(cell), due_steps(self.watches, rows),
                 ),
                 self.budget,
                 lambda states, size: _population.train_epoch(states, *arguments, size),

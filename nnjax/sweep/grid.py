@@ -46,9 +46,9 @@ class Grid:
         are the axes of the grid, `point` (if there is a `zip`), `seed` (unless it is in `zip`) and `epoch`.
         In a sweep with `steps`, the dimension `step`, the number of finished steps, replaces `epoch`.
         `diverged_at` has neither. `data.attrs` has `num_validation` and `num_test`, the sizes of the splits.
-      watched: for each watch, its values. After the dimensions of `data`, they have the dimension
-        `watched_step`: the steps of an epoch (or between two evaluations) in which the watch was computed.
-        If the shapes differ between networks, the smaller ones are filled with NaN.
+      watched: for each watch, its values. After the dimensions of `data`, they have the dimension `value`:
+        the values of an epoch, or between two evaluations. The coordinate `watched_step` is the training step
+        of each value. If the shapes differ between networks, the smaller ones are filled with NaN.
     """
 
     data: "xarray.Dataset"

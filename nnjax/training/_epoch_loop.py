@@ -70,7 +70,7 @@ def run_epochs(
         history.set(slice(len(so_far)), so_far.columns())
         if any_process(bool(after_epoch(state, so_far))):
             return state, so_far
-    sizes = np.diff(ends, prepend=0).tolist() if budget.unit == "step" else [None] * len(ends)
+    sizes = budget.program_steps
     for size in dict.fromkeys(sizes[len(so_far) :]):
         compile_epoch(state, size)
     for row in range(len(so_far), len(ends)):

@@ -32,14 +32,18 @@ def with_buffers(
     A watch that is computed in every step needs no buffer: its values are outputs of the scan.
     """
 
-    def buffer(watch, state):
+    def buffer(watch):
         if watch.every == 1:
             return ()
         count = _count(watch, num_steps)
-        value = jax.eval_shape(watch.update, state, params, params, params)[1]
-        return jax.tree.map(lambda v: jnp.zeros((count, *v.shape), v.dtype), value)
+        return jax.tree.map(lambda v: jnp.zeros((count, *v.shape), v.dtype), _value_struct(watch, params))
 
-    return {name: (states[name], buffer(watch, states[name])) for name, watch in watches.items()}
+    return {name: (states[name], buffer(watch)) for name, watch in watches.items()}
+
+
+def _value_struct(watch: Watch, params: Any) -> Any:
+    """The shape and dtype of a watch's value."""
+    return jax.eval_shape(lambda params: watch.update(watch.init(params), params, params, params)[1], params)
 
 
 def _count(watch: Watch, num_steps: int) -> int:
@@ -100,14 +104,14 @@ def due_steps(watches: Watches, rows: Sequence[int]) -> dict[str, Int[np.ndarray
     """
     bounds = [0, *np.cumsum(rows).tolist()]
 
-    def of_watch(every):
+    def of_watch(watch):
+        every, longest = watch.every, _count(watch, rows[0])
         if every is None:
             return np.array(bounds[:-1])[:, None]
         steps = [range(start + -start % every, end, every) for start, end in pairwise(bounds)]
-        longest = -(-rows[0] // every)
         return np.array([[*row, *[-1] * (longest - len(row))] for row in steps])
 
-    return {name: of_watch(watch.every) for name, watch in watches.items()}
+    return {name: of_watch(watch) for name, watch in watches.items()}
 
 
 def check_watches(watch: Any, params: Any) -> dict[str, Watch]:
@@ -151,8 +155,7 @@ def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, j
     """
 
     def shape_of(watch):
-        state = jax.eval_shape(watch.init, params)
-        value = jax.eval_shape(watch.update, state, params, params, params)[1]
+        value = _value_struct(watch, params)
         is_small = jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize <= 4
         dtype = np.dtype(np.float32 if is_small else np.float64)
         return jax.ShapeDtypeStruct((_count(watch, num_steps), *value.shape), dtype)
@@ -161,7 +164,7 @@ def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, j
 
 
 def check_watched_size(shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]], rows: int) -> None:
-    """Raises ValueError if the values of all networks do not fit in one array of `MAX_WATCHED_BYTES`.
+    """Raises ValueError if the values of all networks differ in rank, or exceed `MAX_WATCHED_BYTES`.
 
     Args:
       shapes: `watched_shapes` of each network.

@@ -36,6 +36,12 @@ class Budget:
         every = 1 if self.unit == "epoch" else self.evaluate_every
         return [*range(every, self.total, every), self.total]
 
+    @property
+    def program_steps(self) -> list[int | None]:
+        """For each row, the number of steps of its program; None for an epoch."""
+        ends = [0, *self.row_ends]
+        return [None if self.unit == "epoch" else end - start for start, end in pairwise(ends)]
+
     def is_evaluated(self, done: int) -> bool:
         """Whether there is an evaluation after `done` epochs or steps."""
         return done % self.evaluate_every == 0 or done == self.total
@@ -54,9 +60,7 @@ class Budget:
         >>> Budget("step", 100, 40).steps_of_rows(25, 10)
         [40, 40, 20]
         """
-        ends = [0, *self.row_ends]
-        size = 1 if self.unit == "step" else steps_per_epoch(examples, batch_size)
-        return [size * (end - start) for start, end in pairwise(ends)]
+        return [steps or steps_per_epoch(examples, batch_size) for steps in self.program_steps]
 
     def fingerprint(self) -> dict[str, str]:
         """The settings that must be equal to resume.

@@ -134,10 +134,7 @@ def scan_epoch(
     if n_rest:
         carry, last = body(carry, (n_full, jax.tree.map(lambda a: a[-n_rest:], examples)))
         results = jax.tree.map(lambda values, value: jnp.append(values, value[None], 0), results, last)
-    params, opt_state, watched = carry
-    costs, values = results
-    states, values = without_buffers(watched, values)
-    return TrainState(params, opt_state, state.key, state.step + num_steps, states), costs, values
+    return _end_of_scan(state, carry, results, num_steps)
 
 
 def scan_steps(
@@ -180,7 +177,13 @@ def scan_steps(
     order = epoch_order(state.key, state.step // len(sizes), n)
     watched = with_buffers(watches, state.watched, state.params, num_steps)
     carry = (state.params, state.opt_state, watched), order
-    (carry, _), (costs, values) = jax.lax.scan(body, carry, jnp.arange(num_steps, dtype=jnp.int32))
+    (carry, _), results = jax.lax.scan(body, carry, jnp.arange(num_steps, dtype=jnp.int32))
+    return _end_of_scan(state, carry, results, num_steps)
+
+
+def _end_of_scan(state: TrainState, carry: Any, results: Any, num_steps: int) -> tuple[TrainState, Any, Any]:
+    """The new state, the costs and the values of the watches after `num_steps` steps from `state`."""
     params, opt_state, watched = carry
+    costs, values = results
     states, values = without_buffers(watched, values)
     return TrainState(params, opt_state, state.key, state.step + num_steps, states), costs, values

@@ -119,6 +119,9 @@ def test_results_of_a_training_in_steps_are_drawn_against_the_step(axis, digits)
     lines = plots.learning_curves(axis, grid, metric="validation accuracy")
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("step", "validation accuracy (%)")
     assert [line.get_xdata().tolist() for line in lines] == [[4, 8, 9]] * 2
+    axis.set_ylabel("")
+    plots.learning_curves(axis, grid.test_accuracy)  # no metric is read from a DataArray
+    assert axis.get_ylabel() == ""
     (line, *_) = plots.sensitivity(axis, grid, metric="test accuracy")
     expected = 100 * grid.test_accuracy.isel(step=-1).mean("seed")
     np.testing.assert_allclose(line.get_ydata(), expected)

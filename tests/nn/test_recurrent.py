@@ -101,3 +101,16 @@ def test_tokens_out_of_the_vocabulary_raise(inputs, message):
     with pytest.raises(ValueError, match=message):
         nnjax.fit(KEY, forward.init(KEY, 4, 8, 3, vocabulary=3), data, objective=objective, learning_rate=1.0,
                   batch_size=1)  # fmt: skip
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_the_tokens_of_every_split_are_checked(part):
+    """The test split has the same shapes and good tokens."""
+    forward, good = Recurrent(every_step=True), np.array([[0, 2]])
+    train = [good, good]
+    train[part] = np.array([[0, 3]])
+    data = nnjax.Dataset.from_arrays(tuple(train), test=(good, good))
+    objective = nnjax.Objective(forward, token_cross_entropy, code=None)
+    params = forward.init(KEY, 4, 8, 3, vocabulary=3)
+    with pytest.raises(ValueError, match=r"must be tokens from 0 to 2, for a vocabulary of 3, got 0 to 3"):
+        nnjax.fit(KEY, params, data, objective=objective, learning_rate=1.0, batch_size=1)
