@@ -1,0 +1,75 @@
+"""Whether an optimizer's updates grow with its gradients, found by a probe."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nnjax.nn.dense import Layer
+from nnjax.optim.optimizers import Optimizer, make_optimizer
+
+SCALE = 1000.0
+NUM_STEPS = 3
+
+
+def scales_with_gradient(
+    factory: Callable[..., optax.GradientTransformation], hyperparameters: Mapping[str, float]
+) -> bool:
+    """Whether the updates of an optimizer grow with the scale of its objective.
+
+    Those of SGD do, and its best learning rate depends on the scale of the gradients. Those of Adam do not.
+    The probe takes a few steps on ½ Σ λᵢwᵢ², and on 1000 times this objective. The updates grow with the
+    gradients if they become larger by more than √1000.
+
+    Args:
+      factory: an optax factory.
+      hyperparameters: its arguments by name.
+
+    Returns:
+      True or False; False for an optimizer that raises an exception, which training will report.
+
+    >>> scales_with_gradient(optax.sgd, {"learning_rate": 0.1})
+    True
+    >>> scales_with_gradient(optax.adam, {"learning_rate": 0.1})
+    False
+    """
+    try:
+        optimizer = make_optimizer(factory, dict(hyperparameters))
+        small, large = (float(_distance(optimizer, jnp.array(scale))) for scale in (1.0, SCALE))
+    except Exception:
+        return False
+    return large > SCALE**0.5 * small
+
+
+@jax.jit
+def _distance(optimizer: Optimizer, scale: jax.Array) -> jax.Array:
+    """The sum of the norms of the first updates on the objective ½ · scale · Σ λᵢwᵢ²."""
+    random = np.random.default_rng(0)
+    params = tuple(
+        Layer(
+            jnp.array(random.normal(size=(n_out, n_in)), float), jnp.array(random.normal(size=n_out), float)
+        )
+        for n_in, n_out in ((3, 4), (4, 4), (4, 2))
+    )
+    eigenvalues = jax.tree.map(lambda w: jnp.linspace(0.5, 2, w.size).reshape(w.shape), params)
+
+    def multiply(v):
+        return jax.tree.map(lambda e, v: scale * e * v, eigenvalues, v)
+
+    # As in `train_step`: optax's line searches pass all extra arguments to value_fn.
+    def cost_of(params, curvature=None, obj_fn=None, grad_fn=None):
+        return optax.tree.vdot(params, multiply(params)) / 2
+
+    extra: dict[str, Any] = {
+        "value_fn": cost_of, "obj_fn": cost_of, "grad_fn": lambda params, _: jax.grad(cost_of)(params),
+        "curvature": multiply,
+    }  # fmt: skip
+    state, distance = optimizer.init(params), jnp.zeros(())
+    for _ in range(NUM_STEPS):
+        cost, grads = jax.value_and_grad(cost_of)(params)
+        params, state, updates = optimizer.apply(grads, state, params, value=cost, grad=grads, **extra)
+        distance += optax.tree.norm(updates)
+    return distance

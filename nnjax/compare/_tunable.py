@@ -1,0 +1,185 @@
+"""An optimizer with its search space, checks of both, and the quantile that each hyper-parameter reads."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from typing import Any
+
+import optax
+
+from nnjax.compare._decoupled_decay import Factory, accepts, accepts_any
+from nnjax.compare._distributions import LogUniform, is_number, log_uniform
+from nnjax.optim.schedules import SCHEDULES
+from nnjax.runtime.checks import check_positive_int, lookup
+
+BATCH_MULTIPLIER_COLUMN = 7
+
+# The columns of names that many factories have in common.
+COLUMN_OF_NAME = {
+    "learning_rate": 0,
+    **dict.fromkeys(("b1", "beta", "beta1", "momentum"), 2),
+    "weight_decay": 3,
+    **dict.fromkeys(("b2", "beta2", "decay"), 4),
+    "eps": 5,
+}
+
+# The columns of other names, as long as they are free. Column 1 is the schedule.
+EXTRA_COLUMNS = (6, 7, 2, 4, 5)
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """An optimizer, and how it is tuned.
+
+    Attributes:
+      factory: an optax factory such as `optax.adam`. It gets the hyper-parameters as traced numbers.
+      space: the distributions of the hyper-parameters that every budget tunes.
+      standard_space: those that only the standard budget tunes. The quick budget uses their defaults.
+      schedules: names in `nnjax.optim.SCHEDULES` that replace the schedules of the budget; ("constant",) for
+        an optimizer that has no learning rate, or must not have a schedule.
+      default: values of the default setting that differ from the factory's defaults.
+      cost: the nominal cost of a step, in gradients of a mini-batch; the smallest one if `freezes`.
+      batch_multipliers: the mini-batches are these numbers of times larger, with fewer steps.
+      scales_with_gradient: whether the updates grow with the gradients, so that the problem's scale must
+        multiply the learning rate; None if a probe must find this.
+      freezes: whether the factory has a parameter `budget`, the number of gradients after which the
+        parameters stop changing. Then the steps have different costs.
+    """
+
+    factory: Factory
+    space: Mapping[str, LogUniform]
+    standard_space: Mapping[str, LogUniform] = field(default_factory=dict)
+    schedules: tuple[str, ...] | None = None
+    default: Mapping[str, float] = field(default_factory=dict)
+    cost: float = 1.0
+    batch_multipliers: tuple[int, ...] = (1,)
+    scales_with_gradient: bool | None = None
+    freezes: bool = False
+
+
+def as_tunable(optimizer: Tunable | Factory, learning_rate: tuple[float, float] = (1e-4, 1.0)) -> Tunable:
+    """A `Tunable` as it is; a factory with its learning rate to tune, and nothing else.
+
+    A factory without a parameter `learning_rate` is trained without a schedule, and nothing is tuned.
+
+    Args:
+      optimizer: a `Tunable` or an optax factory.
+      learning_rate: the bounds of the learning rate of a factory.
+
+    >>> as_tunable(optax.adam).space
+    {'learning_rate': LogUniform(low=0.0001, high=1.0, one_minus=False, zero_share=0.0)}
+    """
+    if isinstance(optimizer, Tunable):
+        return optimizer
+    if callable(optimizer) and not accepts_any(optimizer) and not accepts(optimizer, "learning_rate"):
+        return Tunable(optimizer, {}, schedules=("constant",), scales_with_gradient=False)
+    return Tunable(optimizer, {"learning_rate": log_uniform(*learning_rate)})
+
+
+def columns(tunable: Tunable) -> dict[str, int]:
+    """The column of a point, from 0 to 7, that each tuned hyper-parameter reads.
+
+    The columns are the learning rate, the schedule, 1 − β₁, the weight decay, 1 − β₂, ε, and two for other
+    hyper-parameters. Several batch multipliers use column 7.
+
+    Raises:
+      ValueError: more hyper-parameters than columns.
+
+    >>> columns(Tunable(optax.adam, dict.fromkeys(("learning_rate", "b2", "eps_root"), log_uniform(0.1, 1))))
+    {'learning_rate': 0, 'b2': 4, 'eps_root': 6}
+    """
+    names = [*tunable.space, *tunable.standard_space]
+    known: dict[str, int] = {}
+    for name in names:
+        if name in COLUMN_OF_NAME and COLUMN_OF_NAME[name] not in known.values():
+            known[name] = COLUMN_OF_NAME[name]
+    others = [name for name in names if name not in known]
+    taken = {*known.values(), *([BATCH_MULTIPLIER_COLUMN] if len(tunable.batch_multipliers) > 1 else [])}
+    free = [column for column in EXTRA_COLUMNS if column not in taken]
+    if len(others) > len(free):
+        raise ValueError(
+            f"a search space must have at most {len(known) + len(free)} such hyper-parameters, got "
+            f"{len(names)}: {', '.join(names)}"
+        )
+    of_name = known | dict(zip(others, free, strict=False))
+    return {name: of_name[name] for name in names}
+
+
+def check_tunable(name: str, tunable: Tunable) -> None:
+    """Checks an optimizer of a user.
+
+    Args:
+      name: the optimizer's name, for messages.
+      tunable: the optimizer and its search space.
+
+    Raises:
+      ValueError: a factory that is not callable, hyper-parameters that it does not accept or that are
+        missing, a wrong distribution, schedule, cost or batch multiplier.
+
+    >>> check_tunable("mine", Tunable(optax.sgd, {"rate": log_uniform(0.1, 1)}))
+    Traceback (most recent call last):
+    ValueError: a hyper-parameter in the space of mine must be one of learning_rate, momentum, ...
+    """
+    _check_factory(name, tunable.factory)
+    for space in (tunable.space, tunable.standard_space):
+        for key, distribution in space.items():
+            if not isinstance(distribution, LogUniform):
+                raise ValueError(
+                    f"{key} in the space of {name} must be a distribution such as "
+                    f"nnjax.log_uniform(0.001, 1), got {distribution!r}"
+                )
+    _check_names(name, tunable)
+    for schedule in tunable.schedules or ():
+        lookup(f"a schedule of {name}", schedule, SCHEDULES)
+    if tunable.schedules == ():
+        raise ValueError(f"schedules of {name} must have at least one name, or be None, got ()")
+    if not is_number(tunable.cost) or not 0 < tunable.cost < math.inf:
+        raise ValueError(f"cost of {name} must be positive and finite, got {tunable.cost!r}")
+    if not isinstance(tunable.batch_multipliers, tuple) or not tunable.batch_multipliers:
+        raise ValueError(
+            f"batch_multipliers of {name} must be a tuple such as (1, 4), got {tunable.batch_multipliers!r}"
+        )
+    for multiplier in tunable.batch_multipliers:
+        check_positive_int(f"a batch multiplier of {name}", multiplier)
+    columns(tunable)
+
+
+def _check_factory(name: str, factory: Any) -> None:
+    if isinstance(factory, optax.GradientTransformation):
+        raise ValueError(
+            f"{name} must be a function that returns an optax optimizer, got an optimizer: write "
+            f"def {name}(learning_rate): return ..."
+        )
+    if not callable(factory):
+        raise ValueError(f"{name} must be a function that returns an optax optimizer, got {factory!r}")
+
+
+def _check_names(name: str, tunable: Tunable) -> None:
+    """Checks that the factory accepts the names of the spaces, and needs no others."""
+    parameters = signature(tunable.factory).parameters
+    tuned = [*tunable.space, *tunable.standard_space]
+    if not accepts_any(tunable.factory):
+        for key in [*tuned, *(["budget"] if tunable.freezes else [])]:
+            lookup(f"a hyper-parameter in the space of {name}", key, parameters)
+    if len(set(tuned)) < len(tuned):
+        repeated = next(key for key in tuned if tuned.count(key) > 1)
+        raise ValueError(f"{repeated} must be in space or in standard_space of {name}, got both")
+    for key, value in tunable.default.items():
+        lookup(f"a name in default of {name}", key, dict.fromkeys(tuned))
+        if not is_number(value) or not math.isfinite(value):
+            raise ValueError(f"the default {key} of {name} must be a finite number, got {value!r}")
+    for key, parameter in parameters.items():
+        is_required = parameter.default is Parameter.empty
+        if is_required and parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            _check_required(name, key, parameter, tuned)
+
+
+def _check_required(name: str, key: str, parameter: Parameter, tuned: list[str]) -> None:
+    if parameter.kind is Parameter.POSITIONAL_ONLY:
+        raise ValueError(f"{name} must take {key} by name, got a positional-only parameter")
+    if key not in tuned:
+        raise ValueError(
+            f"the space of {name} must have a distribution for {key}, got none: add one, or give the "
+            "parameter a default"
+        )

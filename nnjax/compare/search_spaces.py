@@ -1,0 +1,159 @@
+"""What is tuned: the settings of an optimizer at points of its search space.
+
+A trial is a point of 8 quantiles between 0 and 1. Each tuned hyper-parameter reads one of them, its column,
+so that all optimizers share the quantiles of their learning rates, of their momenta, and so on.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from nnjax.compare._decoupled_decay import Factory, accepts, with_decoupled_decay
+from nnjax.compare._distributions import LogUniform, is_number, log_uniform, one_minus_log_uniform
+from nnjax.compare._gradient_scale import scales_with_gradient
+from nnjax.compare._tunable import BATCH_MULTIPLIER_COLUMN, Tunable, as_tunable, check_tunable, columns
+
+__all__ = [
+    "LogUniform",
+    "Setting",
+    "Tunable",
+    "as_tunable",
+    "check_tunable",
+    "columns",
+    "factory_for",
+    "log_uniform",
+    "one_minus_log_uniform",
+    "probed",
+    "scales_with_gradient",
+    "setting",
+    "with_decoupled_decay",
+]
+
+SCHEDULE_COLUMN = 1
+WEIGHT_DECAY_COLUMN = 3
+
+# The weight decay of a problem that has one, unless the optimizer's own space has another.
+WEIGHT_DECAY = LogUniform(1e-3, 1, zero_share=0.25)
+
+DEFAULT_SCHEDULE = "warmup_linear"
+
+
+class Setting(NamedTuple):
+    """The hyper-parameters of one run, the name of its schedule, and the factor of its batch size."""
+
+    hyperparameters: dict[str, float]
+    schedule: str
+    batch_multiplier: int
+
+
+def setting(
+    tunable: Tunable,
+    point: Sequence[float] | None,
+    *,
+    learning_rate_scale: float,
+    has_weight_decay: bool,
+    schedules: Sequence[str],
+    is_standard: bool,
+    widen: tuple[int, int] = (0, 0),
+) -> Setting:
+    """The setting at a point of the search space.
+
+    All settings of one optimizer have the same hyper-parameters, so that one compiled program trains them.
+    Hyper-parameters that are not tuned have their default values: those of `tunable.default`, else those of
+    the factory, else the median of the distribution.
+
+    Args:
+      tunable: the optimizer and its search space.
+      point: 8 quantiles, at least 0 and less than 1; None for the default setting.
+      learning_rate_scale: multiplies the learning rates of an optimizer that scales with gradients.
+      has_weight_decay: whether the problem has weight decay. If not, factories with a parameter
+        `weight_decay` get 0.
+      schedules: the names of the budget's schedules.
+      is_standard: whether the standard space is tuned too.
+      widen: decades by which the space of the learning rate is wider, below and above.
+
+    >>> import optax
+    >>> adam = Tunable(optax.adam, {"learning_rate": log_uniform(1e-4, 1)}, scales_with_gradient=False)
+    >>> setting(adam, (0.25,) * 8, learning_rate_scale=1, has_weight_decay=False,
+    ...         schedules=("warmup_linear",), is_standard=False)
+    Setting(hyperparameters={'learning_rate': 0.001}, schedule='warmup_linear', batch_multiplier=1)
+    """
+    spaces = {**tunable.space, **tunable.standard_space}
+    column_of = {"weight_decay": WEIGHT_DECAY_COLUMN} | columns(tunable)
+    if accepts(factory_for(tunable, has_weight_decay), "weight_decay"):
+        spaces.setdefault("weight_decay", WEIGHT_DECAY)
+    fixed = () if is_standard else {*tunable.standard_space} - {"weight_decay"}
+    values: dict[str, float] = {}
+    for name, distribution in spaces.items():
+        if name == "learning_rate":
+            distribution = distribution.scaled(_rate_factor(tunable, learning_rate_scale))
+        if name == "weight_decay" and not has_weight_decay:
+            values[name] = 0.0
+        elif point is None or name in fixed:
+            values[name] = _default(tunable, name, distribution)
+        else:
+            wide = distribution.widened(*widen) if name == "learning_rate" else distribution
+            values[name] = wide.at(point[column_of[name]])
+    own_schedules = tunable.schedules or tuple(schedules)
+    if point is None:
+        schedule = DEFAULT_SCHEDULE if DEFAULT_SCHEDULE in own_schedules else own_schedules[0]
+        return Setting(values, schedule, tunable.batch_multipliers[0])
+    multiplier = _choice(tunable.batch_multipliers, point[BATCH_MULTIPLIER_COLUMN])
+    return Setting(values, _choice(own_schedules, point[SCHEDULE_COLUMN]), multiplier)
+
+
+def _choice(options: Sequence, u: float):
+    """The option at the quantile u, if all have equal probability."""
+    return options[int(u * len(options))]
+
+
+def _rate_factor(tunable: Tunable, learning_rate_scale: float) -> float:
+    """The problem's scale if the optimizer scales with gradients, else 1."""
+    if learning_rate_scale == 1:
+        return 1.0
+    return learning_rate_scale if probed(tunable).scales_with_gradient else 1.0
+
+
+def _default(tunable: Tunable, name: str, distribution: LogUniform) -> float:
+    """The value of a hyper-parameter in the default setting."""
+    parameter = inspect.signature(tunable.factory).parameters.get(name)
+    if name in tunable.default:
+        return float(tunable.default[name])
+    if parameter is not None and is_number(parameter.default):
+        return float(parameter.default)
+    return distribution.median
+
+
+def probed(tunable: Tunable) -> Tunable:
+    """The optimizer with `scales_with_gradient` found by a probe if it is None.
+
+    Call it once for each optimizer, because every call compiles a small program.
+    """
+    if tunable.scales_with_gradient is not None:
+        return tunable
+    default = setting(
+        tunable, None, learning_rate_scale=1, has_weight_decay=False, schedules=("constant",),
+        is_standard=False,
+    )  # fmt: skip
+    return replace(
+        tunable, scales_with_gradient=scales_with_gradient(tunable.factory, default.hyperparameters)
+    )
+
+
+def factory_for(tunable: Tunable, has_weight_decay: bool) -> Factory:
+    """The factory to train with: with decoupled weight decay where the problem has it and the factory not.
+
+    A factory with neither `weight_decay` nor `learning_rate` stays as it is.
+
+    >>> import optax
+    >>> factory_for(as_tunable(optax.sgd), has_weight_decay=True) == with_decoupled_decay(optax.sgd)
+    True
+    """
+    factory = tunable.factory
+    has_own = accepts(factory, "weight_decay") or "weight_decay" in {
+        *tunable.space, *tunable.standard_space
+    }  # fmt: skip
+    if has_weight_decay and not has_own and accepts(factory, "learning_rate"):
+        return with_decoupled_decay(factory)
+    return factory
