@@ -16,8 +16,8 @@ from experiments import records
 from experiments.devices import device_mesh
 from experiments.records import FORMAT, Record, read_record
 from experiments.timers import Stopwatch
+from nnjax.compare.claims import Claim
 from nnjax.compare.plots import save_figure
-from nnjax.compare.report import Claim
 from nnjax.data import DATASET_NAMES
 from nnjax.runtime import check_positive_int, environment, git_commit, lookup, make_dir, stable_repr
 from nnjax.storage import digest, write_record

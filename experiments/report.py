@@ -8,7 +8,7 @@ from experiments import catalog, records
 from experiments.console import format_total_time, title
 from experiments.experiment import Experiment, Flags, figure_formats
 from experiments.records import Record, provenance
-from nnjax.compare.report import Figure, Section, html_page
+from nnjax.compare.claims import Figure, Section, html_page
 from nnjax.runtime import make_dir, write_atomically
 
 TITLE = "The chapter, measured"

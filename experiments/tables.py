@@ -11,7 +11,7 @@ from experiments.experiment import Flags
 from experiments.first_network import BOOK
 from experiments.ladder_figure import PUBLISHED
 from experiments.records import Record, provenance
-from nnjax.compare.report import claims_table, markdown_table
+from nnjax.compare.claims import claims_table, markdown_table
 from nnjax.compare.statistics import percent, t_interval
 
 NOT_RUN = "*not run yet*"

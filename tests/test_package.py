@@ -16,7 +16,7 @@ HEAVY_MODULES = (
     "tyro", "rich", "requests", "scipy.ndimage",
 )  # fmt: skip
 ROOMS = ("nn", "optim", "data", "training", "sweep", "compare", "storage", "runtime", "recognition")
-PUBLIC_MODULES = ("book", "baselines", "compare.plots", "compare.report", "compare.statistics")
+PUBLIC_MODULES = ("book", "baselines", "compare.plots", "compare.claims", "compare.statistics")
 
 
 def python(*arguments, executable=sys.executable, **kwargs):
@@ -111,8 +111,8 @@ def test_experiments_and_benchmarks_use_public_names_only(folder):
         ("from nnjax import fit, book", True),
         ("from nnjax import compare", True),
         ("from nnjax.training import fit", True),
-        ("from nnjax.compare import report", True),
-        ("from nnjax.compare.report import Claim", True),
+        ("from nnjax.compare import claims", True),
+        ("from nnjax.compare.claims import Claim", True),
         ("nnjax.fit", True),
         ("nnjax.training", True),
         ("import nnjax.training", True),
@@ -151,7 +151,7 @@ def test_the_wheel_contains_every_file_of_the_package_and_nothing_else(wheel):
         "nnjax/__main__.py",
         "nnjax/storage/model_file.py",
         "nnjax/data/checksums.tsv",
-        "nnjax/compare/report.css",
+        "nnjax/compare/claims.css",
         "nnjax/recognition/page/page.html",
         "nnjax/recognition/page/draw.js",
     }

@@ -1,5 +1,5 @@
-"""Comparison of trained networks: statistics over seeds, plots, and the HTML report."""
+"""Comparison of trained networks: statistics over seeds, verdicts, scores, plots and HTML pages."""
 
-from nnjax.compare import plots, report, scores, statistics, verdicts
+from nnjax.compare import claims, plots, scores, statistics, verdicts
 
-__all__ = ["plots", "report", "scores", "statistics", "verdicts"]
+__all__ = ["claims", "plots", "scores", "statistics", "verdicts"]

@@ -10,7 +10,7 @@ import pytest
 from experiments import report
 from experiments.__main__ import main
 from experiments.experiment import Flags
-from nnjax.compare.report import Claim, Figure, Section, claims_table, html_page, markdown_table
+from nnjax.compare.claims import Claim, Figure, Section, claims_table, html_page, markdown_table
 from toys import install, toy
 
 VOID = {"meta", "img", "input", "link"}

@@ -1,4 +1,4 @@
-"""Reports: claims with measured results, and figures, as one self-contained HTML page."""
+"""Pages of claims with measured results and figures, each one self-contained HTML file."""
 
 import base64
 import re
@@ -76,7 +76,7 @@ def html_page(title: str, intro: str, sections: Sequence[Section]) -> str:
     >>> "<td>1 + 1 &lt; 3</td>" in html
     True
     """
-    style = Path(__file__).with_name("report.css").read_text("utf-8")
+    style = Path(__file__).with_name("claims.css").read_text("utf-8")
     contents = _lines(f"<li>{_link(s)}{' (not run)' if s.missing else ''}</li>" for s in sections)
     return f"""<!doctype html>
 <html lang="en">
