@@ -15,7 +15,7 @@ SCALE = 1000.0
 NUM_STEPS = 3
 
 
-def scales_with_gradient(
+def grows_with_gradient(
     factory: Callable[..., optax.GradientTransformation], hyperparameters: Mapping[str, float]
 ) -> bool:
     """Whether the updates of an optimizer grow with the scale of its objective.
@@ -31,9 +31,9 @@ def scales_with_gradient(
     Returns:
       True or False; False for an optimizer that raises an exception, which training will report.
 
-    >>> scales_with_gradient(optax.sgd, {"learning_rate": 0.1})
+    >>> grows_with_gradient(optax.sgd, {"learning_rate": 0.1})
     True
-    >>> scales_with_gradient(optax.adam, {"learning_rate": 0.1})
+    >>> grows_with_gradient(optax.adam, {"learning_rate": 0.1})
     False
     """
     try:

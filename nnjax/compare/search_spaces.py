@@ -6,12 +6,11 @@ so that all optimizers share the quantiles of their learning rates, of their mom
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from nnjax.compare._decoupled_decay import Factory, accepts, with_decoupled_decay
 from nnjax.compare._distributions import LogUniform, is_number, log_uniform, one_minus_log_uniform
-from nnjax.compare._gradient_scale import scales_with_gradient
+from nnjax.compare._gradient_scale import grows_with_gradient
 from nnjax.compare._tunable import BATCH_MULTIPLIER_COLUMN, Tunable, as_tunable, check_tunable, columns
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "factory_for",
     "log_uniform",
     "one_minus_log_uniform",
-    "probed",
     "scales_with_gradient",
     "setting",
     "with_decoupled_decay",
@@ -55,7 +53,7 @@ def setting(
     has_weight_decay: bool,
     schedules: Sequence[str],
     is_standard: bool,
-    widen: tuple[int, int] = (0, 0),
+    widened: tuple[int, int] = (0, 0),
 ) -> Setting:
     """The setting at a point of the search space.
 
@@ -71,7 +69,7 @@ def setting(
         `weight_decay` get 0.
       schedules: the names of the budget's schedules.
       is_standard: whether the standard space is tuned too.
-      widen: decades by which the space of the learning rate is wider, below and above.
+      widened: decades by which the space of the learning rate is wider, below and above.
 
     >>> import optax
     >>> adam = Tunable(optax.adam, {"learning_rate": log_uniform(1e-4, 1)}, scales_with_gradient=False)
@@ -93,7 +91,7 @@ def setting(
         elif point is None or name in fixed:
             values[name] = _default(tunable, name, distribution)
         else:
-            wide = distribution.widened(*widen) if name == "learning_rate" else distribution
+            wide = distribution.widened(*widened) if name == "learning_rate" else distribution
             values[name] = wide.at(point[column_of[name]])
     own_schedules = tunable.schedules or tuple(schedules)
     if point is None:
@@ -110,9 +108,9 @@ def _choice(options: Sequence, u: float):
 
 def _rate_factor(tunable: Tunable, learning_rate_scale: float) -> float:
     """The problem's scale if the optimizer scales with gradients, else 1."""
-    if learning_rate_scale == 1:
+    if learning_rate_scale == 1:  # no probe is needed
         return 1.0
-    return learning_rate_scale if probed(tunable).scales_with_gradient else 1.0
+    return learning_rate_scale if scales_with_gradient(tunable) else 1.0
 
 
 def _default(tunable: Tunable, name: str, distribution: LogUniform) -> float:
@@ -125,20 +123,23 @@ def _default(tunable: Tunable, name: str, distribution: LogUniform) -> float:
     return distribution.median
 
 
-def probed(tunable: Tunable) -> Tunable:
-    """The optimizer with `scales_with_gradient` found by a probe if it is None.
+def scales_with_gradient(tunable: Tunable) -> bool:
+    """Whether the updates of an optimizer grow with its gradients: as it declares, else found by a probe.
 
-    Call it once for each optimizer, because every call compiles a small program.
+    A probe compiles a small program: call this once for each optimizer, and store the result in the
+    `Tunable`.
+
+    >>> import optax
+    >>> scales_with_gradient(as_tunable(optax.sgd)), scales_with_gradient(as_tunable(optax.adam))
+    (True, False)
     """
     if tunable.scales_with_gradient is not None:
-        return tunable
+        return tunable.scales_with_gradient
     default = setting(
         tunable, None, learning_rate_scale=1, has_weight_decay=False, schedules=("constant",),
         is_standard=False,
     )  # fmt: skip
-    return replace(
-        tunable, scales_with_gradient=scales_with_gradient(tunable.factory, default.hyperparameters)
-    )
+    return grows_with_gradient(tunable.factory, default.hyperparameters)
 
 
 def factory_for(tunable: Tunable, has_weight_decay: bool) -> Factory:

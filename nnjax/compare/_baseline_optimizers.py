@@ -1,0 +1,181 @@
+"""The optimizers that a new one is compared with, and their search spaces.
+
+The ranges of the learning rates have four decades, unless a method estimates the learning rate or solves for
+the step. For momenta and decays b near 1, 1 − b is log-uniform. Optimizers with heavy-ball momentum b multiply
+the learning rate by 1 − b, so the tuned learning rate is the effective one: a larger momentum does not make
+the steps longer.
+"""
+
+import math
+from collections.abc import Mapping
+
+import optax
+from optax import contrib
+
+from nnjax.compare._decoupled_decay import decayed
+from nnjax.compare._distributions import LogUniform, log_uniform, one_minus_log_uniform
+from nnjax.compare._frozen import frozen_when_spent
+from nnjax.compare._muon import muon
+from nnjax.compare._tunable import Tunable
+from nnjax.optim import gauss_newton
+
+LINE_SEARCH_STEPS = 15
+
+# The first product is that of the initial vector 0.
+CONJUGATE_GRADIENT_PRODUCTS = 1 + 5
+
+
+def momentum(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
+    """SGD with momentum and the effective learning rate `learning_rate`."""
+    return optax.sgd(learning_rate * (1 - momentum), momentum)
+
+
+def nesterov(learning_rate: float, momentum: float = 0.9) -> optax.GradientTransformation:
+    """SGD with Nesterov momentum and the effective learning rate `learning_rate`."""
+    return optax.sgd(learning_rate * (1 - momentum), momentum, nesterov=True)
+
+
+def rmsprop(
+    learning_rate: float, momentum: float = 0.9, decay: float = 0.9, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """RMSProp with bias correction, momentum, and the effective learning rate `learning_rate`."""
+    return optax.rmsprop(
+        learning_rate * (1 - momentum), decay, eps, eps_in_sqrt=False, momentum=momentum, bias_correction=True
+    )
+
+
+def lars(
+    learning_rate: float, momentum: float = 0.9, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """LARS with the effective learning rate `learning_rate`."""
+    return optax.lars(learning_rate * (1 - momentum), weight_decay, trust_coefficient=1e-3, momentum=momentum)
+
+
+def schedule_free_sgd(
+    learning_rate: float, b1: float = 0.9, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Schedule-free SGD; b1 is the weight of the average in the point of the gradient."""
+    inner = optax.chain(optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate))
+    return contrib.schedule_free(inner, learning_rate, b1)
+
+
+def schedule_free_adamw(
+    learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Schedule-free AdamW; b1 is the weight of the average in the point of the gradient."""
+    inner = optax.chain(
+        optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+        optax.add_decayed_weights(weight_decay),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+    return contrib.schedule_free(inner, learning_rate, b1)
+
+
+def lbfgs(
+    learning_rate: float = 1.0, weight_decay: float = 0.0, budget: float = math.inf
+) -> optax.GradientTransformation:
+    """L-BFGS with a line search, which stops when its gradients exceed `budget`.
+
+    A step costs one gradient, and one more for each step of the line search.
+    """
+    line_search = optax.scale_by_zoom_linesearch(LINE_SEARCH_STEPS)
+    inner = optax.lbfgs(learning_rate, memory_size=10, linesearch=line_search)
+    return frozen_when_spent(
+        decayed(inner, learning_rate, weight_decay),
+        lambda state: 1 + optax.tree.get(state, "num_linesearch_steps"),
+        budget,
+    )
+
+
+_B1 = {"b1": one_minus_log_uniform(0.01, 0.5)}
+_MOMENTUM = {"momentum": one_minus_log_uniform(0.005, 1)}
+_B2 = {"b2": one_minus_log_uniform(1e-3, 0.2)}
+_EPS = {"eps": log_uniform(1e-10, 1e-3)}
+
+
+def _rate(low: float, high: float) -> dict[str, LogUniform]:
+    return {"learning_rate": log_uniform(low, high)}
+
+
+_ADAM = _rate(1e-5, 0.1) | _B1
+
+BASELINES: Mapping[str, Tunable] = {
+    "sgd": Tunable(optax.sgd, _rate(1e-3, 10), scales_with_gradient=True),
+    "momentum": Tunable(momentum, _rate(1e-3, 10) | _MOMENTUM, scales_with_gradient=True),
+    "nesterov": Tunable(nesterov, _rate(1e-3, 10) | _MOMENTUM, scales_with_gradient=True),
+    "adagrad": Tunable(
+        optax.adagrad,
+        _rate(1e-3, 10),
+        {"initial_accumulator_value": log_uniform(1e-8, 0.1)},
+        scales_with_gradient=False,
+    ),
+    "rmsprop": Tunable(
+        rmsprop,
+        _rate(1e-5, 0.1) | {"momentum": one_minus_log_uniform(0.01, 0.5)},
+        {"decay": one_minus_log_uniform(1e-3, 0.2)} | _EPS,
+        scales_with_gradient=False,
+    ),
+    "adamw": Tunable(optax.adamw, _ADAM, _B2 | _EPS, scales_with_gradient=False),
+    "nadamw": Tunable(optax.nadamw, _ADAM, _B2 | _EPS, scales_with_gradient=False),
+    "amsgrad": Tunable(optax.amsgrad, _ADAM, _B2 | _EPS, scales_with_gradient=False),
+    "adabelief": Tunable(
+        optax.adabelief, _ADAM, _B2 | {"eps": log_uniform(1e-16, 1e-8)}, scales_with_gradient=False
+    ),
+    "yogi": Tunable(optax.yogi, _rate(1e-4, 1) | _B1, _B2, scales_with_gradient=False),
+    "lion": Tunable(
+        optax.lion,
+        _rate(1e-6, 1e-2) | _B1 | {"weight_decay": LogUniform(1e-2, 10, zero_share=0.25)},
+        _B2,
+        scales_with_gradient=False,
+    ),
+    "lamb": Tunable(optax.lamb, _rate(1e-4, 1) | _B1, _B2 | _EPS, scales_with_gradient=False),
+    "lars": Tunable(
+        lars, _rate(1e-2, 100) | {"momentum": one_minus_log_uniform(0.01, 0.5)}, scales_with_gradient=False
+    ),
+    # The diagonal of the Hessian costs 2 gradients every 10 steps.
+    "sophia": Tunable(
+        contrib.sophia,
+        _rate(1e-5, 0.1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)},
+        _B2,
+        cost=1.2,
+        scales_with_gradient=False,
+    ),
+    "muon": Tunable(
+        muon,
+        _rate(1e-5, 0.1) | {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)},
+        scales_with_gradient=False,
+    ),
+    "schedule_free_sgd": Tunable(
+        schedule_free_sgd, _rate(1e-2, 100) | _B1, schedules=("constant",), scales_with_gradient=True
+    ),
+    "schedule_free_adamw": Tunable(
+        schedule_free_adamw,
+        _rate(1e-4, 1) | _B1,
+        _B2 | _EPS,
+        schedules=("constant",),
+        scales_with_gradient=False,
+    ),
+    # These two estimate the learning rate.
+    "prodigy": Tunable(contrib.prodigy, {"estim_lr_coef": log_uniform(0.1, 10)}, scales_with_gradient=False),
+    "dadapt_adamw": Tunable(contrib.dadapt_adamw, _rate(0.1, 10), scales_with_gradient=False),
+    "lbfgs": Tunable(
+        lbfgs,
+        {},
+        schedules=("constant",),
+        cost=2,
+        batch_multipliers=(1, 4),
+        scales_with_gradient=False,
+        freezes=True,
+    ),
+    "gauss_newton": Tunable(
+        gauss_newton,
+        _rate(0.1, 1) | {"damping": log_uniform(1e-4, 1)},
+        cost=1 + 2 * CONJUGATE_GRADIENT_PRODUCTS,
+        batch_multipliers=(1, 4),
+        scales_with_gradient=False,
+    ),
+}
+
+# Optimizers that coincide with another one in every comparison: adamw has no weight decay where a problem has
+# none, and adam gets decoupled weight decay where a problem has it.
+SAME_AS: Mapping[str, str] = {"adam": "adamw"}
