@@ -1,9 +1,9 @@
 """The optimizers that a new one is compared with, and their search spaces.
 
 The ranges of the learning rates have four decades, unless a method estimates the learning rate or solves for
-the step. For momenta and decays b near 1, 1 − b is log-uniform. Optimizers with heavy-ball momentum b multiply
-the learning rate by 1 − b, so the tuned learning rate is the effective one: a larger momentum does not make
-the steps longer.
+the step. For momenta and decays b near 1, 1 − b is log-uniform. Optimizers with heavy-ball momentum b
+multiply the learning rate by 1 − b. So the tuned learning rate is the effective one, and a larger momentum
+does not make the steps longer.
 """
 
 import math

@@ -52,9 +52,8 @@ def hidden_matrices(params: Any) -> Any:
     # A masked weight has no dimensions. It counts as a matrix, so the hidden ones stay between two others.
     matrices = [i for i, part in enumerate(parts) if isinstance(part, Layer) and _ndim(part.w) in (2, None)]
     hidden = {i for i in matrices[HIDDEN.get(type(params), slice(1, -1))] if _is_small(parts[i].w)}
-    return structure.unflatten(
-        [Layer(MuonDimensionNumbers(1, 0), None) if i in hidden else None for i in range(len(parts))]
-    )
+    of_layer: Any = Layer(MuonDimensionNumbers(reduction_axis=1, output_axis=0), None)  # pyright: ignore[reportArgumentType]
+    return structure.unflatten([of_layer if i in hidden else None for i in range(len(parts))])
 
 
 def _ndim(w: Any) -> int | None:
