@@ -9,6 +9,7 @@ does not make the steps longer.
 import math
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -20,6 +21,9 @@ from nnjax.compare._tunable import Tunable
 from nnjax.optim import gauss_newton
 
 LINE_SEARCH_STEPS = 15
+
+# With a factor of exactly 0, the first estimate of D-Adaptation would be 0 / 0.
+MIN_FACTOR = 1e-8
 
 # The first product is that of the initial vector 0.
 CONJUGATE_GRADIENT_PRODUCTS = 1 + 5
@@ -69,6 +73,20 @@ def schedule_free_adamw(
         optax.scale_by_learning_rate(learning_rate),
     )
     return contrib.schedule_free(inner, learning_rate, b1)
+
+
+def prodigy(
+    learning_rate: float = 1.0, estim_lr_coef: float = 1.0, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Prodigy, which estimates its learning rate; a schedule may start at 0."""
+    return contrib.prodigy(
+        learning_rate, estim_lr_coef=estim_lr_coef, weight_decay=weight_decay, safeguard_warmup=True
+    )
+
+
+def dadapt_adamw(learning_rate: float = 1.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
+    """D-Adaptation of AdamW, which estimates its learning rate; a schedule may start at 0."""
+    return contrib.dadapt_adamw(jnp.maximum(learning_rate, MIN_FACTOR), weight_decay=weight_decay)
 
 
 def lbfgs(
@@ -156,8 +174,8 @@ BASELINES: Mapping[str, Tunable] = {
         scales_with_gradient=False,
     ),
     # These two estimate the learning rate.
-    "prodigy": Tunable(contrib.prodigy, {"estim_lr_coef": log_uniform(0.1, 10)}, scales_with_gradient=False),
-    "dadapt_adamw": Tunable(contrib.dadapt_adamw, _rate(0.1, 10), scales_with_gradient=False),
+    "prodigy": Tunable(prodigy, {"estim_lr_coef": log_uniform(0.1, 10)}, scales_with_gradient=False),
+    "dadapt_adamw": Tunable(dadapt_adamw, _rate(0.1, 10), scales_with_gradient=False),
     "lbfgs": Tunable(
         lbfgs,
         {},
