@@ -96,7 +96,8 @@ def lbfgs(
 
     A step costs one gradient, and one more for each step of the line search.
     """
-    line_search = optax.scale_by_zoom_linesearch(LINE_SEARCH_STEPS)
+    # As in the defaults of optax.lbfgs, every line search starts at the step size 1, that of Newton's method.
+    line_search = optax.scale_by_zoom_linesearch(LINE_SEARCH_STEPS, initial_guess_strategy="one")
     inner = optax.lbfgs(learning_rate, memory_size=10, linesearch=line_search)
     return frozen_when_spent(
         decayed(inner, learning_rate, weight_decay),

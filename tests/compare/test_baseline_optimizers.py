@@ -75,7 +75,9 @@ PLAIN = {
         estim_lr_coef=extra, weight_decay=λ, safeguard_warmup=True
     ),
     "dadapt_adamw": lambda s, λ, **_: contrib.dadapt_adamw(s, weight_decay=λ),
-    "lbfgs": lambda **_: optax.lbfgs(memory_size=10, linesearch=optax.scale_by_zoom_linesearch(15)),
+    "lbfgs": lambda **_: optax.lbfgs(
+        linesearch=optax.scale_by_zoom_linesearch(15, initial_guess_strategy="one")
+    ),
     "gauss_newton": lambda s, extra, **_: nnjax.gauss_newton(s, damping=extra, iterations=5),
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ QUANTILES = st.floats(0, 1, exclude_max=True)
 RATE = {"learning_rate": log_uniform(1e-4, 1)}
 
 
-def settings_of(tunable, point, scale=1.0, has_weight_decay=False, is_standard=False, widened=(0, 0)):
+def make_setting(tunable, point, scale=1.0, has_weight_decay=False, is_standard=False, widened=(0, 0)):
     return setting(
         tunable, point, learning_rate_scale=scale, has_weight_decay=has_weight_decay, schedules=SCHEDULES,
         is_standard=is_standard, widened=widened,
@@ -120,7 +120,7 @@ ADAMW = Tunable(
 def test_all_settings_have_the_same_hyper_parameters(points, has_weight_decay, is_standard):
     for tunable in (ADAMW, as_tunable(optax.sgd), Tunable(optax.lbfgs, {}, RATE, schedules=("constant",))):
         settings = [
-            settings_of(tunable, point, has_weight_decay=has_weight_decay, is_standard=is_standard)
+            make_setting(tunable, point, has_weight_decay=has_weight_decay, is_standard=is_standard)
             for point in [None, *points]
         ]
         assert len({tuple(s.hyperparameters) for s in settings}) == 1
@@ -133,12 +133,12 @@ def test_the_default_setting_is_that_of_the_tunable_then_of_the_factory_then_the
     tunable = Tunable(
         optax.adam, RATE | {"b1": log_uniform(0.1, 0.5)}, {"b2": log_uniform(0.1, 1)}, default={"b2": 0.9}
     )
-    hyperparameters, schedule, multiplier = settings_of(tunable, None)
+    hyperparameters, schedule, multiplier = make_setting(tunable, None)
     assert hyperparameters == {"learning_rate": pytest.approx(0.01), "b1": 0.9, "b2": 0.9}
     assert (schedule, multiplier) == ("warmup_linear", 1)
-    assert settings_of(Tunable(optax.sgd, RATE, schedules=("constant",)), None).schedule == "constant"
+    assert make_setting(Tunable(optax.sgd, RATE, schedules=("constant",)), None).schedule == "constant"
     with_rate = Tunable(lambda learning_rate=0.5: optax.sgd(learning_rate), RATE, scales_with_gradient=True)
-    assert settings_of(with_rate, None, scale=100).hyperparameters == {"learning_rate": 0.5}
+    assert make_setting(with_rate, None, scale=100).hyperparameters == {"learning_rate": 0.5}
 
 
 def test_a_trial_reads_its_columns():
@@ -148,19 +148,19 @@ def test_a_trial_reads_its_columns():
         batch_multipliers=(1, 4), scales_with_gradient=True,
     )  # fmt: skip
     point = (0.5, 0.4, 0.5, 0, 0, 0, 0.5, 0.5)
-    trial = settings_of(tunable, point, scale=10, is_standard=True)
+    trial = make_setting(tunable, point, scale=10, is_standard=True)
     assert trial == Setting(
         {"learning_rate": pytest.approx(0.1), "b1": pytest.approx(0.9), "x": pytest.approx(10)},
         "warmup_cosine", 4,
     )  # fmt: skip
-    assert settings_of(tunable, point).hyperparameters["x"] == 7
-    assert settings_of(tunable, (0.0,) * 8, widened=(2, 0)).hyperparameters["learning_rate"] == 1e-6
-    assert settings_of(tunable, None, widened=(2, 0)) == settings_of(tunable, None)
+    assert make_setting(tunable, point).hyperparameters["x"] == 7
+    assert make_setting(tunable, (0.0,) * 8, widened=(2, 0)).hyperparameters["learning_rate"] == 1e-6
+    assert make_setting(tunable, None, widened=(2, 0)) == make_setting(tunable, None)
 
 
 def test_only_optimizers_that_scale_with_gradients_have_a_scaled_learning_rate():
     rates = [
-        settings_of(as_tunable(factory), (0.5,) * 8, scale=10).hyperparameters["learning_rate"]
+        make_setting(as_tunable(factory), (0.5,) * 8, scale=10).hyperparameters["learning_rate"]
         for factory in (optax.sgd, optax.adam)
     ]
     assert rates == pytest.approx([0.1, 0.01])
@@ -168,10 +168,10 @@ def test_only_optimizers_that_scale_with_gradients_have_a_scaled_learning_rate()
 
 def test_weight_decay_is_zero_without_it_and_tuned_with_it():
     point = (0.5, 0, 0.5, 0.625, 0, 0, 0, 0)
-    assert settings_of(ADAMW, point).hyperparameters["weight_decay"] == 0
-    assert "weight_decay" not in settings_of(as_tunable(optax.adam), point).hyperparameters
+    assert make_setting(ADAMW, point).hyperparameters["weight_decay"] == 0
+    assert "weight_decay" not in make_setting(as_tunable(optax.adam), point).hyperparameters
     for tunable in (ADAMW, as_tunable(optax.adam), Tunable(optax.adamw, RATE, spaces("weight_decay"))):
-        trial = settings_of(tunable, point, has_weight_decay=True)
+        trial = make_setting(tunable, point, has_weight_decay=True)
         low = 0.1 if tunable.standard_space.get("weight_decay") else 1e-3
         expected = low * (1 / low) ** (0.625 if low == 0.1 else 0.5)
         assert trial.hyperparameters["weight_decay"] == pytest.approx(expected)
@@ -179,7 +179,7 @@ def test_weight_decay_is_zero_without_it_and_tuned_with_it():
     assert factory_for(ADAMW, True) is optax.adamw
     without_rate = Tunable(lambda: optax.sgd(1.0), {})
     assert factory_for(without_rate, True) is without_rate.factory
-    assert settings_of(without_rate, None, has_weight_decay=True).hyperparameters == {}
+    assert make_setting(without_rate, None, has_weight_decay=True).hyperparameters == {}
 
 
 def test_decoupled_decay_is_that_of_adamw():
