@@ -52,6 +52,7 @@ def train_epoch(
     masks: Any,
     batch_size: int,
     steps: int,
+    drop_remainder: bool = False,
 ) -> tuple[TrainState, Float[Array, " networks"]]:
     """An epoch of networks that share mini-batches, in blocks of `steps` mini-batches.
 
@@ -61,8 +62,9 @@ def train_epoch(
       learning_rates: one for each network.
       masks: the stacked results of `padding_mask`, or None.
       steps: mini-batches in a block.
+      drop_remainder: whether a smaller last mini-batch of an epoch is dropped.
     """
-    examples, key = shuffle_epoch(states, (inputs, targets), batch_size)
+    examples, key = shuffle_epoch(states, (inputs, targets), batch_size, drop_remainder)
     forward = objectives.forward
     from_z = replace(objectives, forward=DenseFromPreactivations(forward.activation, forward.output))
 
@@ -78,6 +80,7 @@ def train_epoch(
         )
 
     n_full, n_rest = divmod(len(inputs), batch_size)
+    n_rest = 0 if drop_remainder else n_rest
     n_blocks, n_odd = divmod(n_full, steps)
     params, costs = states.params, []
     # Full blocks, then the remaining full mini-batches, then the remaining examples.
@@ -89,7 +92,7 @@ def train_epoch(
         if blocks * size * m:
             params, block_costs = jax.lax.scan(block, params, in_batches(first, blocks, size, m))
             costs.append(block_costs.reshape(blocks * size, -1))
-    sizes = batch_sizes(len(inputs), batch_size)
+    sizes = batch_sizes(len(inputs), batch_size, drop_remainder)
     mean = jax.vmap(lambda costs: mean_over_examples(costs, sizes), in_axes=1)
     return states._replace(params=params, step=states.step + len(sizes)), mean(jnp.concatenate(costs))
 

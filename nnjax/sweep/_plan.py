@@ -141,7 +141,7 @@ def make_chunks(
     cells: Sequence[Cell],
     networks: Sequence[tuple[int, int]],
     data: Dataset,
-    shared_batches: bool,
+    shuffled_copies: bool,
     max_networks_per_program: int | None,
     devices: int = 1,
     can_pad: bool = True,
@@ -152,11 +152,13 @@ def make_chunks(
       cells: the combinations of settings.
       networks: pairs (cell, seed).
       data: the data set.
-      shared_batches, max_networks_per_program: as for `sweep`.
+      shuffled_copies: whether a program shuffles a copy of the training examples for each network. With
+        `steps`, it gathers each mini-batch from the data set.
+      max_networks_per_program: as for `sweep`.
       devices: the number of devices that share the networks of a chunk.
       can_pad: whether networks may be padded.
     """
-    batches_bytes = 0 if shared_batches else num_bytes(data.train)
+    batches_bytes = num_bytes(data.train) if shuffled_copies else 0
     by_cell = defaultdict(list)
     for cell, seed in networks:
         by_cell[cell].append((cell, seed))

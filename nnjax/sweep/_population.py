@@ -29,7 +29,7 @@ from nnjax.runtime import sharding
 from nnjax.sweep import _blocked
 from nnjax.training import epoch, step
 from nnjax.training._observe import Watches
-from nnjax.training.step import TrainState
+from nnjax.training.step import EpochOrder, TrainState
 
 
 def pad(params: Params, sizes: Sequence[int]) -> Params:
@@ -93,22 +93,37 @@ def stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def _state_axes(shared_batches: bool) -> TrainState:
+def _state_axes(shared_batches: bool, has_order: bool) -> TrainState:
     """The network axis of each part of a population's state; a shared key has none."""
-    return TrainState(0, 0, None if shared_batches else 0, None, 0)  # pyright: ignore[reportArgumentType]
+    axis: Any = None if shared_batches else 0
+    # Without an axis, the epoch remains a scalar, and an order is drawn only in the first step of an epoch.
+    order = EpochOrder(None, axis) if has_order else None  # pyright: ignore[reportArgumentType]
+    return TrainState(0, 0, axis, None, 0, order)  # pyright: ignore[reportArgumentType]
 
 
-def init_states(key: Array, params: Any, optimizers: Any, watches: Watches | None = None) -> TrainState:
+def init_states(
+    key: Array, params: Any, optimizers: Any, watches: Watches | None = None, num_examples: int | None = None
+) -> TrainState:
     """The state of a population before its first epoch.
 
-    `key` is one key for all networks, or an array with one key per network.
+    Args:
+      key: one key for all networks, or an array with one key per network.
+      params, optimizers: pytrees whose leaves have a leading network axis.
+      watches: the watches that are computed in the steps, by name.
+      num_examples: the number of training examples, if several programs train parts of an epoch.
     """
-    axes = _state_axes(key.ndim == 0)
-    init = partial(step.init_state, watches=watches)
+    axes = _state_axes(key.ndim == 0, num_examples is not None)
+
+    def init(key, params, optimizer):
+        order = None if num_examples is None else step.no_order(num_examples)
+        return step.init_state(key, params, optimizer, watches)._replace(order=order)
+
     return jax.vmap(init, in_axes=(axes.key, 0, 0), out_axes=axes)(key, params, optimizers)
 
 
-@partial(jax.jit, static_argnames=("batch_size", "mesh", "num_steps"), donate_argnames="states")
+@partial(
+    jax.jit, static_argnames=("batch_size", "mesh", "num_steps", "drop_remainder"), donate_argnames="states"
+)
 def train_epoch(
     states: TrainState,
     inputs: Num[Array, "n ..."],
@@ -119,6 +134,7 @@ def train_epoch(
     mesh: Mesh | None = None,
     watches: Watches | None = None,
     num_steps: int | None = None,
+    drop_remainder: bool = False,
 ) -> tuple[TrainState, Float[Array, " networks"], dict[str, Array]]:
     """`training.train_epoch` for every network of a population; `states` is donated.
 
@@ -128,14 +144,14 @@ def train_epoch(
       objectives, optimizers: pytrees whose leaves have a leading network axis.
       batch_size: examples in a mini-batch.
       mesh: devices that share the networks; they must divide the number of networks.
-      watches, num_steps: as for `training.train_epoch`.
+      watches, num_steps, drop_remainder: as for `training.train_epoch`.
 
     Returns:
       The new states; each network's mean cost over the examples; and the values of each watch, with a leading
       network axis.
     """
     shared_batches = states.key.ndim == 0
-    axes, data = _state_axes(shared_batches), (inputs, targets)
+    axes, data = _state_axes(shared_batches, states.order is not None), (inputs, targets)
     optimizer, masks = (
         (optimizers.optimizer, optimizers.mask) if isinstance(optimizers, PaddingMask) else (optimizers, None)
     )
@@ -144,13 +160,15 @@ def train_epoch(
     if (shared_batches and is_whole_epoch) and (
         steps := _blocked.block_steps(states.params, objectives, optimizer, batch_size, devices)
     ):
-        by_blocks = partial(_blocked.train_epoch, batch_size=batch_size, steps=steps)
+        by_blocks = partial(
+            _blocked.train_epoch, batch_size=batch_size, steps=steps, drop_remainder=drop_remainder
+        )
         train_all = sharding.shard_networks(by_blocks, (axes, None, None, 0, 0, 0), (axes, 0), mesh)
         return *train_all(states, *data, objectives, optimizer.hyperparams["learning_rate"], masks), {}
 
     def train_one(state, inputs, targets, objective, optimizer, watches):
         return epoch.train_epoch(
-            state, inputs, targets, objective, optimizer, batch_size, None, watches, num_steps
+            state, inputs, targets, objective, optimizer, batch_size, None, watches, num_steps, drop_remainder
         )
 
     train_all = sharding.vmap(train_one, (axes, None, None, 0, 0, None), (axes, 0, 0), mesh)
@@ -162,13 +180,12 @@ def place(states: TrainState, mesh: Mesh | None) -> TrainState:
     if mesh is None:
         return jax.device_put(states)
     shared, split = sharding.replicated(mesh), sharding.batch_sharded(mesh)
-    axes = _state_axes(states.key.ndim == 0)
-    return TrainState(
-        *(
-            sharding.device_put_global(part, shared if axis is None else split)
-            for part, axis in zip(states, axes, strict=True)
-        )
-    )
+
+    def put(axis, part):
+        return sharding.device_put_global(part, shared if axis is None else split)
+
+    axes = _state_axes(states.key.ndim == 0, states.order is not None)
+    return jax.tree.map(put, axes, states, is_leaf=lambda axis: axis is None)
 
 
 def padding_changes_training(

@@ -75,6 +75,7 @@ def sweep(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: Any = 10,
+    drop_remainder: bool = False,
     zip: Mapping[str, Any] | None = None,
     shared_batches: bool = True,
     max_networks_per_program: int | None = None,
@@ -103,7 +104,7 @@ def sweep(
       init: instead of `hidden`, a function that draws the parameters of any model from a key.
       initial_weights: the initial weights of dense networks: `standard_normal` (the default), `lecun`, `he`
         or a custom function.
-      objective, optimizer, schedule, ema_decay, epochs, steps, batch_size: as for `fit`.
+      objective, optimizer, schedule, ema_decay, epochs, steps, batch_size, drop_remainder: as for `fit`.
       zip: settings that vary together, as in random search: sequences of equal length by name. They replace
         the arguments of these names. The values at one position of all sequences are one point. The grid has
         an axis `point`, with these settings as coordinates. If `seed` is one of them, it replaces `seeds`;
@@ -139,7 +140,7 @@ def sweep(
     True
     """
     check_arguments(key, data)
-    budget = make_budget(epochs, steps, evaluate_every)
+    budget = make_budget(epochs, steps, evaluate_every, drop_remainder)
     if max_networks_per_program is not None:
         check_positive_int("max_networks_per_program", max_networks_per_program)
     if callback is not None and not callable(callback):
@@ -165,11 +166,9 @@ def sweep(
     networks = axes.networks()
     watched = [trainer.watched_shapes(cell) for cell in cells]
     check_watched_size([watched[i] for i, _ in networks], len(budget.row_ends))
-    chunks = list(
-        make_chunks(
-            cells, networks, data, shared_batches, max_networks_per_program, trainer.num_devices, not watches
-        )
-    )
+    shuffled_copies = budget.unit == "epoch" and not shared_batches
+    limits = max_networks_per_program, trainer.num_devices
+    chunks = list(make_chunks(cells, networks, data, shuffled_copies, *limits, can_pad=not watches))
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:

@@ -62,7 +62,10 @@ class Trainer:
             optimizers = _population.PaddingMask(optimizers, _population.stack(masks))
             params = [_population.pad(p, chunk.padded) for p in params]
         fit_key = fit_keys[0] if self.keys.shared_batches else jnp.stack(fit_keys)
-        states = _population.init_states(fit_key, _population.stack(params), optimizers, self.watches)
+        num_examples = len(self.splits[0].targets) if self.budget.unit == "step" else None
+        states = _population.init_states(
+            fit_key, _population.stack(params), optimizers, self.watches, num_examples
+        )
 
         networks = slice(count)  # without the repeated ones
         history, final = self._run_epochs(
@@ -93,16 +96,20 @@ class Trainer:
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, cell.batch_size, self.mesh, self.watches
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
-        rows = self.steps_of_rows(cell)
+        rows, drop_remainder = self.steps_of_rows(cell), self.budget.drop_remainder
 
-        fingerprint = {}
+        train, fingerprint = _population.train_epoch, {}
         if policy:
-            numbers = jax.tree.leaves((states, objectives, optimizers, self.watches))
-            train = _population.train_epoch.lower(states, *arguments)
+            first = states._replace(order=None)
+            numbers = jax.tree.leaves((first, objectives, optimizers, self.watches))
+            program = train.lower(first, *arguments, drop_remainder=drop_remainder)
             evaluate = evaluate_population.lower(
                 states.params, objectives, validation, test, self.metrics, self.mesh
             )
-            fingerprint = {"networks": digest(numbers), PROGRAM: digest(train.as_text(), evaluate.as_text())}
+            fingerprint = {
+                "networks": digest(numbers),
+                PROGRAM: digest(program.as_text(), evaluate.as_text()),
+            }
 
         with open_checkpoints(policy, fingerprint, self.budget.unit) as checkpointer:
             states, history = run_epochs(
@@ -112,11 +119,11 @@ class Trainer:
                     dict(self.metrics), self.watched_shapes(cell), due_steps(self.watches, rows),
                 ),
                 self.budget,
-                lambda states, size: _population.train_epoch(states, *arguments, size),
+                lambda states, size: train(states, *arguments, size, drop_remainder),
                 lambda params: evaluate_population(
                     params, objectives, validation, test, self.metrics, self.mesh
                 ),
-                lambda states, size: _population.train_epoch.lower(states, *arguments, size).compile(),
+                lambda states, size: train.lower(states, *arguments, size, drop_remainder).compile(),
                 lambda states, history: report(history),
                 checkpointer,
             )  # fmt: skip

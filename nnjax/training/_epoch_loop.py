@@ -62,14 +62,18 @@ def run_epochs(
     is_population = np.ndim(history.diverged_at) > 0
     of_each = jax.vmap if is_population else lambda f: f
     restored = checkpointer and checkpointer.restore_latest(
-        lambda done: (state, history.first(ends.index(done) + 1)), budget.total
+        lambda done: (_without_order(state), history.first(ends.index(done) + 1)), budget.total
     )
     if restored:
-        saved_state, so_far = restored
-        state, so_far = place_like(saved_state, state), replace(so_far, diverged_at=so_far.diverged_at[()])
+        saved, so_far = restored
+        saved, so_far = (
+            place_like(saved, _without_order(state)),
+            replace(so_far, diverged_at=so_far.diverged_at[()]),
+        )
         history.set(slice(len(so_far)), so_far.columns())
-        if any_process(bool(after_epoch(state, so_far))):
-            return state, so_far
+        if any_process(bool(after_epoch(saved, so_far))):
+            return saved, so_far
+        state = saved._replace(order=state.order)
     sizes = budget.program_steps
     for size in dict.fromkeys(sizes[len(so_far) :]):
         compile_epoch(state, size)
@@ -78,6 +82,7 @@ def run_epochs(
         start = time.perf_counter()
         state, cost, watched = jax.block_until_ready(advance(state, sizes[row]))
         seconds = time.perf_counter() - start
+        saved = _without_order(state)
         evaluated = of_each(eval_params)(state.params, state.opt_state)
         values = evaluate(evaluated) if budget.is_evaluated(done) else {}
         values |= {"train_cost": cost, "seconds": seconds}
@@ -88,17 +93,22 @@ def run_epochs(
         so_far = replace(history.first(row + 1), diverged_at=diverged_at)
         # A single network that has diverged is not saved, so that it resumes from the last finite state.
         save = checkpointer.save if checkpointer and (is_population or diverged_at < 0) else _no_save
-        save(done, (state, so_far), last=is_last)
+        save(done, (saved, so_far), last=is_last)
         try:
-            stop = any_process(bool(after_epoch(state, so_far)))
+            stop = any_process(bool(after_epoch(saved, so_far)))
         except BaseException:
             if jax.process_count() == 1:  # other processes would not take part
-                save(done, (state, so_far), last=True)
+                save(done, (saved, so_far), last=True)
             raise
         if stop:
-            save(done, (state, so_far), last=True)
+            save(done, (saved, so_far), last=True)
             break
-    return state, so_far
+    return _without_order(state), so_far
+
+
+def _without_order(state: TrainState) -> TrainState:
+    """The state to save and to return: the order of the examples follows from the key and the step."""
+    return state._replace(order=None)
 
 
 def _no_save(done: int, tree: Any, last: bool) -> None:

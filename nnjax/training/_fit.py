@@ -36,7 +36,7 @@ from nnjax.training.budget import make_budget
 from nnjax.training.divergence import find_divergence
 from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History, empty_history
-from nnjax.training.step import TrainState, init_state
+from nnjax.training.step import TrainState, init_state, no_order
 from nnjax.watch import Watch
 
 
@@ -95,6 +95,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 10,
+    drop_remainder: bool = False,
     callback: Callable[[Run], bool | None] | None = None,
     stop_on_nan: bool = False,
     locate_nan: bool = False,
@@ -125,6 +126,8 @@ def fit(
       steps: the number of training steps, instead of `epochs`. The history then has a row for each
         evaluation, instead of a row for each epoch.
       batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
+      drop_remainder: whether a smaller last mini-batch of an epoch is dropped. Every epoch then drops other
+        examples.
       callback: a function of the `Run`, called after each row of the history; training stops if it returns
         True.
       stop_on_nan: whether to stop after the first row of the history that is not finite.
@@ -167,7 +170,8 @@ def fit(
     True
     """
     check_arguments(key, data)
-    batch_size, budget = check_batch_size(batch_size, data), make_budget(epochs, steps, evaluate_every)
+    batch_size = check_batch_size(batch_size, data)
+    budget = make_budget(epochs, steps, evaluate_every, drop_remainder)
     n = len(data.train.targets)
     arguments = dict(hyperparameters or {}) | keywords
     configured = make_optimizer(optimizer, arguments, schedule, budget.num_steps(n, batch_size), ema_decay)
@@ -187,12 +191,12 @@ def fit(
     training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
     arguments = *training, objective, configured, batch_size, mesh
     watches = place(watches)
-    trainer = _Trainer(arguments, watches, callback, stop_on_nan, locate_nan)
+    trainer = _Trainer(arguments, watches, drop_remainder, callback, stop_on_nan, locate_nan)
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
         fingerprint = budget.fingerprint() | _fingerprint(
-            key, params, data, objective, configured, batch_size, checked_metrics, watches
+            key, params, data, objective, configured, batch_size, checked_metrics, watches, drop_remainder
         )
     check_consistent(
         fingerprint | {"length": budget.total, "checkpoint": policy is not None, "locate_nan": locate_nan}
@@ -201,14 +205,15 @@ def fit(
         budget.unit, np.cumsum(rows), (), data.validation, data.test, objective.code is not None,
         metrics or (), watched, due_steps(watches, rows),
     )  # fmt: skip
+    order = no_order(n) if budget.unit == "step" else None
     with open_checkpoints(policy, fingerprint, budget.unit) as checkpointer:
         state, history = run_epochs(
-            place(init_state(key, params, configured, watches)),
+            place(init_state(key, params, configured, watches)._replace(order=order)),
             empty,
             budget,
             trainer.advance,
             lambda params: evaluate_epoch(params, objective, validation, test, checked_metrics, mesh),
-            lambda state, size: train_epoch.lower(state, *arguments, watches, size).compile(),
+            trainer.compile,
             trainer.after_epoch,
             checkpointer,
         )  # fmt: skip
@@ -224,6 +229,7 @@ def _fingerprint(
     batch_size: int,
     metrics: Metrics,
     watches: Watches,
+    drop_remainder: bool,
 ) -> dict[str, str]:
     """The settings of a `fit` that its checkpoints record."""
     fingerprint = run_fingerprint(key, data, {"batch_size": batch_size}) | optimizer_fingerprint(optimizer)
@@ -231,7 +237,9 @@ def _fingerprint(
         fingerprint[f"objective.{part.name}"] = stable_repr(getattr(objective, part.name))
     # Lowered without a mesh, because a run may resume on another number of devices.
     state = init_state(key, params, optimizer, watches)
-    training = train_epoch.lower(state, *data.train, objective, optimizer, batch_size, watches=watches)
+    training = train_epoch.lower(
+        state, *data.train, objective, optimizer, batch_size, watches=watches, drop_remainder=drop_remainder
+    )
     evaluation = evaluate_epoch.lower(params, objective, data.validation, data.test, metrics)
     return fingerprint | {
         "metrics": ", ".join(name for name, _ in metrics),
@@ -249,6 +257,7 @@ class _Trainer:
 
     arguments: tuple[Any, ...]
     watches: Watches
+    drop_remainder: bool
     callback: Callable[[Run], bool | None] | None
     stop_on_nan: bool
     locate_nan: bool
@@ -261,7 +270,10 @@ class _Trainer:
         self.restored = self.restored or 0
         if self.locate_nan:
             self._previous, self._num_steps = _copy(state), num_steps
-        return train_epoch(state, *self.arguments, self.watches, num_steps)
+        return train_epoch(state, *self.arguments, self.watches, num_steps, self.drop_remainder)
+
+    def compile(self, state: TrainState, num_steps: int | None) -> None:
+        train_epoch.lower(state, *self.arguments, self.watches, num_steps, self.drop_remainder).compile()
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
         """Calls the callback; returns whether training stops."""
@@ -269,7 +281,8 @@ class _Trainer:
             self.restored = len(history)
         diverged = history.diverged_at >= 0
         if history.diverged_at == len(history) - 1 and self._previous is not None:
-            location = find_divergence(self._previous, *self.arguments, num_steps=self._num_steps)
+            settings = {"num_steps": self._num_steps, "drop_remainder": self.drop_remainder}
+            location = find_divergence(self._previous, *self.arguments, **settings)
             self.divergence = location and Divergence(int(history.diverged_at), *location)
         stop = self.callback and self.callback(Run(_copy(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))

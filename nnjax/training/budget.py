@@ -18,11 +18,13 @@ class Budget:
       total: the number of epochs or steps.
       evaluate_every: the number of epochs or steps between two evaluations. There is always an evaluation at
         the end.
+      drop_remainder: whether a smaller last mini-batch of an epoch is dropped.
     """
 
     unit: str
     total: int
     evaluate_every: int
+    drop_remainder: bool = False
 
     @property
     def row_ends(self) -> list[int]:
@@ -47,12 +49,12 @@ class Budget:
         return done % self.evaluate_every == 0 or done == self.total
 
     def num_steps(self, examples: int, batch_size: int) -> int:
-        """The number of training steps, counting a smaller last mini-batch of an epoch.
+        """The number of training steps.
 
         >>> Budget("epoch", 2, 1).num_steps(25, 10)
         6
         """
-        return self.total if self.unit == "step" else self.total * steps_per_epoch(examples, batch_size)
+        return self.total if self.unit == "step" else self.total * self._steps_per_epoch(examples, batch_size)
 
     def steps_of_rows(self, examples: int, batch_size: int) -> list[int]:
         """The number of training steps in each row of the history.
@@ -60,35 +62,47 @@ class Budget:
         >>> Budget("step", 100, 40).steps_of_rows(25, 10)
         [40, 40, 20]
         """
-        return [steps or steps_per_epoch(examples, batch_size) for steps in self.program_steps]
+        return [steps or self._steps_per_epoch(examples, batch_size) for steps in self.program_steps]
+
+    def _steps_per_epoch(self, examples: int, batch_size: int) -> int:
+        return steps_per_epoch(examples, batch_size, self.drop_remainder)
 
     def fingerprint(self) -> dict[str, str]:
         """The settings that must be equal to resume.
 
         The number of steps must be equal only if the last row is shorter than the others.
         """
-        settings = {"unit": self.unit, "evaluate_every": str(self.evaluate_every)}
+        settings = {
+            "unit": self.unit,
+            "evaluate_every": str(self.evaluate_every),
+            "drop_remainder": str(self.drop_remainder),
+        }
         if self.unit == "step":
             is_divisible = self.total % self.evaluate_every == 0
             settings["steps"] = f"a multiple of {self.evaluate_every}" if is_divisible else str(self.total)
         return settings
 
 
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """The number of mini-batches of an epoch; the last one may be smaller."""
-    return -(-examples // batch_size)
+def steps_per_epoch(examples: int, batch_size: int, drop_remainder: bool = False) -> int:
+    """The number of mini-batches of an epoch; the last one may be smaller, or is dropped.
+
+    >>> steps_per_epoch(5, 2), steps_per_epoch(5, 2, drop_remainder=True)
+    (3, 2)
+    """
+    return examples // batch_size if drop_remainder else -(-examples // batch_size)
 
 
-def make_budget(epochs: Any, steps: Any, evaluate_every: Any) -> Budget:
+def make_budget(epochs: Any, steps: Any, evaluate_every: Any, drop_remainder: Any = False) -> Budget:
     """Checks the length of a training and the interval of its evaluations; the default is 30 epochs.
 
     Without `evaluate_every`, every epoch is evaluated, or there are at most `EVALUATIONS` rows of steps.
 
     Raises:
-      ValueError: a number that is not a positive integer, or both `epochs` and `steps`.
+      ValueError: a number that is not a positive integer, both `epochs` and `steps`, or a `drop_remainder`
+        that is not a boolean.
 
     >>> make_budget(None, 100, None)
-    Budget(unit='step', total=100, evaluate_every=3)
+    Budget(unit='step', total=100, evaluate_every=3, drop_remainder=False)
     """
     if epochs is not None and steps is not None:
         raise ValueError(f"epochs must be None if steps is passed, got epochs={epochs} and steps={steps}")
@@ -98,4 +112,6 @@ def make_budget(epochs: Any, steps: Any, evaluate_every: Any) -> Budget:
         total = check_positive_int("steps", steps)
         default = -(-total // EVALUATIONS)
     every = default if evaluate_every is None else check_positive_int("evaluate_every", evaluate_every)
-    return Budget("epoch" if steps is None else "step", total, every)
+    if not isinstance(drop_remainder, bool):
+        raise ValueError(f"drop_remainder must be True or False, got {drop_remainder!r}")
+    return Budget("epoch" if steps is None else "step", total, every, drop_remainder)

@@ -31,19 +31,22 @@ def find_divergence(
     batch_size: int,
     mesh: Mesh | None = None,
     num_steps: int | None = None,
+    drop_remainder: bool = False,
 ) -> tuple[int, str] | None:
     """The first step after `state` with a value that is not finite, and the path of this value.
 
     `state` is not donated.
 
     Args:
-      state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps: as for `train_epoch`.
+      state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps, drop_remainder: as for
+        `train_epoch`.
 
     Returns:
       The step, counted from 0 at `state`, and the path of a leaf, such as `params[0].w`, or `cost`. None if
       all values are finite.
     """
-    finite = _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps)
+    arguments = state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps, drop_remainder
+    finite = _finite_by_step(*arguments)
     bad = {jax.tree_util.keystr(path): ~np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(finite)}
     steps = {path: int(leaf.argmax()) for path, leaf in bad.items() if leaf.any()}
     if not steps:
@@ -52,8 +55,10 @@ def find_divergence(
     return steps[path], path.removeprefix(".")
 
 
-@partial(jax.jit, static_argnames=("batch_size", "mesh", "num_steps"))
-def _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps) -> _Finite:
+@partial(jax.jit, static_argnames=("batch_size", "mesh", "num_steps", "drop_remainder"))
+def _finite_by_step(
+    state, inputs, targets, objective, optimizer, batch_size, mesh, num_steps, drop_remainder
+) -> _Finite:
     """Whether each leaf of the parameters, and the cost, is finite after each step."""
 
     def finite_params(params, grads, updates):
@@ -64,5 +69,6 @@ def _finite_by_step(state, inputs, targets, objective, optimizer, batch_size, me
     scan = scan_epoch if num_steps is None else partial(scan_steps, num_steps=num_steps)
     watches = {"params": as_watch(finite_params)}
     state = state._replace(watched={"params": ()})
-    _, costs, watched = scan(state, inputs, targets, objective, optimizer, batch_size, mesh, watches)
+    arguments = state, inputs, targets, objective, optimizer, batch_size, mesh, watches
+    _, costs, watched = scan(*arguments, drop_remainder=drop_remainder)
     return _Finite(watched["params"], jnp.isfinite(costs))

@@ -15,8 +15,20 @@ from nnjax.optim.optimizers import Optimizer
 from nnjax.training._observe import Watches, init_watches
 
 
+class EpochOrder(NamedTuple):
+    """The order of the examples in an epoch.
+
+    Attributes:
+      epoch: the number of the epoch; -1 if no order has been drawn yet.
+      rows: the examples' indices in this order.
+    """
+
+    epoch: Int[Array, ""]
+    rows: Int[Array, " n"]
+
+
 class TrainState(NamedTuple):
-    """Everything that training changes, and that resuming needs; a checkpoint contains it.
+    """Everything that training changes. A checkpoint contains it, except for `order`.
 
     Attributes:
       params: the parameters after the last step.
@@ -24,6 +36,8 @@ class TrainState(NamedTuple):
       key: the key of the run, which does not change.
       step: the number of finished steps.
       watched: the states of the watches, by name.
+      order: the order of the examples in the current epoch, if several programs train parts of an epoch. It
+        follows from `key` and `step`, and saves the time of drawing it again. None: every program draws it.
     """
 
     params: Any
@@ -31,6 +45,7 @@ class TrainState(NamedTuple):
     key: Array
     step: Int[Array, ""]
     watched: dict[str, Any]
+    order: EpochOrder | None = None
 
     @property
     def eval_params(self) -> Any:
@@ -48,6 +63,11 @@ def init_state(key: Array, params: Any, optimizer: Optimizer, watches: Watches |
     params = jax.tree.map(copy, params)
     watched = init_watches(watches, params)
     return jax.tree.map(copy, TrainState(params, optimizer.init(params), key, jnp.int32(0), watched))
+
+
+def no_order(n: int) -> EpochOrder:
+    """An order of n examples that the next step replaces by that of its epoch."""
+    return EpochOrder(jnp.int32(-1), jnp.arange(n))
 
 
 class StepResult(NamedTuple):

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import nnjax
-from nnjax.sweep import _axes, _plan
+from nnjax.sweep import _axes, _plan, _sweep
 from nnjax.sweep.grid import Keys, make_grid
 from nnjax.training.budget import Budget
 from nnjax.training.history import empty_history
@@ -80,7 +80,23 @@ def plan(data, model, factory=optax.sgd, batch_size=10, seeds=1, limit=None, sha
     settings = model | training | rates
     axes = _axes.make_axes(settings, None, seeds)
     cells = _plan.make_cells(data, axes, settings, rates, Budget("epoch", 1, 1))
-    return axes, cells, list(_plan.make_chunks(cells, axes.networks(), data, shared_batches, limit))
+    return axes, cells, list(_plan.make_chunks(cells, axes.networks(), data, not shared_batches, limit))
+
+
+def test_steps_need_no_memory_for_batches_of_each_network(digits, monkeypatch):
+    """An epoch shuffles a copy of the examples for each network; steps gather rows of one array."""
+    monkeypatch.setattr(_plan, "CPU_CACHE_BYTES", 2 * _plan.num_bytes(digits.train))
+    chunks = []
+    make_chunks = _plan.make_chunks
+    monkeypatch.setattr(
+        _sweep, "make_chunks", lambda *a, **k: chunks.append(list(make_chunks(*a, **k))) or chunks[-1]
+    )
+    for length in ({"epochs": 1}, {"steps": 2}):
+        nnjax.sweep(
+            jax.random.key(0), digits, hidden=2, seeds=3, learning_rate=1.0, batch_size=400,
+            shared_batches=False, **length,
+        )  # fmt: skip
+    assert [len(c) for c in chunks] == [3, 1]
 
 
 def labelled(data, seeds, epochs, **settings):

@@ -1,5 +1,7 @@
 """Training with `steps`: it uses the mini-batches of the epochs, and can be evaluated at any step."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import nnjax
 import reference
-from runs import every_epoch
+from runs import assert_same_run, every_epoch
 
 KEY = jax.random.key(3)
 SIZES = (64, 5, 10)
@@ -75,6 +77,93 @@ def test_a_training_with_steps_resumes_with_more_steps_and_the_same_bits(digits,
         fit(digits, epochs=3, checkpoint=tmp_path, **adam)
 
 
+def numpy_steps(data, params, steps, rows_of_step):
+    """The parameters after each step of gradient descent with rate 1, by NumPy."""
+    after = [params]
+    for step in range(steps):
+        rows = rows_of_step(step)
+        x, y = data.train.inputs[rows] / 255, np.eye(10)[data.train.targets[rows]]
+        after.append(reference.descend(after[-1], x, y, 1.0))
+    return after
+
+
+def full_mini_batch(key, n):
+    """The rows of a step, if an epoch has 6 steps with 200 examples, and its remainder is dropped."""
+
+    def rows_of_step(step):
+        epoch, i = divmod(step, 6)
+        order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
+        return np.asarray(jax.random.permutation(order_key, n))[200 * i : 200 * (i + 1)]
+
+    return rows_of_step
+
+
+def test_drop_remainder_equals_numpy_backprop(digits, x64):
+    params, n = reference.random_params(SIZES, dtype=np.float64), len(digits.train.targets)
+    expected = numpy_steps(digits, params, 14, full_mini_batch(KEY, n))
+    for settings in ({"epochs": 2}, {"steps": 12, "evaluate_every": 6}, {"steps": 14, "evaluate_every": 5}):
+        run = nnjax.fit(KEY, params, digits, drop_remainder=True, **SETTINGS, **settings)
+        assert reference.distance(run.params, expected[run.history.step[-1]]) < 1e-12
+    epochs = nnjax.fit(KEY, params, digits, drop_remainder=True, epochs=2, **SETTINGS)
+    steps = nnjax.fit(KEY, params, digits, drop_remainder=True, steps=12, evaluate_every=6, **SETTINGS)
+    assert epochs.history.step.tolist() == steps.history.step.tolist() == [6, 12]
+    np.testing.assert_allclose(epochs.history.train_cost, steps.history.train_cost, rtol=1e-12)
+
+
+@pytest.mark.parametrize("length", [{"epochs": 2}, {"steps": 14, "evaluate_every": 5}])
+@pytest.mark.parametrize("shared_batches", [True, False])
+def test_a_sweep_with_drop_remainder_equals_numpy_backprop(digits, x64, length, shared_batches):
+    grid = nnjax.sweep(
+        KEY, digits, hidden=5, seeds=2, learning_rate=1.0, batch_size=200, drop_remainder=True,
+        shared_batches=shared_batches, **length,
+    )  # fmt: skip
+    for seed in range(2):
+        init_key, fit_key = grid.rng_keys(seed)
+        params, rows = nnjax.init(init_key, SIZES), full_mini_batch(fit_key, len(digits.train.targets))
+        expected = numpy_steps(digits, reference.as_numpy(params), 14, rows)
+        step = 12 if "epochs" in length else 14
+        assert reference.distance(grid.params(seed=seed), expected[step]) < 1e-12
+
+
+def test_drop_remainder_must_be_equal_to_resume(digits, tmp_path):
+    sweep = partial(nnjax.sweep, KEY, digits, hidden=5, learning_rate=1.0, batch_size=200)
+    fit(digits, steps=2, checkpoint=tmp_path / "fit")
+    sweep(steps=2, checkpoint=tmp_path / "sweep")
+    message = "drop_remainder was False and is True"
+    with pytest.raises(ValueError, match=message):
+        fit(digits, steps=2, checkpoint=tmp_path / "fit", drop_remainder=True)
+    with pytest.raises(ValueError, match=message):
+        sweep(steps=2, checkpoint=tmp_path / "sweep", drop_remainder=True)
+
+
+def test_each_epoch_draws_its_order_once(digits, monkeypatch):
+    """3 rows of 5 steps are parts of 3 epochs with 6 steps; networks with their own batches draw 3 each."""
+    drawn, permutation = [], jax.random.permutation
+
+    def counting(key, n):
+        jax.debug.callback(drawn.append, jax.random.key_data(key))
+        return permutation(key, n)
+
+    monkeypatch.setattr(jax.random, "permutation", counting)
+    for shared_batches, expected in ((True, 3), (False, 2 * 3)):
+        drawn.clear()
+        nnjax.sweep(
+            KEY, digits, hidden=4, seeds=2, steps=15, evaluate_every=5, batch_size=210,
+            learning_rate=1.0, shared_batches=shared_batches,
+        )  # fmt: skip
+        jax.effects_barrier()
+        assert len(drawn) == expected
+
+
+def test_a_resumed_run_draws_the_order_of_its_epoch_again(digits, tmp_path):
+    """A run resumes within an epoch; neither checkpoints nor results contain the order."""
+    expected = fit(digits, steps=12, evaluate_every=3)
+    fit(digits, steps=9, evaluate_every=3, checkpoint=every_epoch(tmp_path))
+    resumed = fit(digits, steps=12, evaluate_every=3, checkpoint=every_epoch(tmp_path))
+    assert (resumed.restored, resumed.state.order) == (3, None)
+    assert_same_run(resumed, expected)
+
+
 def test_a_schedule_ends_with_the_last_step(digits):
     """With a linear schedule, the rate of step t of 10 is 1 − t / 10."""
     learning_rates = {"rate": lambda params, grads, updates: -updates[0].b[0] / grads[0].b[0]}
@@ -114,6 +203,7 @@ def test_locate_nan_counts_the_steps_since_the_last_evaluation(digits):
         ({"steps": 0}, "steps must be a positive integer, got 0"),
         ({"steps": 5, "epochs": 2}, "epochs must be None if steps is passed, got epochs=2 and steps=5"),
         ({"steps": 5, "evaluate_every": 0}, "evaluate_every must be a positive integer, got 0"),
+        ({"steps": 5, "drop_remainder": 1}, "drop_remainder must be True or False, got 1"),
     ],
 )
 def test_wrong_lengths_raise(digits, settings, message):
