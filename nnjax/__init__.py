@@ -43,20 +43,22 @@ from nnjax.sweep import Grid, Progress, load_grid, sweep
 from nnjax.training import Divergence, History, Run, TrainState, fit
 
 if TYPE_CHECKING:
+    from nnjax.compare.problems import PROBLEMS as problems
     from nnjax.recognition import Reading, calibrate, read_picture
 
 __version__ = version("nnjax")
 
 
 def __getattr__(name: str) -> Any:
-    if name in (
-        "Reading",
-        "calibrate",
-        "read_picture",
-    ):  # imported on use, because scipy.ndimage is slow to import
+    # Imported on use, because their modules or scipy.ndimage are slow to import.
+    if name in ("Reading", "calibrate", "read_picture"):
         from nnjax import recognition
 
         return getattr(recognition, name)
+    if name == "problems":
+        from nnjax.compare.problems import PROBLEMS
+
+        return PROBLEMS
     raise AttributeError(f"module 'nnjax' has no attribute {name!r}")
 
 
@@ -105,6 +107,7 @@ __all__ = [
     "one_hot",
     "outputs",
     "predict",
+    "problems",
     "quadratic",
     "read_picture",
     "relu",

@@ -22,6 +22,7 @@ from nnjax.cli.doctor import Doctor
 from nnjax.cli.draw import Draw
 from nnjax.cli.evaluate import Evaluate
 from nnjax.cli.predict import Predict
+from nnjax.cli.problems import Problems
 from nnjax.cli.sweep import Sweep
 from nnjax.cli.train import Train
 from nnjax.config import configs
@@ -94,6 +95,7 @@ def _commands(arguments: list[str]) -> Any:
         | Annotated[Baselines, subcommand("baselines")]
         | Annotated[Predict, subcommand("predict")]
         | Annotated[Draw, subcommand("draw")]
+        | Annotated[Problems, subcommand("problems")]
         | Annotated[Data, subcommand("data")]
         | Annotated[Doctor, subcommand("doctor")]
     )

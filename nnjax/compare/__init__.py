@@ -1,5 +1,6 @@
-"""Comparison of trained networks: statistics over seeds, verdicts, scores, plots and HTML pages."""
+"""Comparison of networks and optimizers: test problems, statistics, verdicts, scores, plots and pages."""
 
-from nnjax.compare import claims, plots, scores, statistics, verdicts
+from nnjax.compare import claims, plots, problems, scores, statistics, verdicts
+from nnjax.compare._problem import Problem
 
-__all__ = ["claims", "plots", "scores", "statistics", "verdicts"]
+__all__ = ["Problem", "claims", "plots", "problems", "scores", "statistics", "verdicts"]

@@ -1,0 +1,61 @@
+"""`nnjax problems`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from nnjax.cli._runtime_flags import Switch
+from nnjax.cli.console import console, print_json
+
+if TYPE_CHECKING:
+    from nnjax.compare import Problem
+
+
+@dataclass
+class Problems:
+    """List the test problems on which optimizers are compared."""
+
+    json: Switch = False
+    """Print the list as JSON on standard output."""
+
+    def run(self) -> int:
+        from nnjax.compare.problems import PROBLEMS  # not above: it imports scipy.stats
+
+        rows = [describe(problem) for problem in PROBLEMS.values()]
+        table = Table("problem", "separates by", "parameters", "batch", "steps", "metric", "data", "suites")
+        for row in rows:
+            table.add_row(
+                row["name"], row["separates_by"], f"{row['parameters']:,}", str(row["batch_size"]),
+                f"{row['steps']:,}", row["metric"], "MNIST" if row["needs_mnist"] else "built in",
+                ", ".join(row["suites"]),
+            )  # fmt: skip
+        console.print(table)
+        console.print("Problems with MNIST need its files: nnjax data prepare mnist")
+        if self.json:
+            print_json({"problems": rows})
+        return 0
+
+
+def describe(problem: "Problem") -> dict[str, Any]:
+    """What a test problem trains and measures, as JSON."""
+    from nnjax.compare.problems import SUITES, needs_mnist
+
+    return {
+        "name": problem.name,
+        "separates_by": problem.separates_by,
+        "parameters": problem.num_params,
+        "batch_size": problem.batch_size,
+        "steps": problem.steps,
+        "metric": metric_name(problem),
+        "needs_mnist": needs_mnist(problem),
+        "suites": [suite for suite, names in SUITES.items() if problem.name in names],
+    }
+
+
+def metric_name(problem: "Problem") -> str:
+    """The metric in words. The validation split of a built-in problem is a part of its training examples."""
+    if problem.target_accuracy is not None:
+        return f"steps to {problem.target_accuracy:.0%} validation accuracy"
+    cost = "training cost" if problem.report_on == "validation" else "test cost"
+    return f"{cost} - minimum" if problem.floor else cost
