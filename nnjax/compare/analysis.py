@@ -5,185 +5,107 @@ All functions are pure. They start from the table of runs, one row per run, and 
 - `runs` has the columns optimizer, problem, kind ("trial", "fresh" or "default"), study, index, seed, quantile,
   batch_multiplier, settings, selection, metric, initial, diverged, error, curve and budget_used;
 - `problems` maps a name to separates_by, reported, m0, epsilon, reference, targets, censored, steps and
-  batch_size.
+  batch_size;
+- `verdicts` has the columns problem, optimizer, baseline, effect, low, high, p, verdict, by_margin and
+  studies_needed.
 
 Metrics are compared as y = ln max(m, ε), as in `nnjax.compare.verdicts`.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_ind, wilcoxon
+from scipy.stats import wilcoxon
 
-from nnjax.compare.scores import (
-    BestOfK,
-    best_of_k,
-    log_score,
-    stratified_interquartile_mean,
-    wilson_interval,
+from nnjax.compare._studies import (
+    Band,
+    Problems,
+    final_metrics,
+    learning_curves,
+    log_metric,
+    study_results,
 )
-from nnjax.compare.statistics import holm_correction, t_interval
-from nnjax.compare.verdicts import ALPHA, MARGIN, smallest_p
+from nnjax.compare._tuning import default_quantiles, mean_difference, sensitivity, tuning_curves
+from nnjax.compare.scores import BestOfK, log_score, stratified_interquartile_mean
+from nnjax.compare.statistics import holm_correction
+from nnjax.compare.verdicts import ALPHA, smallest_p
 
-Problems = Mapping[str, Mapping[str, Any]]
+__all__ = [
+    "Analysis",
+    "Band",
+    "analyse",
+    "default_quantiles",
+    "final_metrics",
+    "learning_curves",
+    "log_metric",
+    "mean_difference",
+    "overall_tests",
+    "scored_problems",
+    "scores",
+    "sensitivity",
+    "study_results",
+    "times_to_targets",
+    "tuning_curves",
+]
 
 
-class Band(NamedTuple):
-    """A learning curve: the share of the budget, and the median, 10th and 90th percentile of the runs."""
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that the page of a comparison shows.
 
-    budget: np.ndarray
-    median: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def log_metric(runs: pd.DataFrame, problems: Problems) -> np.ndarray:
-    """y = ln max(m, ε) of each run.
-
-    >>> runs = pd.DataFrame({"problem": ["a", "a"], "metric": [1.0, 0.0]})
-    >>> log_metric(runs, {"a": {"epsilon": np.exp(-7.0)}}).tolist()
-    [0.0, -7.0]
+    Attributes:
+      runs, problems, verdicts: the data.
+      optimizers: candidates first, then baselines, then others.
+      pairs: the candidates and their baselines, in the order of the verdicts.
+      metrics: from `final_metrics`.
+      curves: from `learning_curves`, by (problem, optimizer).
+      tuning: from `tuning_curves`, by (problem, optimizer).
+      sensitivity: from `sensitivity`.
+      defaults: from `default_quantiles`, by (problem, optimizer).
+      scores: from `scores`.
+      times: from `times_to_targets`.
+      overall: from `overall_tests`.
     """
-    epsilon = np.array([problems[name]["epsilon"] for name in runs["problem"]], float)
-    return np.log(np.maximum(runs["metric"].to_numpy(float), epsilon))
+
+    runs: pd.DataFrame
+    problems: Problems
+    verdicts: pd.DataFrame
+    optimizers: list[str]
+    pairs: list[tuple[str, str]]
+    metrics: pd.DataFrame
+    curves: Mapping[tuple[str, str], Band]
+    tuning: Mapping[tuple[str, str], BestOfK]
+    sensitivity: pd.DataFrame
+    defaults: Mapping[tuple[str, str], float]
+    scores: pd.DataFrame
+    times: pd.DataFrame
+    overall: pd.DataFrame
 
 
-def study_results(runs: pd.DataFrame, problems: Problems) -> pd.DataFrame:
-    """The result of each tuning study: the mean over its fresh seeds.
-
-    Returns:
-      A row per (problem, optimizer, study) with y, metric = exp(y), error, and the share that diverged.
-    """
-    fresh = _of_kind(runs, problems, "fresh")
-    groups = fresh.groupby(["problem", "optimizer", "study"], as_index=False)
-    studies = groups.agg(y=("y", "mean"), error=("error", "mean"), diverged=("diverged", "mean"))
-    return studies.assign(metric=np.exp(studies["y"]))
-
-
-def final_metrics(studies: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """The geometric mean over studies of the final metric, with its t-interval.
-
-    Args:
-      studies: from `study_results`.
-      level: the level of confidence.
-    """
-    rows = []
-    for (problem, optimizer), group in studies.groupby(["problem", "optimizer"]):
-        low, high = np.exp(t_interval(group["y"], level))
-        errors = group["error"].dropna()
-        rows.append(
-            {
-                "problem": problem, "optimizer": optimizer, "studies": len(group),
-                "metric": np.exp(group["y"].mean()), "low": low, "high": high,
-                "error": errors.mean() if len(errors) else np.nan, "diverged": group["diverged"].mean(),
-            }
-        )  # fmt: skip
-    columns = ["problem", "optimizer", "studies", "metric", "low", "high", "error", "diverged"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def learning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], Band]:
-    """The learning curves of the fresh runs, by (problem, optimizer).
-
-    Between two evaluations, a curve keeps the value of the first. A value that is not finite counts as the
-    metric before training, and a value below ε as ε.
-    """
-    fresh = runs[(runs["kind"] == "fresh") & runs["curve"].notna()]
-    bands = {}
-    for (problem, optimizer), group in fresh.groupby(["problem", "optimizer"]):
-        budgets = [np.append(0.0, used) for used in group["budget_used"]]
-        budget = np.unique(np.concatenate(budgets))
-        curves = []
-        for used, curve, initial in zip(budgets, group["curve"], group["initial"]):
-            values = np.append(initial, np.asarray(curve, float))
-            values = np.where(np.isfinite(values), values, initial)
-            curves.append(values[np.searchsorted(used, budget, side="right") - 1])
-        curves = np.maximum(curves, problems[problem]["epsilon"])
-        low, median, high = np.quantile(curves, [0.1, 0.5, 0.9], axis=0)
-        bands[problem, optimizer] = Band(budget, median, low, high)
-    return bands
-
-
-def tuning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], BestOfK]:
-    """What tuning with k trials would have given, by (problem, optimizer): geometric mean, 10 % and 90 %."""
-    trials = _of_kind(runs, problems, "trial")
-    curves = {}
-    for pair, group in trials.groupby(["problem", "optimizer"]):
-        curve = best_of_k(group["selection"], group["y"])
-        curves[pair] = curve._replace(**{f: np.exp(getattr(curve, f)) for f in ("expected", "low", "high")})
-    return curves
-
-
-def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> pd.DataFrame:
-    """How much the result depends on tuning, a row per (problem, optimizer).
-
-    Returns:
-      A table with the number of trials; near_best, the share of trials within 5 % of the best one, and its
-      Wilson interval near_low and near_high; diverged, the share of trials; gain, the mean of y of the tuned
-      setting minus that of the default, with Welch's interval gain_low and gain_high; untuned, y of the
-      setting that is best on all other problems, minus the mean of y of the tuned setting.
-    """
-    trials, defaults = _of_kind(runs, problems, "trial"), _of_kind(runs, problems, "default")
-    studies, untuned = study_results(runs, problems), _untuned(trials, problems)
-    rows = []
-    for (problem, optimizer), group in trials.groupby(["problem", "optimizer"]):
-        tuned, default = (
-            table.loc[(table["problem"] == problem) & (table["optimizer"] == optimizer), "y"].to_numpy()
-            for table in (studies, defaults)
-        )
-        near = int((group["y"] <= group["y"].min() + MARGIN).sum())
-        near_low, near_high = wilson_interval(near, len(group), level)
-        gain, gain_low, gain_high = mean_difference(tuned, default, level)
-        rows.append(
-            {
-                "problem": problem, "optimizer": optimizer, "trials": len(group),
-                "near_best": near / len(group), "near_low": near_low, "near_high": near_high,
-                "diverged": group["diverged"].mean(),
-                "gain": gain, "gain_low": gain_low, "gain_high": gain_high,
-                "untuned": untuned.get((problem, optimizer), np.nan) - (tuned.mean() if len(tuned) else np.nan),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def mean_difference(values: np.ndarray, others: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """The difference of two means with Welch's interval; NaN where there are too few values.
-
-    >>> mean_difference(np.array([1.0, 1.0]), np.array([3.0, 3.0]))
-    (-2.0, -2.0, -2.0)
-    """
-    if not len(values) or not len(others):
-        return np.nan, np.nan, np.nan
-    difference = float(values.mean() - others.mean())
-    if min(len(values), len(others)) < 2:
-        return difference, np.nan, np.nan
-    if np.ptp(values) == np.ptp(others) == 0:
-        return difference, difference, difference
-    ends = ttest_ind(values, others, equal_var=False).confidence_interval(level)
-    return difference, float(ends.low), float(ends.high)
-
-
-def _untuned(trials: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], float]:
-    """y of the trial whose setting is best on all other problems, by (problem, optimizer).
-
-    Trials with the same study and index have the same point of the search space on every problem. The best
-    point has the largest mean share of the way from m₀ to the optimizer's best trial, in logarithms.
-    """
-    usable = {name for name, facts in problems.items() if not facts["censored"]}
-    results = {}
-    for optimizer, group in trials[trials["problem"].isin(usable)].groupby("optimizer"):
-        by_point = group.pivot_table(index=["study", "index"], columns="problem", values="y").dropna()
-        points = group.groupby(["study", "index"])["quantile"].nunique()
-        if by_point.shape[1] < 2 or by_point.empty or (points > 1).any():
-            continue
-        start = np.log([problems[name]["m0"] for name in by_point.columns])
-        way = (start - by_point) / np.maximum(start - by_point.min(), 1e-12)
-        for problem in by_point.columns:
-            best = way.drop(columns=problem).mean(axis=1).idxmax()
-            results[problem, optimizer] = float(by_point.loc[best, problem])
-    return results
+def analyse(runs: pd.DataFrame, problems: Problems, verdicts: pd.DataFrame) -> Analysis:
+    """All tables of a comparison."""
+    pairs = list(dict.fromkeys(zip(verdicts["optimizer"], verdicts["baseline"])))
+    named = [candidate for candidate, _ in pairs] + [baseline for _, baseline in pairs]
+    studies = study_results(runs, problems)
+    curves = learning_curves(runs, problems)
+    return Analysis(
+        runs=runs,
+        problems=problems,
+        verdicts=verdicts,
+        optimizers=list(dict.fromkeys([*named, *runs["optimizer"]])),
+        pairs=pairs,
+        metrics=final_metrics(studies),
+        curves=curves,
+        tuning=tuning_curves(runs, problems),
+        sensitivity=sensitivity(runs, problems),
+        defaults=default_quantiles(runs),
+        scores=scores(studies, problems),
+        times=times_to_targets(curves, problems),
+        overall=overall_tests(studies, problems, pairs),
+    )
 
 
 def scored_problems(problems: Problems) -> list[str]:
@@ -282,8 +204,3 @@ def overall_tests(
 
 def _wilcoxon(differences: np.ndarray) -> float:
     return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
-
-
-def _of_kind(runs: pd.DataFrame, problems: Problems, kind: str) -> pd.DataFrame:
-    table = runs[runs["kind"] == kind]
-    return table.assign(y=log_metric(table, problems))

@@ -1,0 +1,111 @@
+"""What tuning gives: the best of k trials, the share of good trials, and the gain over the default setting."""
+
+import json
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ttest_ind
+
+from nnjax.compare._studies import Problems, of_kind, study_results
+from nnjax.compare.scores import BestOfK, best_of_k, wilson_interval
+from nnjax.compare.verdicts import MARGIN
+
+
+def tuning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], BestOfK]:
+    """What tuning with k trials would have given, by (problem, optimizer): geometric mean, 10 % and 90 %."""
+    trials = of_kind(runs, problems, "trial")
+    curves = {}
+    for pair, group in trials.groupby(["problem", "optimizer"]):
+        curve = best_of_k(group["selection"], group["y"])
+        curves[pair] = curve._replace(**{f: np.exp(getattr(curve, f)) for f in ("expected", "low", "high")})
+    return curves
+
+
+def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> pd.DataFrame:
+    """How much the result depends on tuning, a row per (problem, optimizer).
+
+    Returns:
+      A table with the number of trials; near_best, the share of trials within 5 % of the best one, and its
+      Wilson interval near_low and near_high; diverged, the share of trials; gain, the mean of y of the tuned
+      setting minus that of the default, with Welch's interval gain_low and gain_high; untuned, y of the
+      setting that is best on all other problems, minus the mean of y of the tuned setting.
+    """
+    trials, defaults = of_kind(runs, problems, "trial"), of_kind(runs, problems, "default")
+    studies, untuned = study_results(runs, problems), _untuned(trials, problems)
+    rows = []
+    for (problem, optimizer), group in trials.groupby(["problem", "optimizer"]):
+        tuned, default = (
+            table.loc[(table["problem"] == problem) & (table["optimizer"] == optimizer), "y"].to_numpy()
+            for table in (studies, defaults)
+        )
+        near = int((group["y"] <= group["y"].min() + MARGIN).sum())
+        near_low, near_high = wilson_interval(near, len(group), level)
+        gain, gain_low, gain_high = mean_difference(tuned, default, level)
+        rows.append(
+            {
+                "problem": problem, "optimizer": optimizer, "trials": len(group),
+                "near_best": near / len(group), "near_low": near_low, "near_high": near_high,
+                "diverged": group["diverged"].mean(),
+                "gain": gain, "gain_low": gain_low, "gain_high": gain_high,
+                "untuned": untuned.get((problem, optimizer), np.nan) - (tuned.mean() if len(tuned) else np.nan),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def mean_difference(values: np.ndarray, others: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """The difference of two means with Welch's interval; NaN where there are too few values.
+
+    >>> mean_difference(np.array([1.0, 1.0]), np.array([3.0, 3.0]))
+    (-2.0, -2.0, -2.0)
+    """
+    if not len(values) or not len(others):
+        return np.nan, np.nan, np.nan
+    difference = float(values.mean() - others.mean())
+    if min(len(values), len(others)) < 2:
+        return difference, np.nan, np.nan
+    if np.ptp(values) == np.ptp(others) == 0:
+        return difference, difference, difference
+    ends = ttest_ind(values, others, equal_var=False).confidence_interval(level)
+    return difference, float(ends.low), float(ends.high)
+
+
+def _untuned(trials: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], float]:
+    """y of the trial whose setting is best on all other problems, by (problem, optimizer).
+
+    Trials with the same study and index have the same point of the search space on every problem. The best
+    point has the largest mean share of the way from m₀ to the optimizer's best trial, in logarithms.
+    """
+    usable = {name for name, facts in problems.items() if not facts["censored"]}
+    results = {}
+    for optimizer, group in trials[trials["problem"].isin(usable)].groupby("optimizer"):
+        by_point = group.pivot_table(index=["study", "index"], columns="problem", values="y").dropna()
+        points = group.groupby(["study", "index"])["quantile"].nunique()
+        if by_point.shape[1] < 2 or by_point.empty or (points > 1).any():
+            continue
+        start = np.log([problems[name]["m0"] for name in by_point.columns])
+        way = (start - by_point) / np.maximum(start - by_point.min(), 1e-12)
+        for problem in by_point.columns:
+            best = way.drop(columns=problem).mean(axis=1).idxmax()
+            results[problem, optimizer] = float(by_point.loc[best, problem])
+    return results
+
+
+def default_quantiles(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """The position of the default learning rate in its range, by (problem, optimizer).
+
+    The range is log-uniform, so that the quantile is a linear function of the logarithm of the learning rate,
+    and two trials determine it. An optimizer whose settings do not follow such a line is left out.
+    """
+    rates = [json.loads(settings).get("learning_rate") for settings in runs["settings"]]
+    table = runs.assign(log_rate=np.log(np.array(rates, float)))
+    positions = {}
+    for pair, group in table.groupby(["problem", "optimizer"]):
+        trials, defaults = (group[group["kind"] == kind] for kind in ("trial", "default"))
+        x, quantile = trials["log_rate"].to_numpy(), trials["quantile"].to_numpy()
+        if not len(defaults) or not np.isfinite(x).all() or not np.isfinite(quantile).all():
+            continue
+        slope, start = np.polyfit(x, quantile, 1) if np.ptp(x) else (np.nan, np.nan)
+        if np.allclose(slope * x + start, quantile, atol=1e-3):
+            positions[pair] = float(slope * defaults["log_rate"].iloc[0] + start)
+    return positions
