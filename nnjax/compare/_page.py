@@ -1,0 +1,152 @@
+"""The page of a comparison: one self-contained HTML file, and its figures as files."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnjax.compare import _page_tables as tables
+from nnjax.compare._page_figures import (
+    Picture,
+    draw_curves,
+    draw_profile,
+    draw_sensitivity,
+    draw_tuning,
+    inline_svg,
+    write_pictures,
+)
+from nnjax.compare._wording import counts, overall
+from nnjax.compare.analysis import Analysis, Problems, analyse
+from nnjax.compare.verdicts import ALPHA, smallest_p
+
+LIMITS = (
+    "These are small networks. Rankings can change with the size of the network and of the data.",
+    "Each problem has one batch size. Rankings can change with it.",
+    "A verdict holds for the problems, the budget and the search spaces of this page, and for no others.",
+    "Budgets count gradients of examples. The time in seconds is a second axis, and depends on the machine.",
+)
+
+
+def render(
+    runs: pd.DataFrame, problems: Problems, verdicts: pd.DataFrame, about: Mapping[str, Any]
+) -> str:  # fmt: skip
+    """The page as HTML. It contains its style, its script and its figures, and loads nothing.
+
+    Args:
+      runs, problems, verdicts: as `nnjax.compare.analysis` describes them.
+      about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; notes, a list of
+        sentences; audits, a list of mappings with name, result and detail; and seconds, a table with
+        optimizer, problem and seconds_alone.
+
+    Returns:
+      The same text for the same input.
+
+    Raises:
+      ImportError: matplotlib or jinja2 is not installed.
+    """
+    environment = _environment()
+    analysis = analyse(runs, problems, verdicts)
+    sources = {name: Path(__file__).with_name(f"page.{name}").read_text("utf-8") for name in ("css", "js")}
+    figures = {
+        section: [(picture, inline_svg(picture)) for picture in pictures]
+        for section, pictures in pictures_of(analysis).items()
+    }
+    return environment.get_template("page.html").render(
+        **sources,
+        script_hash=base64.b64encode(hashlib.sha256(sources["js"].encode()).digest()).decode(),
+        about=about,
+        analysis=analysis,
+        conclusions=conclusions(analysis),
+        no_verdict_possible=smallest_p(about["studies"]) * len(problems) > ALPHA,
+        figures=figures,
+        matrix=tables.verdict_matrix(analysis),
+        details=tables.verdict_details(analysis),
+        metrics=tables.metrics_table(analysis),
+        tuning=tables.sensitivity_table(analysis),
+        scores=tables.scores_table(analysis),
+        times=tables.times_table(analysis),
+        seconds=tables.seconds_table(analysis, about["seconds"]),
+        problems=tables.problems_table(analysis),
+        limits=LIMITS,
+    )
+
+
+def write_figures(folder: Path, runs: pd.DataFrame, problems: Problems, verdicts: pd.DataFrame) -> None:
+    """Writes every figure of the page as an SVG and a PNG file.
+
+    Args:
+      folder: an existing folder.
+      runs, problems, verdicts: as for `render`.
+    """
+    _environment()
+    for pictures in pictures_of(analyse(runs, problems, verdicts)).values():
+        write_pictures(folder, pictures)
+
+
+def conclusions(analysis: Analysis) -> list[dict[str, str]]:
+    """One sentence for each pair, and what the test over all problems says of it."""
+    tests = {(row["optimizer"], row["baseline"]): row for row in analysis.overall.to_dict("records")}
+    sentences = []
+    for candidate, baseline in analysis.pairs:
+        table = analysis.verdicts
+        rows = table[(table["optimizer"] == candidate) & (table["baseline"] == baseline)]
+        test = tests.get((candidate, baseline))
+        sentences.append(
+            {
+                "candidate": candidate,
+                "baseline": baseline,
+                "counts": counts(list(rows["verdict"])),
+                "overall": overall(test["problems"], test["effect"], test["p"], test["possible"]) if test else "",
+            }
+        )
+    return sentences
+
+
+def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
+    """The figures of the page, by section."""
+    kinds = {
+        "curves": (draw_curves, analysis.curves, "fresh", "Learning curves"),
+        "tuning": (draw_tuning, analysis.tuning, "trial", "Best of k trials"),
+        "sensitivity": (draw_sensitivity, analysis.tuning, "trial", "Metric by learning rate"),
+    }
+    pictures = {}
+    for section, (draw, table, kind, alt) in kinds.items():
+        pictures[section] = [
+            Picture(
+                f"{section}-{name}", name, f"{alt} on {name}: {facts['reported']}",
+                tables.where(problem=name, kind=["trial", "default"] if section == "sensitivity" else kind),
+                partial(draw, analysis, name),
+            )
+            for name, facts in analysis.problems.items()
+            if any(problem == name for problem, _ in table)
+        ]  # fmt: skip
+    pictures["profiles"] = [
+        Picture(
+            f"profile-{target.replace('/', '-')}",
+            f"target at {tables.TARGET_NAMES.get(target, target)} of the budget",
+            f"Share of problems solved, for the target at {target} of the budget",
+            tables.where(kind="fresh"),
+            partial(draw_profile, analysis, target),
+        )
+        for target in dict.fromkeys(analysis.times["target"])
+    ]
+    return pictures
+
+
+def _environment() -> Any:
+    try:
+        import matplotlib  # noqa: F401
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise ImportError('the page of a comparison needs: pip install "nnjax[compare]"') from error
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )

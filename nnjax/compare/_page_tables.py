@@ -1,0 +1,242 @@
+"""The tables of the page: cells of words and numbers, with the query that selects the rows of each number."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from nnjax.compare._wording import (
+    SIGNS,
+    change,
+    number,
+    p_value,
+    share,
+    share_interval,
+)
+from nnjax.compare.analysis import Analysis
+from nnjax.compare.verdicts import MAX_STUDIES, UNDECIDED
+
+TARGET_NAMES = {"1/4": "a quarter", "1/2": "half", "1": "all"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table.
+
+    Attributes:
+      text: the number or the words.
+      query: the pandas query of its rows in `file`; "" for no link.
+      note: a second line in small print.
+      sign, style: a sign before the text, and the class of the cell; for verdicts.
+      order: what the entry is sorted by; by default its text.
+      file: the file with the rows.
+    """
+
+    text: str
+    query: str = ""
+    note: str = ""
+    sign: str = ""
+    style: str = ""
+    order: float | str | None = None
+    file: str = "runs.parquet"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the heads of its columns, and rows that begin with a label."""
+
+    name: str
+    head: Sequence[str]
+    rows: list[list[Cell]] = field(default_factory=list)
+
+
+def where(**columns: str | Sequence[str]) -> str:
+    """A pandas query.
+
+    >>> where(problem="bigram", optimizer=["sgd", "adam"])
+    "problem == 'bigram' and optimizer in ['sgd', 'adam']"
+    """
+    tests = ((name, "==" if isinstance(value, str) else "in", value) for name, value in columns.items())
+    return " and ".join(f"{name} {operator} {value!r}" for name, operator, value in tests)
+
+
+def verdict_matrix(analysis: Analysis) -> Table:
+    """Problems × optimizers: verdict, change of the metric, and interval."""
+    baselines = {baseline for _, baseline in analysis.pairs}
+    head = [
+        candidate if len(baselines) == 1 else f"{candidate} against {baseline}"
+        for candidate, baseline in analysis.pairs
+    ]
+    rows = {
+        (row["problem"], row["optimizer"], row["baseline"]): row
+        for row in analysis.verdicts.to_dict("records")
+    }
+    table = Table("verdicts", ["problem", *head])
+    for problem in analysis.problems:
+        cells = [rows.get((problem, *pair)) for pair in analysis.pairs]
+        table.rows.append([Cell(problem), *(_verdict(row) if row else Cell("no result") for row in cells)])
+    return table
+
+
+def _verdict(row: dict[str, Any]) -> Cell:
+    return Cell(
+        row["verdict"] + " by at least 5\u00a0%" * bool(row["by_margin"]),
+        _pair_query(row),
+        change(row["effect"], row["low"], row["high"]),
+        SIGNS[row["verdict"]],
+        f"verdict {row['verdict'].replace(' ', '-')}",
+        row["effect"],
+    )
+
+
+def _pair_query(row: dict[str, Any]) -> str:
+    return where(problem=row["problem"], optimizer=[row["optimizer"], row["baseline"]], kind="fresh")
+
+
+def verdict_details(analysis: Analysis) -> Table:
+    """A row per verdict, with its p-value and the number of studies that would decide."""
+    head = ["problem", "optimizer", "baseline", "metric", "verdict", "p", "studies needed"]
+    table = Table("details", head)
+    for row in analysis.verdicts.to_dict("records"):
+        needed = "–" if row["verdict"] != UNDECIDED or math.isnan(row["low"]) else f"over {MAX_STUDIES:,}"
+        if not pd.isna(row["studies_needed"]):
+            needed = str(row["studies_needed"])
+        table.rows.append(
+            [
+                *(Cell(row[key]) for key in ("problem", "optimizer", "baseline")),
+                Cell(change(row["effect"], row["low"], row["high"]), _pair_query(row), order=row["effect"]),
+                Cell(row["verdict"]),
+                Cell(p_value(row["p"]), _pair_query(row), order=row["p"]),
+                Cell(needed, order=MAX_STUDIES if needed.startswith("over") else None),
+            ]
+        )
+    return table
+
+
+def metrics_table(analysis: Analysis) -> Table:
+    """The final metric of each optimizer on each problem."""
+    table = Table("metrics", ["problem", *analysis.optimizers])
+    rows = {(row["problem"], row["optimizer"]): row for row in analysis.metrics.to_dict("records")}
+    for problem, facts in analysis.problems.items():
+        cells = [Cell(problem, note=facts["reported"])]
+        for optimizer in analysis.optimizers:
+            row = rows.get((problem, optimizer))
+            cells.append(_metric(row) if row else Cell("–"))
+        table.rows.append(cells)
+    return table
+
+
+def _metric(row: dict[str, Any]) -> Cell:
+    notes = [] if math.isnan(row["low"]) else [f"{number(row['low'])} to {number(row['high'])}"]
+    notes += [f"second measure {number(row['error'])}"] * (not math.isnan(row["error"]))
+    notes += [f"{share(row['diverged'])} diverged"] * (row["diverged"] > 0)
+    query = where(problem=row["problem"], optimizer=row["optimizer"], kind="fresh")
+    return Cell(number(row["metric"]), query, ", ".join(notes), order=row["metric"])
+
+
+def sensitivity_table(analysis: Analysis) -> Table:
+    """How much each result depends on tuning."""
+    head = ["problem", "optimizer", "trials near the best", "diverged", "tuned, relative to default", "not tuned"]
+    table = Table("tuning", head)
+    rows = {(row["problem"], row["optimizer"]): row for row in analysis.sensitivity.to_dict("records")}
+    for problem in analysis.problems:
+        for optimizer in analysis.optimizers:
+            if row := rows.get((problem, optimizer)):
+                pair = where(problem=problem, optimizer=optimizer)
+                trials = f"{pair} and kind == 'trial'"
+                near = share_interval(row["near_best"], row["near_low"], row["near_high"])
+                gain = change(row["gain"], row["gain_low"], row["gain_high"])
+                compared = f"{pair} and kind != 'trial'"
+                others = f"{where(optimizer=optimizer)} and kind == 'trial'"
+                table.rows.append(
+                    [
+                        Cell(problem),
+                        Cell(optimizer),
+                        Cell(near, trials, order=row["near_best"]),
+                        Cell(share(row["diverged"]), trials, order=row["diverged"]),
+                        _number(gain, compared, row["gain"]),
+                        _number(change(row["untuned"]), others, row["untuned"]),
+                    ]
+                )
+    return table
+
+
+def _number(text: str, query: str, order: float, file: str = "runs.parquet") -> Cell:
+    """A number with a link; a dash without one if there is no number."""
+    return Cell(text, query, order=order, file=file) if math.isfinite(order) else Cell("–")
+
+
+def scores_table(analysis: Analysis) -> Table:
+    """The score of each optimizer across problems, and its worst problem."""
+    table = Table("scores", ["optimizer", "score", "interval", "problems", "worst problem", "score there"])
+    for row in analysis.scores.sort_values("score", ascending=False, kind="stable").to_dict("records"):
+        query = where(optimizer=row["optimizer"], kind="fresh")
+        worst = where(optimizer=row["optimizer"], problem=row["worst_problem"], kind="fresh")
+        table.rows.append(
+            [
+                Cell(row["optimizer"]),
+                Cell(f"{row['score']:.2f}", query, order=row["score"]),
+                Cell(f"{row['low']:.2f} to {row['high']:.2f}", query, order=row["low"]),
+                Cell(str(row["problems"])),
+                Cell(row["worst_problem"]),
+                Cell(f"{row['worst_score']:.2f}", worst, order=row["worst_score"]),
+            ]
+        )
+    return table
+
+
+def times_table(analysis: Analysis) -> Table:
+    """The share of the budget until each target."""
+    table = Table("times", ["problem", "target", *analysis.optimizers])
+    rows = {(row["problem"], row["target"], row["optimizer"]): row for row in analysis.times.to_dict("records")}
+    for problem, facts in analysis.problems.items():
+        for target, value in facts["targets"].items():
+            cells = [rows.get((problem, target, optimizer)) for optimizer in analysis.optimizers]
+            if any(cells):
+                label = Cell(TARGET_NAMES.get(target, target), note=f"metric {number(value)}", order=-value)
+                table.rows.append([Cell(problem), label, *(_time(row) if row else Cell("–") for row in cells)])
+    return table
+
+
+def _time(row: dict[str, Any]) -> Cell:
+    query = where(problem=row["problem"], optimizer=row["optimizer"], kind="fresh")
+    if math.isinf(row["budget"]):
+        return Cell("not reached", query, order=math.inf)
+    return Cell(share(row["budget"]), query, order=row["budget"])
+
+
+def seconds_table(analysis: Analysis, seconds: pd.DataFrame) -> Table:
+    """The seconds of one network that is trained alone."""
+    table = Table("seconds", ["problem", *analysis.optimizers])
+    times = {(row["problem"], row["optimizer"]): row["seconds_alone"] for row in seconds.to_dict("records")}
+    for problem in analysis.problems:
+        cells = [Cell(problem)]
+        for optimizer in analysis.optimizers:
+            value = times.get((problem, optimizer), math.nan)
+            query = where(problem=problem, optimizer=optimizer)
+            cells.append(_number(f"{value:.3g}", query, value, "timings.parquet"))
+        table.rows.append(cells)
+    return table
+
+
+def problems_table(analysis: Analysis) -> Table:
+    """What each problem is."""
+    head = ["problem", "separates optimizers by", "reported metric", "steps", "batch size", "before training", "reference"]
+    table = Table("problems", head)
+    for name, facts in analysis.problems.items():
+        query = where(problem=name)
+        reference = facts["reference"]
+        table.rows.append(
+            [
+                Cell(name),
+                Cell(facts["separates_by"]),
+                Cell(facts["reported"]),
+                Cell(str(facts["steps"]), order=facts["steps"]),
+                Cell(str(facts["batch_size"]), order=facts["batch_size"]),
+                Cell(number(facts["m0"]), query, order=facts["m0"]),
+                Cell("–") if reference is None else Cell(number(reference), order=reference),
+            ]
+        )
+    return table
