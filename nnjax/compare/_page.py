@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,7 @@ def render(
         metrics=tables.metrics_table(analysis),
         tuning=tables.sensitivity_table(analysis),
         scores=tables.scores_table(analysis),
+        overall=tables.overall_table(analysis),
         times=tables.times_table(analysis),
         seconds=tables.seconds_table(analysis, about["seconds"]),
         problems=tables.problems_table(analysis),
@@ -103,6 +105,9 @@ def conclusions(analysis: Analysis) -> list[dict[str, str]]:
                 "overall": overall(test["problems"], test["effect"], test["p"], test["possible"]) if test else "",
             }
         )
+    if len({sentence["overall"] for sentence in sentences}) == 1:  # the last sentence speaks for all
+        for sentence in sentences[:-1]:
+            sentence["overall"] = ""
     return sentences
 
 
@@ -117,7 +122,7 @@ def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
     for section, (draw, table, kind, alt) in kinds.items():
         pictures[section] = [
             Picture(
-                f"{section}-{name}", name, f"{alt} on {name}: {facts['reported']}",
+                _file_name(section, name), name, f"{alt} on {name}: {facts['reported']}",
                 tables.where(problem=name, kind=["trial", "default"] if section == "sensitivity" else kind),
                 partial(draw, analysis, name),
             )
@@ -126,7 +131,7 @@ def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
         ]  # fmt: skip
     pictures["profiles"] = [
         Picture(
-            f"profile-{target.replace('/', '-')}",
+            _file_name("profile", target),
             f"target at {tables.TARGET_NAMES.get(target, target)} of the budget",
             f"Share of problems solved, for the target at {target} of the budget",
             tables.where(kind="fresh"),
@@ -137,16 +142,24 @@ def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
     return pictures
 
 
+def _file_name(section: str, name: str) -> str:
+    return re.sub(r"[^\w-]", "-", f"{section}-{name}")
+
+
 def _environment() -> Any:
     try:
         import matplotlib  # noqa: F401
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup, escape
     except ImportError as error:
         raise ImportError('the page of a comparison needs: pip install "nnjax[compare]"') from error
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    # A long name may break after an underscore.
+    environment.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
+    return environment

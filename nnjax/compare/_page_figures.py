@@ -15,7 +15,7 @@ from nnjax.compare.analysis import Analysis
 from nnjax.compare.plots import save_figure
 from nnjax.compare.scores import performance_profile
 
-SIZE = (4.4, 3.0)  # inches; on a phone the text of a figure is then about 11 pixels high
+SIZE = (4.4, 2.8)  # inches; on a phone the text of a figure is then about 11 pixels high
 MAX_LABEL_LENGTH = 19
 LEADER_INCHES = 0.4  # from the end of a line to its name
 LABEL_GAP = 0.085  # of the height of the axes, between two names of optimizers
@@ -90,7 +90,7 @@ def write_pictures(folder: Path, pictures: Sequence[Picture]) -> None:
 
 def draw_curves(analysis: Analysis, problem: str, title: str) -> Any:
     """Learning curves: the median of the fresh runs, with a band from 10 % to 90 %."""
-    figure, axis = _axes(analysis)
+    figure, axis = _axes(analysis, title)
     ends = {}
     for optimizer, style in _lines(analysis, problem, analysis.curves):
         band = analysis.curves[problem, optimizer]
@@ -103,7 +103,7 @@ def draw_curves(analysis: Analysis, problem: str, title: str) -> Any:
 
 def draw_tuning(analysis: Analysis, problem: str, title: str) -> Any:
     """The metric of the best of k trials, for each k, with a band from 10 % to 90 %."""
-    figure, axis = _axes(analysis)
+    figure, axis = _axes(analysis, title)
     ends = {}
     for optimizer, style in _lines(analysis, problem, analysis.tuning):
         curve = analysis.tuning[problem, optimizer]
@@ -119,7 +119,7 @@ def draw_tuning(analysis: Analysis, problem: str, title: str) -> Any:
 
 def draw_sensitivity(analysis: Analysis, problem: str, title: str) -> Any:
     """The metric of every trial against the position of its learning rate, and that of the default setting."""
-    figure, axis = _axes(analysis)
+    figure, axis = _axes(analysis, title)
     floor = analysis.problems[problem]["epsilon"]
     runs = analysis.runs[analysis.runs["problem"] == problem]
     keys = {(problem, optimizer): None for optimizer in runs["optimizer"]}
@@ -146,7 +146,7 @@ def draw_sensitivity(analysis: Analysis, problem: str, title: str) -> Any:
 
 def draw_profile(analysis: Analysis, target: str, title: str) -> Any:
     """The share of problems on which an optimizer reaches the target within τ times the smallest budget."""
-    figure, axis = _axes(analysis)
+    figure, axis = _axes(analysis, title)
     times = analysis.times[analysis.times["target"] == target]
     finite = times["ratio"][np.isfinite(times["ratio"])]
     at = np.geomspace(1, max(1.1 * finite.max(), 2) if len(finite) else 2, 200)
@@ -172,21 +172,22 @@ def _lines(analysis: Analysis, problem: str, table: Mapping[tuple[str, str], Any
     return [(name, style_of(analysis, name)) for name in analysis.optimizers if (problem, name) in table]
 
 
-def _axes(analysis: Analysis) -> tuple[Any, Any]:
+def _axes(analysis: Analysis, title: str) -> tuple[Any, Any]:
     """A figure with space at the right for the names of the optimizers."""
     from matplotlib.figure import Figure
 
     longest = max((len(_short(name)) for name in analysis.optimizers), default=0)
-    height = max(SIZE[1], SIZE[1] * LABEL_GAP * len(analysis.optimizers) + 1)
+    height = max(SIZE[1], SIZE[1] * LABEL_GAP * len(analysis.optimizers) + 0.8)
     figure = Figure(figsize=(SIZE[0], height))
     right = 1 - (LEADER_INCHES + 0.15 + 0.095 * longest) / SIZE[0]
-    axis = figure.add_axes((0.15, 0.5 / height, right - 0.15, 1 - 1.0 / height))
+    top = 0.55 if title else 0.3  # inches, for two lines or for one
+    axis = figure.add_axes((0.15, 0.5 / height, right - 0.15, 1 - (0.5 + top) / height))
     return figure, axis
 
 
 def _finish(figure: Any, axis: Any, analysis: Analysis, ends: Mapping[str, float], title: str, log: bool = True) -> Any:
     """Sets the title and the vertical axis, and writes the name of each line beside its end."""
-    axis.set_title(title, loc="left", x=-0.15 / axis.get_position().width)
+    axis.set_title(title, loc="left", x=-0.14 / axis.get_position().width, parse_math=False)
     if log and ends:
         low, high = axis.dataLim.intervaly
         margin = max((high / low) ** 0.05, 1.02)

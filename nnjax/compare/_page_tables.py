@@ -11,6 +11,7 @@ from nnjax.compare._wording import (
     SIGNS,
     change,
     number,
+    overall,
     p_value,
     share,
     share_interval,
@@ -28,7 +29,7 @@ class Cell:
     Attributes:
       text: the number or the words.
       query: the pandas query of its rows in `file`; "" for no link.
-      note: a second line in small print.
+      notes: further lines in small print.
       sign, style: a sign before the text, and the class of the cell; for verdicts.
       order: what the entry is sorted by; by default its text.
       file: the file with the rows.
@@ -36,7 +37,7 @@ class Cell:
 
     text: str
     query: str = ""
-    note: str = ""
+    notes: tuple[str, ...] = ()
     sign: str = ""
     style: str = ""
     order: float | str | None = None
@@ -84,7 +85,7 @@ def _verdict(row: dict[str, Any]) -> Cell:
     return Cell(
         row["verdict"] + " by at least 5\u00a0%" * bool(row["by_margin"]),
         _pair_query(row),
-        change(row["effect"], row["low"], row["high"]),
+        (change(row["effect"], row["low"], row["high"]),),
         SIGNS[row["verdict"]],
         f"verdict {row['verdict'].replace(' ', '-')}",
         row["effect"],
@@ -120,7 +121,7 @@ def metrics_table(analysis: Analysis) -> Table:
     table = Table("metrics", ["problem", *analysis.optimizers])
     rows = {(row["problem"], row["optimizer"]): row for row in analysis.metrics.to_dict("records")}
     for problem, facts in analysis.problems.items():
-        cells = [Cell(problem, note=facts["reported"])]
+        cells = [Cell(problem, notes=(facts["reported"],))]
         for optimizer in analysis.optimizers:
             row = rows.get((problem, optimizer))
             cells.append(_metric(row) if row else Cell("–"))
@@ -133,7 +134,7 @@ def _metric(row: dict[str, Any]) -> Cell:
     notes += [f"second measure {number(row['error'])}"] * (not math.isnan(row["error"]))
     notes += [f"{share(row['diverged'])} diverged"] * (row["diverged"] > 0)
     query = where(problem=row["problem"], optimizer=row["optimizer"], kind="fresh")
-    return Cell(number(row["metric"]), query, ", ".join(notes), order=row["metric"])
+    return Cell(number(row["metric"]), query, tuple(notes), order=row["metric"])
 
 
 def sensitivity_table(analysis: Analysis) -> Table:
@@ -187,6 +188,24 @@ def scores_table(analysis: Analysis) -> Table:
     return table
 
 
+def overall_table(analysis: Analysis) -> Table:
+    """The test over all problems, for each pair."""
+    table = Table("overall", ["optimizer", "baseline", "problems", "median change", "p", "conclusion"])
+    for row in analysis.overall.to_dict("records"):
+        query = where(optimizer=[row["optimizer"], row["baseline"]], kind="fresh")
+        table.rows.append(
+            [
+                Cell(row["optimizer"]),
+                Cell(row["baseline"]),
+                Cell(str(row["problems"])),
+                _number(change(row["effect"]), query, row["effect"]),
+                Cell(p_value(row["p"]), query, order=row["p"]),
+                Cell(overall(row["problems"], row["effect"], row["p"], row["possible"])),
+            ]
+        )
+    return table
+
+
 def times_table(analysis: Analysis) -> Table:
     """The share of the budget until each target."""
     table = Table("times", ["problem", "target", *analysis.optimizers])
@@ -195,7 +214,7 @@ def times_table(analysis: Analysis) -> Table:
         for target, value in facts["targets"].items():
             cells = [rows.get((problem, target, optimizer)) for optimizer in analysis.optimizers]
             if any(cells):
-                label = Cell(TARGET_NAMES.get(target, target), note=f"metric {number(value)}", order=-value)
+                label = Cell(TARGET_NAMES.get(target, target), notes=(f"metric {number(value)}",), order=-value)
                 table.rows.append([Cell(problem), label, *(_time(row) if row else Cell("–") for row in cells)])
     return table
 
