@@ -44,7 +44,9 @@ def facts(problem, *, censored=False, reference=True):
     }  # fmt: skip
 
 
-def synthetic_runs(problems=tuple(PROBLEMS), optimizers=tuple(OPTIMIZERS), *, diverged=False, curves=True, seed=0):
+def synthetic_runs(
+    problems=tuple(PROBLEMS), optimizers=tuple(OPTIMIZERS), *, diverged=False, curves=True, seed=0
+):
     """The table of runs; `diverged` makes every run diverge, without `curves` no run has a curve."""
     random = np.random.default_rng(seed)
     rows = []
@@ -58,7 +60,9 @@ def synthetic_runs(problems=tuple(PROBLEMS), optimizers=tuple(OPTIMIZERS), *, di
 
             def run(kind, study, index, quantile, extra=0.0):
                 distance = abs(quantile - BEST_QUANTILE[optimizer])
-                gap = 20 * distance**3 + noise * random.standard_normal() / 3 + shared[study % STUDIES] + extra
+                gap = (
+                    20 * distance**3 + noise * random.standard_normal() / 3 + shared[study % STUDIES] + extra
+                )
                 fails = diverged or (quantile > 0.93 and optimizer != "mine")
                 metric = m0 if fails else min(tuned * math.exp(gap), m0)
                 rate = low * (high / low) ** quantile
@@ -97,7 +101,11 @@ def synthetic_verdicts(runs, problems, baseline="adamw"):
         differences = {name: (y[name, optimizer] - y[name, baseline]).to_numpy() for name in problems}
         censored = {name: facts["censored"] for name, facts in problems.items()}
         for name, verdict in judge(differences, censored).items():
-            word = NOT_REACHED if censored[name] and (runs.metric[runs.problem == name] >= 501).all() else verdict.verdict
+            word = (
+                NOT_REACHED
+                if censored[name] and (runs.metric[runs.problem == name] >= 501).all()
+                else verdict.verdict
+            )
             rows.append(
                 {
                     "problem": name, "optimizer": optimizer, "baseline": baseline,
@@ -114,7 +122,11 @@ def synthetic_about(runs):
     """What the page says about the comparison."""
     seconds = pd.DataFrame(
         [
-            {"optimizer": optimizer, "problem": problem, "seconds_alone": 0.1 + 0.05 * i + 0.03 * len(problem)}
+            {
+                "optimizer": optimizer,
+                "problem": problem,
+                "seconds_alone": 0.1 + 0.05 * i + 0.03 * len(problem),
+            }
             for i, optimizer in enumerate(runs.optimizer.unique())
             for problem in runs.problem.unique()
         ],
@@ -132,7 +144,11 @@ def synthetic_about(runs):
         "notes": ["adam and adamw coincide on problems without weight decay: they are trained once."],
         "audits": [
             {"name": "A/A", "result": "passed", "detail": "2 of 100 reports are false (0.2 % to 7.0 %)."},
-            {"name": "inclusion", "result": "passed", "detail": "SGD does not beat momentum, which contains it."},
+            {
+                "name": "inclusion",
+                "result": "passed",
+                "detail": "SGD does not beat momentum, which contains it.",
+            },
             {"name": "initial pass", "result": "passed", "detail": "No target holds at initialization."},
         ],
         "seconds": seconds,

@@ -102,7 +102,9 @@ def conclusions(analysis: Analysis) -> list[dict[str, str]]:
                 "candidate": candidate,
                 "baseline": baseline,
                 "counts": counts(list(rows["verdict"])),
-                "overall": overall(test["problems"], test["effect"], test["p"], test["possible"]) if test else "",
+                "overall": overall(test["problems"], test["effect"], test["p"], test["possible"])
+                if test
+                else "",
             }
         )
     if len({sentence["overall"] for sentence in sentences}) == 1:  # the last sentence speaks for all

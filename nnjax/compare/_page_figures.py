@@ -95,7 +95,9 @@ def draw_curves(analysis: Analysis, problem: str, title: str) -> Any:
     for optimizer, style in _lines(analysis, problem, analysis.curves):
         band = analysis.curves[problem, optimizer]
         axis.plot(100 * band.budget, band.median, **style)
-        axis.fill_between(100 * band.budget, band.low, band.high, color=style["color"], alpha=0.2, linewidth=0)
+        axis.fill_between(
+            100 * band.budget, band.low, band.high, color=style["color"], alpha=0.2, linewidth=0
+        )
         ends[optimizer] = band.median[-1]
     axis.set(xlabel="budget used (%)", xlim=(0, 100))
     return _finish(figure, axis, analysis, ends, title + analysis.problems[problem]["reported"])
@@ -157,7 +159,9 @@ def draw_profile(analysis: Analysis, target: str, title: str) -> Any:
         shares = 100 * performance_profile(ratios, at)
         axis.step(at, shares, where="post", **style)
         ends[optimizer] = shares[-1]
-    axis.set(xscale="log", xlim=(1, at[-1]), ylim=(-3, 103), xlabel="budget, relative to the fastest optimizer")
+    axis.set(
+        xscale="log", xlim=(1, at[-1]), ylim=(-3, 103), xlabel="budget, relative to the fastest optimizer"
+    )
     _log_ticks(axis.xaxis, 1, at[-1])
     return _finish(figure, axis, analysis, ends, f"{title}problems solved (%)", log=False)
 
@@ -185,7 +189,9 @@ def _axes(analysis: Analysis, title: str) -> tuple[Any, Any]:
     return figure, axis
 
 
-def _finish(figure: Any, axis: Any, analysis: Analysis, ends: Mapping[str, float], title: str, log: bool = True) -> Any:
+def _finish(
+    figure: Any, axis: Any, analysis: Analysis, ends: Mapping[str, float], title: str, log: bool = True
+) -> Any:
     """Sets the title and the vertical axis, and writes the name of each line beside its end."""
     axis.set_title(title, loc="left", x=-0.14 / axis.get_position().width, parse_math=False)
     if log and ends:
@@ -204,7 +210,14 @@ def _finish(figure: Any, axis: Any, analysis: Analysis, ends: Mapping[str, float
         style = style_of(analysis, optimizer)
         x = 1 + leader * np.array([0, 0.3, 1])
         axis.plot(x, [end, place, place], transform=axis.transAxes, clip_on=False, **style)
-        axis.text(1 + 1.15 * leader, place, _short(optimizer), transform=axis.transAxes, va="center", parse_math=False)
+        axis.text(
+            1 + 1.15 * leader,
+            place,
+            _short(optimizer),
+            transform=axis.transAxes,
+            va="center",
+            parse_math=False,
+        )
     return figure
 
 
@@ -230,7 +243,9 @@ def _log_ticks(axis: Any, low: float, high: float) -> None:
     if decades < 0.7:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1, 3) if decades < 3.2 else (1,)))
+        axis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1, 3) if decades < 3.2 else (1,))
+        )
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 

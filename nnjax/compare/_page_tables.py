@@ -139,7 +139,14 @@ def _metric(row: dict[str, Any]) -> Cell:
 
 def sensitivity_table(analysis: Analysis) -> Table:
     """How much each result depends on tuning."""
-    head = ["problem", "optimizer", "trials near the best", "diverged", "tuned, relative to default", "not tuned"]
+    head = [
+        "problem",
+        "optimizer",
+        "trials near the best",
+        "diverged",
+        "tuned, relative to default",
+        "not tuned",
+    ]
     table = Table("tuning", head)
     rows = {(row["problem"], row["optimizer"]): row for row in analysis.sensitivity.to_dict("records")}
     for problem in analysis.problems:
@@ -209,13 +216,19 @@ def overall_table(analysis: Analysis) -> Table:
 def times_table(analysis: Analysis) -> Table:
     """The share of the budget until each target."""
     table = Table("times", ["problem", "target", *analysis.optimizers])
-    rows = {(row["problem"], row["target"], row["optimizer"]): row for row in analysis.times.to_dict("records")}
+    rows = {
+        (row["problem"], row["target"], row["optimizer"]): row for row in analysis.times.to_dict("records")
+    }
     for problem, facts in analysis.problems.items():
         for target, value in facts["targets"].items():
             cells = [rows.get((problem, target, optimizer)) for optimizer in analysis.optimizers]
             if any(cells):
-                label = Cell(TARGET_NAMES.get(target, target), notes=(f"metric {number(value)}",), order=-value)
-                table.rows.append([Cell(problem), label, *(_time(row) if row else Cell("–") for row in cells)])
+                label = Cell(
+                    TARGET_NAMES.get(target, target), notes=(f"metric {number(value)}",), order=-value
+                )
+                table.rows.append(
+                    [Cell(problem), label, *(_time(row) if row else Cell("–") for row in cells)]
+                )
     return table
 
 
@@ -242,7 +255,15 @@ def seconds_table(analysis: Analysis, seconds: pd.DataFrame) -> Table:
 
 def problems_table(analysis: Analysis) -> Table:
     """What each problem is."""
-    head = ["problem", "separates optimizers by", "reported metric", "steps", "batch size", "before training", "reference"]
+    head = [
+        "problem",
+        "separates optimizers by",
+        "reported metric",
+        "steps",
+        "batch size",
+        "before training",
+        "reference",
+    ]
     table = Table("problems", head)
     for name, facts in analysis.problems.items():
         query = where(problem=name)

@@ -53,7 +53,9 @@ def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> 
     return pd.DataFrame(rows)
 
 
-def mean_difference(values: np.ndarray, others: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+def mean_difference(
+    values: np.ndarray, others: np.ndarray, level: float = 0.95
+) -> tuple[float, float, float]:
     """The difference of two means with Welch's interval; NaN where there are too few values.
 
     >>> mean_difference(np.array([1.0, 1.0]), np.array([3.0, 3.0]))
