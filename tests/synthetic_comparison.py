@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from nnjax.compare.verdicts import NOT_REACHED, judge
+from nnjax.compare.verdicts import Verdict, judge
 
 STUDIES, TRIALS, DEFAULTS = 8, 4, 8
 BUDGET = np.arange(1, 41) / 40
@@ -14,11 +14,26 @@ BUDGET = np.arange(1, 41) / 40
 # By problem: what it separates by, the reported metric, m0, the metric of each tuned optimizer, the spread of
 # ln(metric) over studies, steps, batch size.
 PROBLEMS = {
-    "quadratic": ("conditioning, noise", "training loss minus its minimum", 2.5e3, (21.0, 24.0, 35.0), 0.05, 700, 128),
-    "bigram": ("heavy-tailed classes", "KL divergence from the source", 1.31, (0.0121, 0.0155, 0.31), 0.06, 900, 512),
-    "teacher": ("heavy-tailed gradient noise", "MSE against the teacher", 1.07, (0.0132, 0.0129, 0.019), 0.12, 1500, 64),
-    "digits_autoencoder": ("pathological curvature", "cross-entropy minus the entropy of the data", 22.9, (4.41, 4.40, 7.9), 0.01, 600, 100),
-    "digits_rnn": ("exploding gradients", "training cross-entropy", 2.31, (0.061, 0.085, 0.14), 0.2, 500, 32),
+    "quadratic": (
+        "conditioning, noise", "training loss minus its minimum",
+        2.5e3, (21.0, 24.0, 35.0), 0.05, 700, 128,
+    ),
+    "bigram": (
+        "heavy-tailed classes", "KL divergence from the source",
+        1.31, (0.0121, 0.0155, 0.31), 0.06, 900, 512,
+    ),
+    "teacher": (
+        "heavy-tailed gradient noise", "MSE against the teacher",
+        1.07, (0.0132, 0.0129, 0.019), 0.12, 1500, 64,
+    ),
+    "digits_autoencoder": (
+        "pathological curvature", "cross-entropy minus the entropy of the data",
+        22.9, (4.41, 4.40, 7.9), 0.01, 600, 100,
+    ),
+    "digits_rnn": (
+        "exploding gradients", "training cross-entropy",
+        2.31, (0.061, 0.085, 0.14), 0.2, 500, 32,
+    ),
 }  # fmt: skip
 OPTIMIZERS = {"mine": (1e-4, 1.0), "adamw": (1e-5, 0.1), "sgd": (1e-3, 10.0)}
 BEST_QUANTILE = {"mine": 0.5, "adamw": 0.62, "sgd": 0.7}
@@ -36,12 +51,13 @@ def facts(problem, *, censored=False, reference=True):
         "epsilon": 1e-3 * m0,
         "reference": adamw if reference else None,
         "targets": {
-            name: None if censored else 1.02 * m0 * (adamw / m0) ** (share**0.4) for name, share in targets.items()
+            name: None if censored else 1.02 * m0 * (adamw / m0) ** (share**0.4)
+            for name, share in targets.items()
         },
         "censored": censored,
         "steps": steps,
         "batch_size": batch_size,
-    }  # fmt: skip
+    }
 
 
 def synthetic_runs(
@@ -49,39 +65,19 @@ def synthetic_runs(
 ):
     """The table of runs; `diverged` makes every run diverge, without `curves` no run has a curve."""
     random = np.random.default_rng(seed)
-    rows = []
     quantiles = (np.arange(TRIALS) + random.random((STUDIES, TRIALS))) / TRIALS  # the same on every problem
+    rows = []
     for problem in problems:
-        _, _, m0, metrics, noise, _, _ = PROBLEMS[problem]
-        shared = noise * random.standard_normal(STUDIES)
+        shared = PROBLEMS[problem][4] * random.standard_normal(STUDIES)
         for optimizer in optimizers:
-            tuned = metrics[list(OPTIMIZERS).index(optimizer)]
-            low, high = OPTIMIZERS[optimizer]
 
-            def run(kind, study, index, quantile, extra=0.0):
-                distance = abs(quantile - BEST_QUANTILE[optimizer])
-                gap = (
-                    20 * distance**3 + noise * random.standard_normal() / 3 + shared[study % STUDIES] + extra
-                )
-                fails = diverged or (quantile > 0.93 and optimizer != "mine")
-                metric = m0 if fails else min(tuned * math.exp(gap), m0)
-                rate = low * (high / low) ** quantile
-                curve = None
-                if kind == "fresh" and curves:
-                    curve = m0 * (metric / m0) ** (BUDGET**0.4) * np.exp(0.03 * random.standard_normal(40))
-                    curve = np.where(BUDGET > 0.3, np.nan, curve).tolist() if fails else curve.tolist()
-                rows.append(
-                    {
-                        "optimizer": optimizer, "problem": problem, "kind": kind, "study": study, "index": index,
-                        "seed": 1000 * study + index, "quantile": np.nan if kind == "default" else quantile,
-                        "batch_multiplier": 1, "settings": json.dumps({"learning_rate": rate, "schedule": "linear"}),
-                        "selection": metric * math.exp(noise * random.standard_normal() / 5), "metric": metric,
-                        "initial": m0 * math.exp(0.02 * random.standard_normal()), "diverged": fails,
-                        "error": 100 * metric / m0 if problem == "digits_rnn" else np.nan,
-                        "curve": curve, "budget_used": None if curve is None else BUDGET.tolist(),
-                    }
-                )  # fmt: skip
-                return rows[-1]
+            def run(kind, study, index, quantile, pair=(problem, optimizer), shared=shared):
+                row = _run(random, *pair, quantile, shared[study % STUDIES], diverged)
+                curve = _curve(random, row) if kind == "fresh" and curves else None
+                row |= {"curve": curve, "budget_used": None if curve is None else BUDGET.tolist()}
+                row |= {"kind": kind, "study": study, "index": index, "seed": 1000 * study + index}
+                rows.append(row | ({"quantile": np.nan} if kind == "default" else {}))
+                return row
 
             for study in range(STUDIES):
                 trials = [run("trial", study, k, quantiles[study, k]) for k in range(TRIALS)]
@@ -92,30 +88,49 @@ def synthetic_runs(
     return pd.DataFrame(rows)
 
 
+def _run(random, problem, optimizer, quantile, shared, diverged):
+    """The settings and the metrics of a run: a valley around the best learning rate, and noise."""
+    _, _, m0, metrics, noise, _, _ = PROBLEMS[problem]
+    low, high = OPTIMIZERS[optimizer]
+    tuned = metrics[list(OPTIMIZERS).index(optimizer)]
+    valley = 20 * abs(quantile - BEST_QUANTILE[optimizer]) ** 3
+    fails = diverged or (quantile > 0.93 and optimizer != "mine")
+    metric = (
+        m0 if fails else min(tuned * math.exp(valley + noise * random.standard_normal() / 3 + shared), m0)
+    )
+    rate = low * (high / low) ** quantile
+    return {
+        "optimizer": optimizer,
+        "problem": problem,
+        "quantile": quantile,
+        "batch_multiplier": 1,
+        "settings": json.dumps({"learning_rate": rate, "schedule": "linear"}),
+        "selection": metric * math.exp(noise * random.standard_normal() / 5),
+        "metric": metric,
+        "initial": m0 * math.exp(0.02 * random.standard_normal()),
+        "diverged": fails,
+        "error": 100 * metric / m0 if problem == "digits_rnn" else np.nan,
+    }
+
+
+def _curve(random, row):
+    m0 = PROBLEMS[row["problem"]][2]
+    curve = m0 * (row["metric"] / m0) ** (BUDGET**0.4) * np.exp(0.03 * random.standard_normal(40))
+    return np.where(row["diverged"] & (BUDGET > 0.3), np.nan, curve).tolist()
+
+
 def synthetic_verdicts(runs, problems, baseline="adamw"):
     """The table of verdicts of every other optimizer against the baseline."""
     fresh = runs[runs.kind == "fresh"]
     y = np.log(fresh.metric).groupby([fresh.problem, fresh.optimizer, fresh.study]).mean()
+    censored = {name: facts["censored"] for name, facts in problems.items()}
     rows = []
     for optimizer in [name for name in runs.optimizer.unique() if name != baseline]:
         differences = {name: (y[name, optimizer] - y[name, baseline]).to_numpy() for name in problems}
-        censored = {name: facts["censored"] for name, facts in problems.items()}
         for name, verdict in judge(differences, censored).items():
-            word = (
-                NOT_REACHED
-                if censored[name] and (runs.metric[runs.problem == name] >= 501).all()
-                else verdict.verdict
-            )
-            rows.append(
-                {
-                    "problem": name, "optimizer": optimizer, "baseline": baseline,
-                    **{key: getattr(verdict, key) for key in ("effect", "low", "high", "p")},
-                    "verdict": word, "by_margin": verdict.by_margin, "studies_needed": verdict.studies_needed,
-                }
-            )  # fmt: skip
-    table = pd.DataFrame(rows, columns=["problem", "optimizer", "baseline", "effect", "low", "high", "p", "verdict",
-                                        "by_margin", "studies_needed"])  # fmt: skip
-    return table.astype({"studies_needed": "Int64"})
+            rows.append({"problem": name, "optimizer": optimizer, "baseline": baseline, **vars(verdict)})
+    columns = ["problem", "optimizer", "baseline", *Verdict.__dataclass_fields__]
+    return pd.DataFrame(rows, columns=columns).astype({"studies_needed": "Int64"})
 
 
 def synthetic_about(runs):

@@ -16,7 +16,14 @@ HEAVY_MODULES = (
     "tyro", "rich", "requests", "scipy.ndimage",
 )  # fmt: skip
 ROOMS = ("nn", "optim", "data", "training", "sweep", "compare", "storage", "runtime", "recognition")
-PUBLIC_MODULES = ("book", "baselines", "compare.plots", "compare.claims", "compare.statistics")
+PUBLIC_MODULES = (
+    "book",
+    "baselines",
+    "compare.analysis",
+    "compare.claims",
+    "compare.plots",
+    "compare.statistics",
+)
 
 
 def python(*arguments, executable=sys.executable, **kwargs):
@@ -152,6 +159,9 @@ def test_the_wheel_contains_every_file_of_the_package_and_nothing_else(wheel):
         "nnjax/storage/model_file.py",
         "nnjax/data/checksums.tsv",
         "nnjax/compare/claims.css",
+        "nnjax/compare/page.css",
+        "nnjax/compare/page.html",
+        "nnjax/compare/page.js",
         "nnjax/recognition/page/page.html",
         "nnjax/recognition/page/draw.js",
     }

@@ -25,7 +25,7 @@ MAX_BINS = 8  # of the learning rates, for the lines through the trials
 PAGE_COLORS = {style["color"]: f"var(--line-{i + 1})" for i, style in enumerate(STYLES[:6])}
 PAGE_COLORS |= {"#000000": "currentColor", "#cccccc": "var(--rule)", "#ffffff": "var(--paper)"}
 
-RC: dict[str, Any] = {
+RC: Any = {
     "axes.edgecolor": "#000000",
     "axes.grid": True,
     "axes.spines.right": False,
@@ -57,11 +57,12 @@ class Picture:
 
 
 def inline_svg(picture: Picture) -> str:
-    """The figure as SVG for an HTML page: without addresses, with names of its own, with the page's colours."""
+    """The figure as SVG for an HTML page: with unique names, without addresses, in the page's colours."""
     from matplotlib import rc_context
 
     content = io.StringIO()
-    with rc_context({**RC, "svg.fonttype": "none", "svg.hashsalt": picture.name}):
+    style: Any = {**RC, "svg.fonttype": "none", "svg.hashsalt": picture.name}
+    with rc_context(style):
         none = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         picture.draw("").savefig(content, format="svg", transparent=True, metadata=none)
     svg = content.getvalue()[content.getvalue().index("<svg") :]
@@ -120,10 +121,10 @@ def draw_tuning(analysis: Analysis, problem: str, title: str) -> Any:
 
 
 def draw_sensitivity(analysis: Analysis, problem: str, title: str) -> Any:
-    """The metric of every trial against the position of its learning rate, and that of the default setting."""
+    """The metric of each trial against the position of its learning rate, and that of the default setting."""
     figure, axis = _axes(analysis, title)
     floor = analysis.problems[problem]["epsilon"]
-    runs = analysis.runs[analysis.runs["problem"] == problem]
+    runs: Any = analysis.runs[analysis.runs["problem"] == problem]
     keys = {(problem, optimizer): None for optimizer in runs["optimizer"]}
     ends = {}
     for optimizer, style in _lines(analysis, problem, keys):

@@ -224,7 +224,7 @@ def times_table(analysis: Analysis) -> Table:
             cells = [rows.get((problem, target, optimizer)) for optimizer in analysis.optimizers]
             if any(cells):
                 label = Cell(
-                    TARGET_NAMES.get(target, target), notes=(f"metric {number(value)}",), order=-value
+                    TARGET_NAMES.get(target) or target, notes=(f"metric {number(value)}",), order=-value
                 )
                 table.rows.append(
                     [Cell(problem), label, *(_time(row) if row else Cell("–") for row in cells)]
@@ -267,7 +267,7 @@ def problems_table(analysis: Analysis) -> Table:
     table = Table("problems", head)
     for name, facts in analysis.problems.items():
         query = where(problem=name)
-        reference = facts["reference"]
+        reference: Any = facts["reference"]
         table.rows.append(
             [
                 Cell(name),

@@ -1,6 +1,6 @@
 """The final metrics and the learning curves of tuning studies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +33,13 @@ def log_metric(runs: pd.DataFrame, problems: Problems) -> np.ndarray:
 
 def of_kind(runs: pd.DataFrame, problems: Problems, kind: str) -> pd.DataFrame:
     """The runs of one kind, with y."""
-    table = runs[runs["kind"] == kind]
+    table = runs.loc[runs["kind"] == kind]
     return table.assign(y=log_metric(table, problems))
+
+
+def by_pair(table: Any) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """The rows of each (problem, optimizer)."""
+    yield from table.groupby(["problem", "optimizer"])
 
 
 def study_results(runs: pd.DataFrame, problems: Problems) -> pd.DataFrame:
@@ -57,7 +62,7 @@ def final_metrics(studies: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
       level: the level of confidence.
     """
     rows = []
-    for (problem, optimizer), group in studies.groupby(["problem", "optimizer"]):
+    for (problem, optimizer), group in by_pair(studies):
         low, high = np.exp(t_interval(group["y"], level))
         errors = group["error"].dropna()
         rows.append(
@@ -79,7 +84,7 @@ def learning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, s
     """
     fresh = runs[(runs["kind"] == "fresh") & runs["curve"].notna()]
     bands = {}
-    for (problem, optimizer), group in fresh.groupby(["problem", "optimizer"]):
+    for (problem, optimizer), group in by_pair(fresh):
         budgets = [np.append(0.0, used) for used in group["budget_used"]]
         budget = np.unique(np.concatenate(budgets))
         curves = []

@@ -1,12 +1,13 @@
-"""What tuning gives: the best of k trials, the share of good trials, and the gain over the default setting."""
+"""What tuning gives: the best of k trials, the share of good trials, the gain over the default setting."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 
-from nnjax.compare._studies import Problems, of_kind, study_results
+from nnjax.compare._studies import Problems, by_pair, of_kind, study_results
 from nnjax.compare.scores import BestOfK, best_of_k, wilson_interval
 from nnjax.compare.verdicts import MARGIN
 
@@ -15,7 +16,7 @@ def tuning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str
     """What tuning with k trials would have given, by (problem, optimizer): geometric mean, 10 % and 90 %."""
     trials = of_kind(runs, problems, "trial")
     curves = {}
-    for pair, group in trials.groupby(["problem", "optimizer"]):
+    for pair, group in by_pair(trials):
         curve = best_of_k(group["selection"], group["y"])
         curves[pair] = curve._replace(**{f: np.exp(getattr(curve, f)) for f in ("expected", "low", "high")})
     return curves
@@ -33,13 +34,15 @@ def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> 
     trials, defaults = of_kind(runs, problems, "trial"), of_kind(runs, problems, "default")
     studies, untuned = study_results(runs, problems), _untuned(trials, problems)
     rows = []
-    for (problem, optimizer), group in trials.groupby(["problem", "optimizer"]):
+    for (problem, optimizer), group in by_pair(trials):
         tuned, default = (
             table.loc[(table["problem"] == problem) & (table["optimizer"] == optimizer), "y"].to_numpy()
             for table in (studies, defaults)
         )
-        near = int((group["y"] <= group["y"].min() + MARGIN).sum())
+        y = group["y"].to_numpy()
+        near = int((y <= y.min() + MARGIN).sum())
         near_low, near_high = wilson_interval(near, len(group), level)
+        mean = tuned.mean() if len(tuned) else np.nan
         gain, gain_low, gain_high = mean_difference(tuned, default, level)
         rows.append(
             {
@@ -47,7 +50,7 @@ def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> 
                 "near_best": near / len(group), "near_low": near_low, "near_high": near_high,
                 "diverged": group["diverged"].mean(),
                 "gain": gain, "gain_low": gain_low, "gain_high": gain_high,
-                "untuned": untuned.get((problem, optimizer), np.nan) - (tuned.mean() if len(tuned) else np.nan),
+                "untuned": untuned.get((problem, optimizer), np.nan) - mean,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -72,7 +75,7 @@ def mean_difference(
     return difference, float(ends.low), float(ends.high)
 
 
-def _untuned(trials: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], float]:
+def _untuned(trials: Any, problems: Problems) -> dict[tuple[str, str], float]:
     """y of the trial whose setting is best on all other problems, by (problem, optimizer).
 
     Trials with the same study and index have the same point of the search space on every problem. The best
@@ -80,7 +83,7 @@ def _untuned(trials: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], 
     """
     usable = {name for name, facts in problems.items() if not facts["censored"]}
     results = {}
-    for optimizer, group in trials[trials["problem"].isin(usable)].groupby("optimizer"):
+    for optimizer, group in trials[trials["problem"].isin(list(usable))].groupby("optimizer"):
         by_point = group.pivot_table(index=["study", "index"], columns="problem", values="y").dropna()
         points = group.groupby(["study", "index"])["quantile"].nunique()
         if by_point.shape[1] < 2 or by_point.empty or (points > 1).any():
@@ -102,10 +105,15 @@ def default_quantiles(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     rates = [json.loads(settings).get("learning_rate") for settings in runs["settings"]]
     table = runs.assign(log_rate=np.log(np.array(rates, float)))
     positions = {}
-    for pair, group in table.groupby(["problem", "optimizer"]):
-        trials, defaults = (group[group["kind"] == kind] for kind in ("trial", "default"))
+    for pair, group in by_pair(table):
+        trials, defaults = (group.loc[group["kind"] == kind] for kind in ("trial", "default"))
         x, quantile = trials["log_rate"].to_numpy(), trials["quantile"].to_numpy()
-        if not len(defaults) or not np.isfinite(x).all() or not np.isfinite(quantile).all():
+        if (
+            not len(trials)
+            or not len(defaults)
+            or not np.isfinite(x).all()
+            or not np.isfinite(quantile).all()
+        ):
             continue
         slope, start = np.polyfit(x, quantile, 1) if np.ptp(x) else (np.nan, np.nan)
         if np.allclose(slope * x + start, quantile, atol=1e-3):

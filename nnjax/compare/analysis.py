@@ -2,8 +2,8 @@
 
 All functions are pure. They start from the table of runs, one row per run, and the facts of the problems:
 
-- `runs` has the columns optimizer, problem, kind ("trial", "fresh" or "default"), study, index, seed, quantile,
-  batch_multiplier, settings, selection, metric, initial, diverged, error, curve and budget_used;
+- `runs` has the columns optimizer, problem, kind ("trial", "fresh" or "default"), study, index, seed,
+  quantile, batch_multiplier, settings, selection, metric, initial, diverged, error, curve and budget_used;
 - `problems` maps a name to separates_by, reported, m0, epsilon, reference, targets, censored, steps and
   batch_size;
 - `verdicts` has the columns problem, optimizer, baseline, effect, low, high, p, verdict, by_margin and
@@ -152,8 +152,8 @@ def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) 
       problems: the facts of the problems.
 
     Returns:
-      A row per (problem, target, optimizer) with budget, infinite if the target is not reached; and ratio, the
-      budget relative to the fastest optimizer.
+      A row per (problem, target, optimizer) with budget, infinite if the target is not reached; and ratio,
+      the budget relative to the fastest optimizer.
     """
     rows = []
     for (problem, optimizer), band in bands.items():
@@ -185,7 +185,7 @@ def overall_tests(
       possible, which is whether so few problems can give a p-value below alpha at all.
     """
     usable = studies[[not problems[name]["censored"] for name in studies["problem"]]]
-    means = usable.groupby(["problem", "optimizer"])["y"].mean().unstack()
+    means: Any = usable.pivot_table(index="problem", columns="optimizer", values="y", aggfunc="mean")
     pairs = [pair for pair in pairs if set(pair) <= set(means.columns)]
     differences = {pair: (means[pair[0]] - means[pair[1]]).dropna().to_numpy() for pair in pairs}
     p_values: Any = {pair: _wilcoxon(values) for pair, values in differences.items()}
@@ -203,4 +203,7 @@ def overall_tests(
 
 
 def _wilcoxon(differences: np.ndarray) -> float:
-    return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+    if not np.any(differences):
+        return 1.0
+    result: Any = wilcoxon(differences)
+    return float(result.pvalue)
