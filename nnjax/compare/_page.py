@@ -97,11 +97,13 @@ def conclusions(analysis: Analysis) -> list[dict[str, str]]:
         table = analysis.verdicts
         rows = table[(table["optimizer"] == candidate) & (table["baseline"] == baseline)]
         test = tests.get((candidate, baseline))
+        verdict, numbers = counts(list(rows["verdict"]))
         sentences.append(
             {
                 "candidate": candidate,
                 "baseline": baseline,
-                "counts": counts(list(rows["verdict"])),
+                "verdict": verdict,
+                "counts": numbers,
                 "overall": overall(test["problems"], test["effect"], test["p"], test["possible"])
                 if test
                 else "",

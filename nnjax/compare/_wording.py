@@ -87,16 +87,20 @@ def p_value(p: float) -> str:
     return "below 0.001" if p < 0.001 else f"{p:#.2g}"
 
 
-def counts(verdicts: Sequence[str]) -> str:
-    """On how many problems each verdict holds; follows the words "is better than … on".
+def counts(verdicts: Sequence[str]) -> tuple[str, str]:
+    """On how many problems each verdict holds.
+
+    Returns:
+      The more frequent one of "better" and "worse", and what follows the words "is better than … on".
 
     >>> counts(["better", "better", "undecided"])
-    '2 of 3 problems, worse on none; undecided on 1.'
+    ('better', '2 of 3 problems, worse on none; undecided on 1.')
     """
-    n = {word: sum(v == word for v in verdicts) or "none" for word in SIGNS}
-    others = [f"{word} on {n[word]}" for word in (EQUIVALENT, UNDECIDED, NOT_REACHED) if n[word] != "none"]
-    problems = f"{len(verdicts)} problem{'s' * (len(verdicts) != 1)}"
-    return f"{n[BETTER]} of {problems}, worse on {n[WORSE]}{'; ' * bool(others)}{', '.join(others)}."
+    n = {word: sum(v == word for v in verdicts) for word in SIGNS}
+    first, second = (WORSE, BETTER) if n[WORSE] > n[BETTER] else (BETTER, WORSE)
+    problems = f"{n[first] or 'none'} of {len(verdicts)} problem{'s' * (len(verdicts) != 1)}"
+    others = ", ".join(f"{word} on {n[word]}" for word in (EQUIVALENT, UNDECIDED, NOT_REACHED) if n[word])
+    return first, f"{problems}, {second} on {n[second] or 'none'}{'; ' * bool(others)}{others}."
 
 
 def overall(problems: int, effect: float, p: float, possible: bool, alpha: float = ALPHA) -> str:

@@ -177,7 +177,7 @@ def test_unusual_comparisons_have_a_page(case):
     assert "nan" not in re.sub(r"\w*nan\w+|\w+nan\w*", "", text.lower())
     assert "inf " not in text
     expected = {
-        "one problem": "on none of 1 problem, worse on",
+        "one problem": "sgd is worse than adamw on 1 of 1 problem, better on none.",
         "one optimizer": "There is no verdict",
         "all diverged": "100 % diverged",
         "censored only": "No problem of this comparison has a score.",
@@ -251,7 +251,8 @@ def test_changes_in_words(effect, words):
 
 
 def test_conclusions_in_words():
-    assert counts(["worse"]) == "none of 1 problem, worse on 1."
+    assert counts(["worse", "undecided"]) == ("worse", "1 of 2 problems, better on none; undecided on 1.")
+    assert counts(["not reached"]) == ("better", "none of 1 problem, worse on none; not reached on 1.")
     assert overall(8, -0.1, 0.01, True) == "Over all 8 problems together it is better (p = 0.010)."
     assert overall(8, 0.1, 0.2, True) == "The test over all problems does not decide (p = 0.20)."
 
