@@ -96,10 +96,11 @@ def conditional_entropy(walk: Int[np.ndarray, " steps"]) -> float:
     >>> conditional_entropy(np.array([0, 1, 0, 1, 0]))
     0.0
     """
+    from scipy.special import entr  # −x ln x, with 0 at x = 0
+
     pairs = np.zeros((SYMBOLS, SYMBOLS))
-    np.add.at(pairs, (walk[:-1], walk[1:]), 1)
-    conditional = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1)
-    return float(-np.sum(pairs[pairs > 0] * np.log(conditional[pairs > 0])) / pairs.sum())
+    np.add.at(pairs, (walk[:-1], walk[1:]), 1 / (len(walk) - 1))
+    return float(np.sum(entr(pairs)) - np.sum(entr(pairs.sum(axis=1))))
 
 
 class Text(NamedTuple):
