@@ -135,7 +135,7 @@ class Problem:
           The `Run` of `nnjax.fit`.
 
         >>> import nnjax
-        >>> run = nnjax.problems["bigram"].fit(jax.random.key(0), learning_rate=3.0, steps=46)
+        >>> run = nnjax.problems["bigram"].fit(jax.random.key(0), learning_rate=1.0, steps=80)
         >>> bool(run.history.validation_cost[-1] < run.history.validation_cost[0])
         True
         """

@@ -202,7 +202,7 @@ def synthetic_problems() -> list[Problem]:
         ),
         Problem(
             "bigram", bigrams, partial(zeros, (SYMBOLS, SYMBOLS)),
-            Objective(scaled_row, token_cross_entropy, code=None), batch_size=512, steps=920,
+            Objective(scaled_row, token_cross_entropy, code=None), batch_size=512, steps=320,
             separates_by="heavy-tailed classes", floor=bigram_floor, report_on="validation",
             learning_rate_scale=10.0,
         ),
