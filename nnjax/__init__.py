@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from nnjax import watch
+from nnjax.compare import Problem, Tunable, compare, log_uniform, one_minus_log_uniform
 from nnjax.config import TrainConfig, configs
 from nnjax.data import Dataset, DatasetUnavailable, Split, load
 from nnjax.nn import (
@@ -79,14 +80,17 @@ __all__ = [
     "Model",
     "Objective",
     "Params",
+    "Problem",
     "Progress",
     "Reading",
     "Run",
     "Split",
     "TrainConfig",
     "TrainState",
+    "Tunable",
     "binary",
     "calibrate",
+    "compare",
     "configs",
     "confusion_matrix",
     "count_correct",
@@ -102,9 +106,11 @@ __all__ = [
     "load",
     "load_grid",
     "load_model",
+    "log_uniform",
     "momentum",
     "nesterov",
     "one_hot",
+    "one_minus_log_uniform",
     "outputs",
     "predict",
     "problems",

@@ -16,6 +16,7 @@ import nnjax
 from nnjax.cli._flags import with_shown_defaults
 from nnjax.cli._settings import load_settings
 from nnjax.cli.baselines import Baselines
+from nnjax.cli.compare import Compare
 from nnjax.cli.console import INTERRUPTED, discard_stdout, messages_to_stderr
 from nnjax.cli.data import Data
 from nnjax.cli.doctor import Doctor
@@ -91,6 +92,7 @@ def _commands(arguments: list[str]) -> Any:
     return (
         Annotated[Train, subcommand("train", default=train)]
         | Annotated[Sweep, subcommand("sweep", default=sweep)]
+        | Annotated[Compare, subcommand("compare")]
         | Annotated[Evaluate, subcommand("evaluate")]
         | Annotated[Baselines, subcommand("baselines")]
         | Annotated[Predict, subcommand("predict")]

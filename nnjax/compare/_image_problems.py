@@ -34,7 +34,7 @@ from nnjax.nn import (
 )
 
 TRAIN = 10_000  # the first training images
-PROBE = 1000  # of them, those on which the training cost is evaluated
+PROBE = 500  # of them, those on which the training cost is evaluated
 RIDGE = 1e-4
 
 # The smallest cost of `logistic`, computed in float64; tests/compare/test_problems.py computes it again.
@@ -43,20 +43,28 @@ LOGISTIC_MINIMUM = 0.165349834382
 CONV = ConvNet((14, 14), kernel_size=3, stride=2, padding="SAME", pool=1)
 
 
-@cache
 def mnist() -> Dataset:
     """MNIST as `nnjax.load` returns it.
 
     Raises:
       DatasetUnavailable: it is not on disk and cannot be downloaded; the message says what to do.
     """
+    data = _mnist_or_error()
+    if isinstance(data, DatasetUnavailable):
+        raise data
+    return data
+
+
+@cache
+def _mnist_or_error() -> Dataset | DatasetUnavailable:
+    """MNIST, or why it is missing: so that a process tries to download it only once."""
     try:
         return load("mnist")
     except DatasetUnavailable as error:
-        raise DatasetUnavailable(
+        return DatasetUnavailable(
             "this problem needs MNIST: prepare it with `nnjax data prepare mnist`, or choose a problem that "
             f"needs no download, which `nnjax problems` lists. {error}"
-        ) from error
+        )
 
 
 @cache

@@ -41,7 +41,7 @@ from nnjax.nn import (
 WALK = 4096  # the smallest number of pairs of `bigram`
 TEACHER_STEPS = 1520
 WINDOW = 33  # symbols; the model predicts all but the first one
-WINDOWS = {"train": (4096, 1), "validation": (128, 2), "test": (128, 3)}  # their number, and the seed
+WINDOWS = {"train": (4096, 1), "validation": (64, 2), "test": (64, 3)}  # their number, and the seed
 
 
 def glorot(key: Array, n_in: int, n_out: int) -> Layer:

@@ -16,6 +16,7 @@ from nnjax.nn._shape_checks import check_dataset, num_outputs
 from nnjax.nn.dense import Dense, check_sizes, init, is_dense, sizes_of, standard_normal
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, checked_schedule, make_optimizer
+from nnjax.optim.schedules import SCHEDULES, is_named
 from nnjax.sweep._axes import Axes
 from nnjax.sweep._population import padding_changes_training
 from nnjax.training._epoch_loop import check_batch_size
@@ -90,6 +91,8 @@ def make_cells(
     chosen = [{**settings} | {name: value for name, (_, value) in cell.items()} for cell in axes.cells()]
     # All networks of a program choose from the same schedules.
     schedules = tuple(dict.fromkeys(checked_schedule(of_cell["schedule"]) for of_cell in chosen))
+    if len(schedules) > 1 and all(map(is_named, schedules)):
+        schedules = tuple(SCHEDULES.values())  # so that sweeps with other choices share the program
     cells = []
     for of_cell in chosen:
         batch_size = check_batch_size(of_cell["batch_size"], data)

@@ -1,0 +1,205 @@
+"""`nnjax compare`."""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from nnjax.cli._flags import Directory, OptionalInteger
+from nnjax.cli._runtime_flags import Switch
+from nnjax.cli.console import console, print_json
+from nnjax.runtime.files import make_dir
+
+STORE = platformdirs.user_data_path("nnjax") / "compare"
+
+
+@dataclass
+class Compare:
+    """Find out whether an optimizer is better than tuned baselines, on small problems.
+
+    Example: nnjax compare mine.py:lookahead_adam --against adamw sgd --out report
+    """
+
+    optimizers: Positional[Annotated[tuple[str, ...], arg(metavar="[FILE.py:NAME ...]")]] = ()
+    """Optimizers to compare: optax factories or Tunables in Python files, or names of baselines."""
+    against: tuple[str, ...] = ("adamw",)
+    """Names of baselines."""
+    problems: tuple[str, ...] = ("quick",)
+    """A suite (quick or standard), names of problems, or FILE.py:NAME for a Problem of yours."""
+    budget: Literal["quick", "standard"] = "quick"
+    """How much tuning every optimizer gets."""
+    studies: OptionalInteger = None
+    """Number of tuning studies (default: that of the budget)."""
+    trials: OptionalInteger = None
+    """Number of trials of a study, a power of two (default: that of the budget)."""
+    first_study: int = 0
+    """Number of the first study; studies with other numbers have other settings and seeds."""
+    learning_rate: tuple[float, float] = (1e-4, 1.0)
+    """Range in which the learning rate of an optimizer without a search space is tuned."""
+    extend: Switch = False
+    """Where the range of the learning rate bounds the result, tune again in a wider range."""
+    out: Annotated[Path, arg(metavar="DIR")] = Path("report")
+    """Directory of the report."""
+    store: Directory = None
+    """Directory of finished units of work, from which a stopped comparison continues (default: a directory of
+    the user)."""
+    list: Switch = False
+    """List the problems, the baselines and their search spaces, and train nothing."""
+    dry_run: Switch = False
+    """Print the number of runs and an estimate of the time, and train nothing."""
+    json: Switch = False
+    """Print the verdicts as JSON on standard output, and messages on standard error."""
+
+    def run(self) -> int:
+        if self.list:
+            console.print(*_lists())
+            return 0
+        if not self.optimizers:
+            raise ValueError(
+                "optimizers must have at least one, such as mine.py:my_optimizer or sgd; --list shows the "
+                "baselines"
+            )
+        from nnjax.compare._run_plan import run_plan, to_train  # not above: pandas takes a second
+        from nnjax.compare._store import Store
+        from nnjax.compare.report import make_report
+
+        plan = self._plan()
+        console.print(_summary(plan, to_train(plan)), markup=False)
+        if self.dry_run:
+            return 0
+        _check_packages()
+        make_dir(self.out)
+        with _Bar() as bar:
+            results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show)
+        report = make_report(plan, results)
+        page = report.save(self.out)
+        console.print(_verdict_table(report.verdicts))
+        for note in report.about["notes"]:
+            console.print(f"- {note}", markup=False)
+        console.print(f"report in {page}", markup=False)
+        if self.json:
+            print_json({"verdicts": report.verdicts.to_dict("records"), "notes": report.about["notes"]})
+        return 0
+
+    def _plan(self) -> Any:
+        from nnjax.compare._plan import make_plan
+        from nnjax.compare._user_code import is_reference, load_object
+        from nnjax.compare.protocol import BUDGETS
+
+        names = [reference.rpartition(":")[2] for reference in self.optimizers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"optimizers must have different names, got {name} twice")
+        loaded = [load_object(r) if is_reference(r) else r for r in self.optimizers]
+        changes = {"studies": self.studies, "trials": self.trials, "first_study": self.first_study}
+        budget = replace(BUDGETS[self.budget], **{k: v for k, v in changes.items() if v is not None})
+        problems = [load_object(p) if is_reference(p) else p for p in self.problems]
+        optimizers = dict(zip(names, loaded, strict=True))
+        return make_plan(optimizers, self.against, problems, budget, self.learning_rate)
+
+
+def _lists() -> list[Table]:
+    """The baselines with their search spaces, and the problems."""
+    from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
+    from nnjax.compare.problems import PROBLEMS, SUITES
+
+    baselines = Table(
+        "optimizer", "tuned", "tuned in the standard budget", "gradients a step", title="Baselines"
+    )
+    for name, tunable in BASELINES.items():
+        spaces = [
+            ", ".join(f"{key} {space}" for key, space in part.items())
+            for part in (tunable.space, tunable.standard_space)
+        ]
+        baselines.add_row(name, *spaces, f"{tunable.cost:g}")
+    for alias, name in SAME_AS.items():
+        baselines.add_row(alias, f"the same as {name}", "", "")
+    problems = Table("problem", "suites", "steps", "batch size", "separates by", title="Problems")
+    for name, problem in PROBLEMS.items():
+        suites = ", ".join(suite for suite, names in SUITES.items() if name in names)
+        problems.add_row(name, suites, str(problem.steps), str(problem.batch_size), problem.separates_by)
+    return [baselines, problems]
+
+
+def _summary(plan: Any, tasks: Sequence[Any]) -> str:
+    """What will be trained, and how long that takes."""
+    from nnjax.compare._run_plan import estimate_seconds
+
+    runs, seconds = sum(task.budget.runs for task in tasks), estimate_seconds(tasks)
+    about = f", about {max(seconds / 60, 0.1):.1f} minutes" if seconds == seconds and runs else ""
+    shipped = len(plan.tasks) - len(tasks)
+    return (
+        f"{', '.join(plan.candidates)} against {', '.join(plan.baselines)} on {len(plan.data)} problems, "
+        f"{plan.budget.name} budget: {runs:,} runs to train{about}; the results of {shipped} of "
+        f"{len(plan.tasks)} pairs of optimizer and problem are shipped"
+    )
+
+
+def _check_packages() -> None:
+    """Raises ValueError if the packages of the page are missing, before anything is trained."""
+    missing = [name for name in ("matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f'the report needs {" and ".join(missing)}: install them with pip install "nnjax[compare]"'
+        )
+
+
+def _verdict_table(verdicts: Any) -> Table:
+    """A line for each problem, candidate and baseline."""
+    table = Table("problem", "optimizer", "verdict", "metric", "p", title="Verdicts about the optimizers")
+    for row in verdicts.itertuples():
+        needed = (
+            f", {row.studies_needed} studies would decide" if row.studies_needed == row.studies_needed else ""
+        )
+        table.add_row(
+            row.problem,
+            f"{row.optimizer} against {row.baseline}",
+            f"{row.verdict}{' by at least 5 %' if row.by_margin else ''}{needed}",
+            _ratio(row),
+            f"{row.p:.2g}",
+        )
+    return table
+
+
+def _ratio(row: Any) -> str:
+    """The ratio of the metrics of candidate and baseline, with its interval."""
+    ratio, low, high = (math.exp(value) for value in (row.effect, row.low, row.high))
+    interval = "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"
+    return f"x {ratio:.2f}{interval}"
+
+
+class _Bar:
+    """On a terminal, a progress bar of a comparison; else a line for each unit."""
+
+    def __init__(self):
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"),
+            console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("compiling", total=1.0, left="")
+
+    def __enter__(self):
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._bar.__exit__(*error)
+
+    def show(self, progress: Any) -> None:
+        """Draws the progress after a unit."""
+        best = ", ".join(f"{name} {value:.3g}" for name, value in progress.best.items())
+        left = f"{progress.seconds_left / 60:.1f} minutes left"
+        text = f"{progress.optimizer} on {progress.problem}, best: {best}"
+        if console.is_terminal:
+            self._bar.update(
+                self._task, completed=progress.done, total=progress.total, description=text, left=left
+            )
+        else:
+            console.print(f"{progress.done} of {progress.total} units, {left}: {text}", markup=False)

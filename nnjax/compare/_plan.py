@@ -1,0 +1,113 @@
+"""The plan of a comparison: which optimizers are tuned on which problems."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
+from nnjax.compare._problem import Problem
+from nnjax.compare._user_code import code_identity
+from nnjax.compare.problems import PROBLEMS, SUITES
+from nnjax.compare.protocol import BUDGETS, Budget
+from nnjax.compare.runner import Task
+from nnjax.compare.search_spaces import Tunable, as_tunable, check_tunable, scales_with_gradient
+from nnjax.data import Dataset, DatasetUnavailable
+from nnjax.runtime.checks import lookup
+
+BASELINES_VERSION = 1  # of the factories and spaces of the baselines
+
+
+class Plan(NamedTuple):
+    """What a comparison has to do.
+
+    Attributes:
+      candidates, baselines: names of optimizers.
+      tasks: every optimizer that is trained, on every problem that is available.
+      data: by problem, its data set.
+      budget: the budget of each task.
+      notes: sentences about problems that are skipped, and optimizers that coincide.
+    """
+
+    candidates: tuple[str, ...]
+    baselines: tuple[str, ...]
+    tasks: list[Task]
+    data: dict[str, Dataset]
+    budget: Budget
+    notes: list[str]
+
+
+def make_plan(
+    optimizers: Mapping[str, Any],
+    against: Sequence[str],
+    problems: str | Problem | Sequence[str | Problem],
+    budget: str | Budget,
+    learning_rate: tuple[float, float],
+) -> Plan:
+    """Checks the arguments of `compare` and loads the data sets.
+
+    Raises:
+      ValueError: an unknown name, an optimizer that cannot be tuned, or no problem.
+    """
+    if not optimizers:
+        raise ValueError("optimizers must have at least one optimizer, got none")
+    for name in optimizers:
+        if name in against:
+            raise ValueError(f"against must name other optimizers than the compared ones, got {name!r} twice")
+    chosen_budget = lookup("budget", budget, BUDGETS) if isinstance(budget, str) else budget
+    tunables = {name: _tunable(name, value, learning_rate) for name, value in optimizers.items()}
+    tunables |= {name: baseline(name) for name in against}
+    notes = [
+        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and where a problem has "
+        "weight decay, it is decoupled for all optimizers."
+        for name in tunables if name in SAME_AS
+    ]  # fmt: skip
+    data = {}
+    chosen = choose_problems(problems)
+    for problem in chosen:
+        try:
+            data[problem.name] = problem.load()
+        except DatasetUnavailable as error:
+            notes.append(f"{problem.name} is skipped: {error}")
+    if not data:
+        raise ValueError(f"problems must have at least one that is available: {' '.join(notes)}")
+    tasks = [
+        Task(name, tunable, code, problem, chosen_budget)
+        for problem in chosen if problem.name in data
+        for name, (tunable, code) in tunables.items()
+    ]  # fmt: skip
+    return Plan(tuple(optimizers), tuple(against), tasks, data, chosen_budget, notes)
+
+
+def baseline(name: str) -> tuple[Tunable, str]:
+    """A baseline, and what identifies its code. Optimizers that coincide are the same."""
+    choices = {**BASELINES, **{alias: BASELINES[same] for alias, same in SAME_AS.items()}}
+    tunable = lookup("against", name, choices)
+    return tunable, f"baseline {SAME_AS.get(name, name)} {BASELINES_VERSION}"
+
+
+def _tunable(name: str, optimizer: Any, learning_rate: tuple[float, float]) -> tuple[Tunable, str | None]:
+    """An optimizer to compare, as a `Tunable`, and what identifies its code."""
+    if isinstance(optimizer, str):
+        return baseline(optimizer)
+    tunable = as_tunable(optimizer, learning_rate)
+    check_tunable(name, tunable)
+    tunable = replace(tunable, scales_with_gradient=scales_with_gradient(tunable))
+    return tunable, code_identity(tunable.factory)
+
+
+def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[Problem]:
+    """The problems of suites, by names, or themselves.
+
+    >>> [problem.name for problem in choose_problems("bigram")]
+    ['bigram']
+    """
+    chosen: dict[str, Problem] = {}
+    for item in [problems] if isinstance(problems, str | Problem) else problems:
+        if isinstance(item, Problem):
+            chosen[item.name] = item
+            continue
+        names = SUITES.get(item, [item])
+        chosen |= {n: lookup("problems", n, {**PROBLEMS, **dict.fromkeys(SUITES)}) for n in names}
+    if not chosen:
+        raise ValueError("problems must have at least one problem or suite, got none")
+    return list(chosen.values())

@@ -1,0 +1,88 @@
+"""Runs the tasks of a plan."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nnjax.compare import protocol
+from nnjax.compare._compare import CompareProgress
+from nnjax.compare._plan import Plan
+from nnjax.compare._shipped import shipped_result, shipped_seconds_per_unit
+from nnjax.compare._store import Store
+from nnjax.compare.report import winning_quantiles
+from nnjax.compare.runner import Result, Runner, Task
+
+MAX_WIDENINGS = 2  # of the range of the learning rate, on each side
+
+
+def to_train(plan: Plan) -> list[Task]:
+    """The tasks without a shipped result."""
+    return [task for task in plan.tasks if shipped_result(task) is None]
+
+
+def run_plan(
+    plan: Plan,
+    store: Store | None = None,
+    extend: bool = False,
+    callback: Callable[[CompareProgress], None] | None = None,
+) -> dict[tuple[str, str], Result]:
+    """By optimizer and problem, the result of each task: shipped, from the store, or trained now."""
+    results = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
+    missing = to_train(plan)
+    runner = Runner(store, _Reporter(callback, missing).on_unit)
+    for task in missing:
+        data = plan.data[task.problem.name]
+        result = runner.run(task, data)
+        while extend and not result.failure and (wider := widened(task, result)) != task.widened:
+            task = task._replace(widened=wider)
+            result = runner.run(task, data)
+        results[task.key] = result
+    return results
+
+
+def widened(task: Task, result: Result) -> tuple[int, int]:
+    """The decades by which the range of the learning rate is widened next, below and above."""
+    sides = protocol.bounded_sides(winning_quantiles(result.runs))
+    below, above = (min(old + side, MAX_WIDENINGS) for old, side in zip(task.widened, sides, strict=True))
+    return below, above
+
+
+class _Reporter:
+    """Calls the callback with the progress after each unit."""
+
+    def __init__(self, callback: Callable[[CompareProgress], None] | None, tasks: Sequence[Task]):
+        self._callback = callback
+        self._total = sum(num_units(task) for task in tasks)
+        self._done = 0
+        self._start = time.perf_counter()
+        self._best: dict[str, dict[str, float]] = {}
+
+    def on_unit(self, task: Task, rows: list[dict[str, Any]]) -> None:
+        """Records a finished unit."""
+        self._done += 1
+        best = self._best.setdefault(task.problem.name, {})
+        value = min(row["selection"] for row in rows)
+        best[task.optimizer] = min(best.get(task.optimizer, math.inf), value)
+        if self._callback:
+            per_unit = (time.perf_counter() - self._start) / self._done
+            left = max(self._total - self._done, 0) * per_unit
+            progress = CompareProgress(
+                self._done, self._total, left, task.optimizer, task.problem.name, dict(best)
+            )
+            self._callback(progress)
+
+
+def num_units(task: Task) -> int:
+    """The units of a task, if all winners of its studies have the same batch multiplier."""
+    budget = task.budget
+    final = budget.runs - budget.studies * budget.trials
+    trials = len(task.tunable.batch_multipliers) * -(
+        -budget.studies * budget.trials // (len(task.tunable.batch_multipliers) * protocol.UNIT_RUNS)
+    )
+    return trials + -(-final // protocol.UNIT_RUNS)
+
+
+def estimate_seconds(tasks: Sequence[Task]) -> float:
+    """An estimate of the time of tasks, from the times of the shipped reference; NaN if there is none."""
+    return sum(shipped_seconds_per_unit(task) * num_units(task) for task in tasks)

@@ -1,0 +1,181 @@
+"""The report of a comparison: its tables, and the page that shows them."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnjax.compare import protocol
+from nnjax.compare._plan import Plan
+from nnjax.compare._problem import Problem
+from nnjax.compare._references import make_reference
+from nnjax.compare._shipped import shipped_audits, shipped_reference
+from nnjax.compare.protocol import Reading
+from nnjax.compare.runner import Result
+from nnjax.compare.verdicts import Verdict
+from nnjax.runtime.environment import environment
+from nnjax.runtime.files import make_dir, write_atomically
+
+ORDER = ["problem", "optimizer", "kind", "study", "index"]
+VERDICT_COLUMNS = ["problem", "optimizer", "baseline", *(field.name for field in fields(Verdict))]
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """The result of `compare`.
+
+    Attributes:
+      verdicts: a row for each problem, candidate and baseline. `effect` is the mean difference of ln(metric)
+        of candidate and baseline, negative if the candidate is better; `low` and `high` are its interval, and
+        `p` is corrected for the number of problems.
+      runs: a row for each run.
+      timings: a row for each unit of work, with its seconds.
+      problems: by problem, how its metric is read.
+      about: how the results were made: versions, machine, seeds, notes and audits.
+    """
+
+    verdicts: pd.DataFrame
+    runs: pd.DataFrame
+    timings: pd.DataFrame
+    problems: Mapping[str, Mapping[str, Any]]
+    about: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Report({len(self.runs)} runs)\n{self.verdicts.to_string(index=False)}"
+
+    def save(self, folder: str | PathLike) -> Path:
+        """Writes the page, its figures and the tables into a folder, and returns the path of the page.
+
+        Raises:
+          ImportError: matplotlib or jinja2 is missing; the tables are written.
+          OSError: the folder cannot be written.
+        """
+        folder = make_dir(Path(folder))
+        write_atomically(folder / "verdicts.csv", self.verdicts.to_csv(index=False).encode())
+        for name in ("runs", "timings"):
+            write_atomically(folder / f"{name}.parquet", getattr(self, name).to_parquet(index=False))
+        from nnjax.compare._page import render, write_figures  # needs the extra `compare`
+
+        page = render(self.runs, self.problems, self.verdicts, self.about)
+        write_figures(make_dir(folder / "figures"), self.runs, self.problems, self.verdicts)
+        write_atomically(folder / "index.html", page.encode())
+        return folder / "index.html"
+
+
+def make_report(plan: Plan, results: Mapping[tuple[str, str], Result]) -> Report:
+    """The report of the results of a plan."""
+    finished = [result.runs for result in results.values() if not result.failure]
+    runs = pd.concat(finished, ignore_index=True) if finished else pd.DataFrame(columns=ORDER)
+    runs = runs.sort_values(ORDER, ignore_index=True)
+    timings = pd.concat([result.timings for result in results.values()], ignore_index=True)
+    problems = {task.problem.name: _problem_numbers(task, runs) for task in plan.tasks}
+    return Report(
+        make_verdicts(runs, problems, plan.candidates, plan.baselines),
+        runs, timings, problems, _about(plan, results),
+    )  # fmt: skip
+
+
+def make_verdicts(
+    runs: pd.DataFrame,
+    problems: Mapping[str, Mapping[str, Any]],
+    candidates: Sequence[str],
+    baselines: Sequence[str],
+) -> pd.DataFrame:
+    """The table of verdicts of each candidate and each baseline."""
+    readings = {
+        name: Reading(numbers["epsilon"], numbers["steps"] + 1 if numbers["censored"] else None)
+        for name, numbers in problems.items()
+    }
+    rows = [
+        {"problem": problem, "optimizer": candidate, "baseline": baseline} | asdict(verdict)
+        for candidate in candidates
+        for baseline in baselines
+        for problem, verdict in protocol.verdicts(runs, readings, candidate, baseline).items()
+    ]
+    table = pd.DataFrame(rows, columns=VERDICT_COLUMNS)
+    return table.astype({"studies_needed": "Int64"})
+
+
+def _problem_numbers(task: Any, runs: pd.DataFrame) -> dict[str, Any]:
+    problem = task.problem
+    censored = problem.target_accuracy is not None
+    numbers = shipped_reference(task)
+    if numbers is None:
+        of_problem = runs[runs.problem == problem.name]
+        numbers = make_reference(of_problem, censored)
+    return numbers | {
+        "separates_by": problem.separates_by,
+        "reported": _reported(problem),
+        "censored": censored,
+        "steps": problem.steps,
+        "batch_size": problem.batch_size,
+    }
+
+
+def _reported(problem: Problem) -> str:
+    """The metric of a problem in words."""
+    if problem.target_accuracy is not None:
+        return f"steps until {100 * problem.target_accuracy:g} % of the {problem.report_on} split are correct"
+    return f"mean cost of the {problem.report_on} split{' minus its minimum' if problem.floor else ''}"
+
+
+def winning_quantiles(runs: pd.DataFrame) -> list[float]:
+    """The quantile of the learning rate that each study selected."""
+    return runs[runs.kind == protocol.FRESH].groupby("study")["quantile"].first().tolist()
+
+
+def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
+    """Sentences that a reader of the verdicts has to know."""
+    notes = [
+        f"{optimizer} failed on {problem}: {result.failure}"
+        for (optimizer, problem), result in results.items() if result.failure
+    ]  # fmt: skip
+    for (optimizer, problem), result in results.items():
+        if result.failure:
+            continue
+        low, high = protocol.bounded_sides(winning_quantiles(result.runs))
+        sides = " and ".join(side for side, bounded in (("low", low), ("high", high)) if bounded)
+        if sides:
+            notes.append(
+                f"{optimizer} on {problem} is bounded by its search space: the selected learning rates are "
+                f"at its {sides} end. Widen the space, or use --extend."
+            )
+    if not protocol.can_decide(plan.budget.studies, problems):
+        notes.append(
+            f"No verdict of better or worse is possible: {plan.budget.studies} studies are too few for "
+            f"{problems} problems."
+        )
+    return notes
+
+
+def _seconds(results: Mapping[tuple[str, str], Result]) -> pd.DataFrame:
+    """The seconds of one network that is trained alone, by optimizer and problem."""
+    rows = [
+        {"optimizer": optimizer, "problem": problem, "seconds_alone": result.seconds_alone}
+        for (optimizer, problem), result in results.items() if not result.failure
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["optimizer", "problem", "seconds_alone"])
+
+
+def _about(plan: Plan, results: Mapping[tuple[str, str], Result]) -> dict[str, Any]:
+    budget = plan.budget
+    here = environment()
+    return {
+        "command": shlex.join(["nnjax", *sys.argv[1:]]),
+        "budget": budget.name,
+        "studies": budget.studies,
+        "trials": budget.trials,
+        "fresh_seeds": budget.fresh,
+        "defaults": budget.defaults,
+        "versions": here.pop("versions"),
+        "machine": here,
+        "seeds": f"studies {budget.study_numbers[0]} to {budget.study_numbers[-1]}",
+        "notes": [*plan.notes, *_notes(plan, results, len(plan.data))],
+        "audits": shipped_audits(),
+        "seconds": _seconds(results),
+    }

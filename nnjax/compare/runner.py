@@ -1,0 +1,213 @@
+"""Trains the units of a comparison as sweeps, and stores each as soon as it is finished."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nnjax.compare import protocol
+from nnjax.compare._optimizer_checks import check_state_and_updates
+from nnjax.compare._problem import Problem
+from nnjax.compare._rows import KEYS, initial_metrics, make_rows
+from nnjax.compare._store import Store
+from nnjax.compare.protocol import Budget, RunSpec, Unit
+from nnjax.compare.search_spaces import Setting, Tunable, factory_for, setting
+from nnjax.data import Dataset
+from nnjax.sweep import Grid, sweep
+
+
+class Task(NamedTuple):
+    """One optimizer on one problem.
+
+    Attributes:
+      optimizer: its name in results.
+      tunable: the optimizer with its search space.
+      code: what identifies the code of the optimizer; None if its results cannot be stored.
+      problem: the problem.
+      budget: how much tuning it gets.
+      widened: decades that are added to the range of the learning rate, below and above.
+    """
+
+    optimizer: str
+    tunable: Tunable
+    code: str | None
+    problem: Problem
+    budget: Budget
+    widened: tuple[int, int] = (0, 0)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The names of the optimizer and the problem."""
+        return self.optimizer, self.problem.name
+
+    def setting(self, run: RunSpec) -> Setting:
+        """The setting of a run."""
+        return setting(
+            self.tunable,
+            run.point,
+            learning_rate_scale=self.problem.learning_rate_scale,
+            has_weight_decay=self.problem.has_weight_decay,
+            schedules=self.budget.schedules,
+            is_standard=self.budget.is_standard,
+            widened=self.widened,
+        )
+
+    def length(self, batch_multiplier: int) -> tuple[int, int]:
+        """The number of steps, and of steps between two evaluations, for an equal number of gradients."""
+        affordable = int(self.problem.steps / (batch_multiplier * self.tunable.cost))
+        rows = self.problem.steps // self.problem.evaluate_every
+        every = -(-affordable // rows)
+        return affordable // every * every, every
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the results on one machine, as JSON values."""
+        budget = asdict(self.budget)
+        del budget["name"]
+        tunable = asdict(self.tunable) | {"factory": self.code}
+        return {
+            "protocol": protocol.VERSION,
+            "problem": self.problem.identity(),
+            "optimizer": json.loads(json.dumps(tunable)),
+            "budget": budget,
+            "widened": self.widened,
+        }
+
+
+class Result(NamedTuple):
+    """The result of a task.
+
+    Attributes:
+      runs: the table of its runs; empty if it failed.
+      timings: the seconds of its units.
+      widened: decades that were added to the range of the learning rate.
+      seconds_alone: the training of one network of the default setting alone; NaN if it is not measured.
+      failure: the message of an optimizer that failed; "" if it did not.
+    """
+
+    runs: pd.DataFrame
+    timings: pd.DataFrame
+    widened: tuple[int, int] = (0, 0)
+    seconds_alone: float = math.nan
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs tasks.
+
+    Attributes:
+      store: where finished units are stored, or None.
+      on_unit: called with the task and the runs of each unit that is finished or was read from the store.
+    """
+
+    store: Store | None = None
+    on_unit: Callable[[Task, list[dict[str, Any]]], None] = lambda task, rows: None
+    _initial: dict[Any, Any] = field(default_factory=dict)
+
+    def run(self, task: Task, data: Dataset) -> Result:
+        """Runs the trials, the fresh seeds of the winners, and the default setting of a task."""
+        try:
+            check_state_and_updates(
+                task.tunable, task.problem, data, task.setting(RunSpec(protocol.DEFAULT, 0, 0, None))
+            )
+            trials = self._run_all(task, data, protocol.trial_runs(task.budget))
+            final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
+            alone = self._seconds_alone(task, data) if task.budget.is_standard else math.nan
+        except Exception as error:  # the code of an optimizer can raise anything
+            return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=_message(error))
+        units = trials + final
+        rows = [row for unit in units for row in unit["rows"]]
+        timings = [{"optimizer": task.optimizer, "problem": task.problem.name, **u["seconds"]} for u in units]
+        return Result(pd.DataFrame(rows), pd.DataFrame(timings), task.widened, alone)
+
+    def _run_all(self, task: Task, data: Dataset, runs: list[RunSpec]) -> list[dict[str, Any]]:
+        units = protocol.units(runs, lambda run: task.setting(run).batch_multiplier)
+        return [self._run_unit(task, data, unit) for unit in units]
+
+    def _run_unit(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
+        content = self._stored(task, unit, lambda: self._train(task, data, unit))
+        rows = [{"optimizer": task.optimizer, **row} for row in content["rows"]]
+        self.on_unit(task, rows)
+        return content | {"rows": rows}
+
+    def _stored(self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A part of a task from the store, or else `compute()`, which is stored."""
+        identity = {"task": task.identity(), "part": part}
+        content = self.store.get(identity) if self.store and task.code else None
+        if content is None:
+            content = compute()
+            if self.store and task.code:
+                self.store.put(identity, content)
+        return content
+
+    def _seconds_alone(self, task: Task, data: Dataset) -> float:
+        def measure():
+            default = protocol.final_runs(task.budget, dict.fromkeys(task.budget.study_numbers, ()))[-1:]
+            return {"seconds": float(train_runs(task, data, default)[0].seconds.sum())}
+
+        return self._stored(task, "alone", measure)["seconds"]
+
+    def _train(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
+        start = time.perf_counter()
+        # All units have the same size, so that they share a program; the last run is repeated.
+        filled = [*unit, *unit[-1:] * (protocol.UNIT_RUNS - len(unit))]
+        grid, settings, budget_used = train_runs(task, data, filled)
+        initial = self._initial_metrics(task.problem, data, tuple(run.seed for run in filled))
+        rows = make_rows(task.problem, data, unit, settings, grid.data, initial, budget_used)
+        seconds = {"training": float(grid.seconds.sum()), "total": time.perf_counter() - start}
+        return {"rows": rows, "seconds": {"runs": len(unit)} | seconds}
+
+    def _initial_metrics(self, problem: Problem, data: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
+        """By split, the metrics before training, which depend only on the problem and the seeds."""
+        key = problem.name, seeds
+        if key not in self._initial:
+            self._initial[key] = initial_metrics(problem, data, seeds)
+        return self._initial[key]
+
+
+def train_runs(task: Task, data: Dataset, runs: Sequence[RunSpec]) -> tuple[Grid, list[Setting], np.ndarray]:
+    """Trains runs in one program.
+
+    Returns:
+      The grid with an axis `point` for the runs; their settings; and the share of the budget that is used at
+      each evaluation.
+    """
+    problem, settings = task.problem, [task.setting(run) for run in runs]
+    multiplier = settings[0].batch_multiplier
+    steps, every = task.length(multiplier)
+    names = settings[0].hyperparameters
+    points = {name: [setting.hyperparameters[name] for setting in settings] for name in names}
+    if task.tunable.freezes:
+        points["budget"] = [problem.steps / multiplier] * len(runs)
+    grid = sweep(
+        KEYS.key, data, init=problem.init, objective=problem.objective,
+        optimizer=factory_for(task.tunable, problem.has_weight_decay),
+        batch_size=multiplier * problem.batch_size, drop_remainder=problem.drop_remainder,
+        steps=steps, evaluate_every=every, shared_batches=KEYS.shared_batches,
+        zip={"seed": [run.seed for run in runs], "schedule": [s.schedule for s in settings], **points},
+    )  # fmt: skip
+    return grid, settings, grid.data["step"].values * multiplier * task.tunable.cost / problem.steps
+
+
+def winning_points(task: Task, units: list[dict[str, Any]]) -> dict[int, tuple[float, ...]]:
+    """The quantiles of the trial that each study selects."""
+    by_study: dict[int, list[dict[str, Any]]] = {}
+    for unit in units:
+        for row in unit["rows"]:
+            by_study.setdefault(row["study"], []).append(row)
+    points = {}
+    for study, rows in by_study.items():
+        rates = [json.loads(row["settings"]).get("learning_rate", 0.0) for row in rows]
+        winner = rows[protocol.select([row["selection"] for row in rows], rates)]
+        points[study] = protocol.sobol_points(study, task.budget.trials)[winner["index"]]
+    return points
+
+
+def _message(error: Exception) -> str:
+    """The kind of an error and the first line of its text."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
