@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 
 SYMBOLS = 64
 
-# How often each of the 32 successors of a symbol is in its row of the table: about 64 / rank (Zipf's law).
-WEIGHTS = 64 // np.arange(1, 33)
-CHOICES = int(WEIGHTS.sum())
+# How often each successor of a symbol is in its row of the table.
+ZIPF_WEIGHTS = 64 // np.arange(1, 33)
+SPARSE_WEIGHTS = np.array([16, 8, 4, 2, 1, 1])
 
 
 class Quadratic(NamedTuple):
@@ -56,22 +56,22 @@ def random_rotation(n: int, random: np.random.RandomState) -> Float[np.ndarray, 
     return -rotation
 
 
-def successors(seed: int) -> Int[np.ndarray, "symbols choices"]:
-    """For each symbol, equally probable choices of the next one; 32 of them are different.
+def successors(weights: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, "symbols choices"]:
+    """For each symbol, equally probable choices of the next one.
 
-    The 32 are drawn with weights 1 / (1 + symbol), the first ones occur most often, and so the frequencies of
-    symbols have heavy tails.
+    They are n different symbols, as often as `weights` says. They are drawn with probabilities proportional to
+    1 / (1 + symbol), so the frequencies of symbols have heavy tails (Zipf's law).
     """
     random = np.random.RandomState(seed)
     zipf = np.cumsum(55440 // np.arange(1, SYMBOLS + 1))  # 55440 is divisible by 1 to 12
     rows = []
     for _ in range(SYMBOLS):
         row: list[int] = []
-        while len(row) < len(WEIGHTS):
+        while len(row) < len(weights):
             symbol = int(np.searchsorted(zipf, random.randint(zipf[-1]), side="right"))
             if symbol not in row:
                 row.append(symbol)
-        rows.append(np.repeat(row, WEIGHTS))
+        rows.append(np.repeat(row, weights))
     return np.array(rows)
 
 
@@ -83,10 +83,10 @@ def closed_walk(length: int) -> Int[np.ndarray, " steps"]:
     the stationary distribution of the Markov chain with the walk's transition frequencies, and their
     conditional entropy is the entropy rate of this chain.
     """
-    table, random = successors(seed=0), np.random.RandomState(1)
+    table, random = successors(ZIPF_WEIGHTS, seed=0), np.random.RandomState(1)
     walk = [0]
     while len(walk) <= length or walk[-1] != walk[0]:
-        walk.append(int(table[walk[-1], random.randint(CHOICES)]))
+        walk.append(int(table[walk[-1], random.randint(table.shape[1])]))
     return np.array(walk, np.int32)
 
 
@@ -120,12 +120,13 @@ def text_with_memory(windows: int, length: int, seed: int) -> Text:
     >>> text_with_memory(2, 5, seed=0).windows.shape
     (2, 5)
     """
-    table, random, row = successors(seed=2), np.random.RandomState(seed), np.arange(windows)
+    table, row = successors(SPARSE_WEIGHTS, seed=2), np.arange(windows)
+    random = np.random.RandomState(seed)
     text, log_probability = [random.randint(SYMBOLS, size=windows)], np.zeros(windows)
     followed = np.full((windows, SYMBOLS), -1)  # what followed each symbol the last time; -1 for nothing
     for _ in range(length - 1):
         last = text[-1]
-        drawn = table[last, random.randint(CHOICES, size=windows)]
+        drawn = table[last, random.randint(table.shape[1], size=windows)]
         copied, is_new = followed[row, last], followed[row, last] < 0
         following = np.where(is_new | (random.randint(8, size=windows) == 7), drawn, copied)
         fresh = np.mean(table[last] == following[:, None], axis=1)

@@ -34,7 +34,8 @@ def test_json_has_a_row_for_every_problem(run, capsys):
     by_name = {row["name"]: row for row in rows}
     assert by_name["book_mlp"] == {
         "name": "book_mlp", "separates_by": "saturation, stuck outputs", "parameters": 23860,
-        "batch_size": 32, "steps": 1520, "metric": "training cost", "needs_mnist": True, "suites": ["standard"],
+        "batch_size": 32, "steps": 1520, "metric": "training cost", "needs_mnist": True,
+        "suites": ["standard"],
     }  # fmt: skip
     assert by_name["teacher"]["metric"] == "test cost"
     assert by_name["modular_addition"]["metric"] == "steps to 95% validation accuracy"
