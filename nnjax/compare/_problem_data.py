@@ -59,8 +59,8 @@ def random_rotation(n: int, random: np.random.RandomState) -> Float[np.ndarray, 
 def successors(weights: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, "symbols choices"]:
     """For each symbol, equally probable choices of the next one.
 
-    They are n different symbols, as often as `weights` says. They are drawn with probabilities proportional to
-    1 / (1 + symbol), so the frequencies of symbols have heavy tails (Zipf's law).
+    They are n different symbols, as often as `weights` says. They are drawn with probabilities proportional
+    to 1 / (1 + symbol), so the frequencies of symbols have heavy tails (Zipf's law).
     """
     random = np.random.RandomState(seed)
     zipf = np.cumsum(55440 // np.arange(1, SYMBOLS + 1))  # 55440 is divisible by 1 to 12
