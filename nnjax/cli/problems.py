@@ -47,15 +47,7 @@ def describe(problem: "Problem") -> dict[str, Any]:
         "parameters": problem.num_params,
         "batch_size": problem.batch_size,
         "steps": problem.steps,
-        "metric": metric_name(problem),
+        "metric": problem.metric_name,
         "needs_mnist": needs_mnist(problem),
         "suites": [suite for suite, names in SUITES.items() if problem.name in names],
     }
-
-
-def metric_name(problem: "Problem") -> str:
-    """The metric in words. The validation split of a built-in problem is a part of its training examples."""
-    if problem.target_accuracy is not None:
-        return f"steps to {problem.target_accuracy:.0%} validation accuracy"
-    cost = "training cost" if problem.report_on == "validation" else "test cost"
-    return f"{cost} - minimum" if problem.floor else cost

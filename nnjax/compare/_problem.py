@@ -120,6 +120,14 @@ class Problem:
         return next((every for every in range(minimum, 2 * minimum) if self.steps % every == 0), minimum)
 
     @property
+    def metric_name(self) -> str:
+        """The metric in words. The validation split of a shipped problem is a part of its training examples."""
+        if self.target_accuracy is not None:
+            return f"steps to {100 * self.target_accuracy:g} % validation accuracy"
+        cost = "training cost" if self.report_on == "validation" else "test cost"
+        return f"{cost} - minimum" if self.floor else cost
+
+    @property
     def num_params(self) -> int:
         """The number of parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init, jax.random.key(0))))

@@ -159,7 +159,7 @@ def autoencoder(
     network = Autoencoder(sigmoid)
     draw = partial(network.init, n_in=n_in, hidden=hidden, code_size=code_size, initial_weights=glorot)
     return Problem(
-        name, load, draw, Objective(network, flat_cross_entropy, code=None), batch_size=100, steps=1200,
+        name, load, draw, Objective(network, flat_cross_entropy, code=None), batch_size=100, steps=1000,
         separates_by="pathological curvature", floor=target_entropy, report_on="validation",
     )  # fmt: skip
 

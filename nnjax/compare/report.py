@@ -12,7 +12,6 @@ import pandas as pd
 
 from nnjax.compare import protocol
 from nnjax.compare._plan import Plan
-from nnjax.compare._problem import Problem
 from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
 from nnjax.compare.protocol import Reading
@@ -110,18 +109,11 @@ def _problem_numbers(task: Any, runs: pd.DataFrame) -> dict[str, Any]:
         numbers = make_reference(of_problem, censored)
     return numbers | {
         "separates_by": problem.separates_by,
-        "reported": _reported(problem),
+        "reported": problem.metric_name,
         "censored": censored,
         "steps": problem.steps,
         "batch_size": problem.batch_size,
     }
-
-
-def _reported(problem: Problem) -> str:
-    """The metric of a problem in words."""
-    if problem.target_accuracy is not None:
-        return f"steps until {100 * problem.target_accuracy:g} % of the {problem.report_on} split are correct"
-    return f"mean cost of the {problem.report_on} split{' minus its minimum' if problem.floor else ''}"
 
 
 def winning_quantiles(runs: pd.DataFrame) -> list[float]:

@@ -116,6 +116,8 @@ def _rate_factor(tunable: Tunable, learning_rate_scale: float) -> float:
 def _default(tunable: Tunable, name: str, distribution: LogUniform) -> float:
     """The value of a hyper-parameter in the default setting."""
     parameter = inspect.signature(tunable.factory).parameters.get(name)
+    if name == "weight_decay" and parameter is None:
+        return 0.0  # that of the factory, which has none
     if name in tunable.default:
         return float(tunable.default[name])
     if parameter is not None and is_number(parameter.default):

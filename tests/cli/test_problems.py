@@ -5,11 +5,12 @@ import json
 import pytest
 
 import nnjax
+from nnjax.cli.console import console
 from nnjax.compare import problems
 
 
 def test_problems_are_listed_with_what_a_comparison_needs_to_know(run, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "_width", 200)
     assert run("problems") == 0
     lines = capsys.readouterr().out.splitlines()
     for name in nnjax.problems:
@@ -38,7 +39,7 @@ def test_json_has_a_row_for_every_problem(run, capsys):
         "suites": ["standard"],
     }  # fmt: skip
     assert by_name["teacher"]["metric"] == "test cost"
-    assert by_name["modular_addition"]["metric"] == "steps to 95% validation accuracy"
+    assert by_name["modular_addition"]["metric"] == "steps to 95 % validation accuracy"
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

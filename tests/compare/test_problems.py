@@ -24,7 +24,7 @@ BUILT_IN = [name for name, problem in nnjax.problems.items() if not problems.nee
 # SHA-256 sums of the integers of each data set. They change only with the version of a problem.
 FROZEN = {
     "bigram": "0e7fcd46c5ac2c0180b2a4f90dec244aa1cce0bd97a0f751316d6ec894b876fc",
-    "char_transformer": "55d5c3e2ff7fa0625008c82b2235316f91fd9c43ef98c800bfd3c09d54ba068a",
+    "char_transformer": "90786dd2a0d5589f4c99ad89879eff15e32b973183f8fcb57226b2297d41b447",
     "modular_addition": "536225531c277f94df5308191e9a63659bef2b79acba33e2c38312cc38e479e5",
     "digits_autoencoder": "1f20bbc6633af92205d3ef45cd31f04bbf1d1184d37ecf5253b3dd7001eba16b",
     "digits_rnn": "a31c0bb6c2e9db41df9beed1fd6c3792f8cc267fd709293765e1e00282a5856a",
@@ -234,7 +234,7 @@ def test_adam_improves_every_quick_problem(name):
 # --- problems of a user ---
 
 
-def test_fit_uses_the_settings_of_the_problem_unless_others_are_passed():
+def test_fit_uses_the_settings_from_the_problem_unless_others_are_passed():
     run = problem(drop_remainder=True, steps=130).fit(KEY, learning_rate=1.0)
     assert run.history.step.tolist() == list(range(5, 131, 5))
     assert len(problem().fit(KEY, learning_rate=1.0, steps=4).history) == 1
@@ -316,7 +316,7 @@ def test_a_problem_without_mnist_says_what_to_do(monkeypatch):
     def fail(name):
         raise DatasetUnavailable("no answer")
 
-    image_problems.mnist.cache_clear()
+    image_problems._mnist_or_error.cache_clear()
     image_problems.images.cache_clear()
     monkeypatch.setattr(image_problems, "load", fail)
     of = nnjax.problems["logistic"]
@@ -329,7 +329,7 @@ def test_a_problem_without_mnist_says_what_to_do(monkeypatch):
 @pytest.fixture
 def with_mnist(mnist, monkeypatch):
     """The problems load MNIST from the archives."""
-    caches = [image_problems.mnist, image_problems.images, image_problems.images_and_others]
+    caches = [image_problems._mnist_or_error, image_problems.images, image_problems.images_and_others]
     caches.append(image_problems.small_images)
     for cache in caches:
         cache.cache_clear()

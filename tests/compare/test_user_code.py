@@ -14,7 +14,7 @@ def write(path, text):
 
 
 def test_a_reference_names_a_file_and_an_object(tmp_path):
-    path = write(tmp_path / "mine.py", "import optax\ndef slow(learning_rate): return optax.sgd(learning_rate)\n")
+    path = write(tmp_path / "mine.py", "import optax\ndef slow(rate): return optax.sgd(rate)\n")
     assert load_object(f"{path}:slow").__name__ == "slow"
     assert is_reference(f"{path}:slow")
     assert not is_reference("adamw")
