@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from nnjax.cli._flags import Directory, OptionalInteger
+from nnjax.cli._flags import Directory, OptionalInteger, command_line
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console, print_json
 from nnjax.runtime.files import make_dir
@@ -59,7 +60,7 @@ class Compare:
 
     def run(self) -> int:
         if self.list:
-            console.print(*_lists())
+            console.print(_lists(), markup=False)
             return 0
         if not self.optimizers:
             raise ValueError(
@@ -78,7 +79,7 @@ class Compare:
         make_dir(self.out)
         with _Bar() as bar:
             results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show)
-        report = make_report(plan, results)
+        report = make_report(plan, results, self._command())
         page = report.save(self.out)
         console.print(_verdict_table(report.verdicts))
         for note in report.about["notes"]:
@@ -87,6 +88,11 @@ class Compare:
         if self.json:
             print_json({"verdicts": report.verdicts.to_dict("records"), "notes": report.about["notes"]})
         return 0
+
+    def _command(self) -> str:
+        """The command that repeats the comparison."""
+        flags = command_line("compare", replace(self, optimizers=()))
+        return flags.replace("compare", shlex.join(["compare", *self.optimizers]), 1)
 
     def _plan(self) -> Any:
         from nnjax.compare._plan import make_plan
@@ -105,27 +111,23 @@ class Compare:
         return make_plan(optimizers, self.against, problems, budget, self.learning_rate)
 
 
-def _lists() -> list[Table]:
-    """The baselines with their search spaces, and the problems."""
+def _lists() -> str:
+    """The baselines with their search spaces, and the names of the problems."""
     from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
-    from nnjax.compare.problems import PROBLEMS, SUITES
+    from nnjax.compare.problems import SUITES
 
-    baselines = Table(
-        "optimizer", "tuned", "tuned in the standard budget", "gradients a step", title="Baselines"
-    )
+    lines = ["Baselines, and what is tuned (after the bar: only in the standard budget):"]
     for name, tunable in BASELINES.items():
         spaces = [
             ", ".join(f"{key} {space}" for key, space in part.items())
             for part in (tunable.space, tunable.standard_space)
         ]
-        baselines.add_row(name, *spaces, f"{tunable.cost:g}")
-    for alias, name in SAME_AS.items():
-        baselines.add_row(alias, f"the same as {name}", "", "")
-    problems = Table("problem", "suites", "steps", "batch size", "separates by", title="Problems")
-    for name, problem in PROBLEMS.items():
-        suites = ", ".join(suite for suite, names in SUITES.items() if name in names)
-        problems.add_row(name, suites, str(problem.steps), str(problem.batch_size), problem.separates_by)
-    return [baselines, problems]
+        cost = f" ({tunable.cost:g} gradients a step)" if tunable.cost != 1 else ""
+        lines.append(f"  {name:20} {' | '.join(part for part in spaces if part)}{cost}")
+    lines += [f"  {alias:20} the same as {name}" for alias, name in SAME_AS.items()]
+    lines.append("Problems, which `nnjax problems` describes:")
+    lines += [f"  {suite:20} {', '.join(names)}" for suite, names in SUITES.items()]
+    return "\n".join(lines)
 
 
 def _summary(plan: Any, tasks: Sequence[Any]) -> str:
@@ -135,11 +137,17 @@ def _summary(plan: Any, tasks: Sequence[Any]) -> str:
     runs, seconds = sum(task.budget.runs for task in tasks), estimate_seconds(tasks)
     about = f", about {max(seconds / 60, 0.1):.1f} minutes" if seconds == seconds and runs else ""
     shipped = len(plan.tasks) - len(tasks)
+    names = f"{', '.join(plan.candidates)} against {', '.join(plan.baselines)}"
     return (
-        f"{', '.join(plan.candidates)} against {', '.join(plan.baselines)} on {len(plan.data)} problems, "
+        f"{names} on {count(len(plan.data), 'problem')}, "
         f"{plan.budget.name} budget: {runs:,} runs to train{about}; the results of {shipped} of "
         f"{len(plan.tasks)} pairs of optimizer and problem are shipped"
     )
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 problem" or "2 problems"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _check_packages() -> None:

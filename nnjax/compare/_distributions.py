@@ -36,6 +36,11 @@ class LogUniform:
         if not (is_number(self.zero_share) and 0 <= self.zero_share < 1):
             raise ValueError(f"zero_share must be at least 0 and less than 1, got {self.zero_share!r}")
 
+    def __str__(self) -> str:
+        range_of_sample = f"{self.low:g} to {self.high:g}"
+        text = f"1 - ({range_of_sample})" if self.one_minus else range_of_sample
+        return f"{text}, or 0" if self.zero_share else text
+
     def at(self, u: float) -> float:
         """The value at the quantile u of the sample, 0 ≤ u < 1.
 

@@ -1,4 +1,4 @@
-"""Whether an optimizer's updates grow with its gradients, found by a probe."""
+"""Probes of an optimizer: whether its updates grow with the gradients, and with the learning rate."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,6 +42,34 @@ def grows_with_gradient(
     except Exception:
         return False
     return large > SCALE**0.5 * small
+
+
+def ignores_learning_rate(
+    factory: Callable[..., optax.GradientTransformation], hyperparameters: Mapping[str, float]
+) -> bool:
+    """Whether the first updates of an optimizer are the same with a learning rate that is twice as large.
+
+    Args:
+      factory: an optax factory.
+      hyperparameters: its arguments by name.
+
+    Returns:
+      True or False; False without a learning rate, or if the optimizer raises an exception.
+
+    >>> ignores_learning_rate(optax.sgd, {"learning_rate": 0.1})
+    False
+    """
+    if "learning_rate" not in hyperparameters:
+        return False
+    rate = hyperparameters["learning_rate"]
+    try:
+        distances = [
+            float(_distance(make_optimizer(factory, {**hyperparameters, "learning_rate": r}), jnp.array(1.0)))
+            for r in (rate, 2 * rate)
+        ]
+    except Exception:
+        return False
+    return distances[0] == distances[1]
 
 
 @jax.jit

@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
+from nnjax.compare._gradient_scale import ignores_learning_rate
 from nnjax.compare._problem import Problem
 from nnjax.compare._user_code import code_identity
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.protocol import BUDGETS, Budget
 from nnjax.compare.runner import Task
-from nnjax.compare.search_spaces import Tunable, as_tunable, check_tunable, scales_with_gradient
+from nnjax.compare.search_spaces import Tunable, as_tunable, check_tunable, scales_with_gradient, setting
 from nnjax.data import Dataset, DatasetUnavailable
 from nnjax.runtime.checks import lookup
 
@@ -61,6 +62,10 @@ def make_plan(
         "weight decay, it is decoupled for all optimizers."
         for name in tunables if name in SAME_AS
     ]  # fmt: skip
+    notes += [
+        f"{name} ignores its learning rate: its first updates do not depend on it."
+        for name, (tunable, _) in tunables.items() if name in optimizers and _ignores_rate(tunable)
+    ]  # fmt: skip
     data = {}
     chosen = choose_problems(problems)
     for problem in chosen:
@@ -76,6 +81,14 @@ def make_plan(
         for name, (tunable, code) in tunables.items()
     ]  # fmt: skip
     return Plan(tuple(optimizers), tuple(against), tasks, data, chosen_budget, notes)
+
+
+def _ignores_rate(tunable: Tunable) -> bool:
+    default = setting(
+        tunable, None, learning_rate_scale=1, has_weight_decay=False, schedules=("constant",),
+        is_standard=False,
+    )  # fmt: skip
+    return ignores_learning_rate(tunable.factory, default.hyperparameters)
 
 
 def baseline(name: str) -> tuple[Tunable, str]:
@@ -106,8 +119,11 @@ def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[P
         if isinstance(item, Problem):
             chosen[item.name] = item
             continue
+        if not isinstance(item, str):
+            raise ValueError(f"problems must be problems, suites or names, got {item!r}")
         names = SUITES.get(item, [item])
-        chosen |= {n: lookup("problems", n, {**PROBLEMS, **dict.fromkeys(SUITES)}) for n in names}
+        choices: dict[str, Any] = {**PROBLEMS, **dict.fromkeys(SUITES)}
+        chosen |= {name: lookup("problems", name, choices) for name in names}
     if not chosen:
         raise ValueError("problems must have at least one problem or suite, got none")
     return list(chosen.values())

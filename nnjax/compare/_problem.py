@@ -121,7 +121,7 @@ class Problem:
 
     @property
     def metric_name(self) -> str:
-        """The metric in words. The validation split of a shipped problem is a part of its training examples."""
+        """The metric in words. In shipped problems, the validation split is a part of the training split."""
         if self.target_accuracy is not None:
             return f"steps to {100 * self.target_accuracy:g} % validation accuracy"
         cost = "training cost" if self.report_on == "validation" else "test cost"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnjax.compare.protocol import DEFAULT, EPSILON, FRESH, study_means
+from nnjax.compare.protocol import DEFAULT, EPSILON, FRESH, rows_of, study_means
 
 REFERENCE = "adamw"
 TARGETS = {"1/4": 0.25, "1/2": 0.5, "1": 1.0}  # shares of the budget
@@ -25,9 +25,9 @@ def make_reference(runs: pd.DataFrame, censored: bool) -> dict[str, Any]:
       reference: the metric of the reference, the geometric mean of its studies; None if there is none.
       targets: what the median of its fresh runs reaches with a share of the budget.
     """
-    m0 = float(runs[runs.kind == DEFAULT].initial.median())
+    m0 = float(rows_of(runs, kind=DEFAULT)["initial"].median())
     numbers = {"m0": m0, "epsilon": 0.0 if censored else EPSILON * m0, "reference": None}
-    fresh = runs[(runs.kind == FRESH) & (runs.optimizer == REFERENCE)]
+    fresh = rows_of(runs, kind=FRESH, optimizer=REFERENCE)
     if censored or fresh.empty:
         return numbers | {"targets": dict.fromkeys(TARGETS)}
     reference = float(np.exp(study_means(fresh, numbers["epsilon"]).mean()))

@@ -57,7 +57,7 @@ def make_rows(
       initial: by split, the metric of each run before training.
       budget_used: the share of the budget that is used at each evaluation.
     """
-    values = {name: column.values for name, column in histories.items()}
+    values = {str(name): column.values for name, column in histories.items()}
     at = budget_used * problem.steps
     selection, _ = protocol.guard(
         _metric(problem, data, problem.select_on, values, at), initial[problem.select_on]

@@ -9,7 +9,7 @@ quantiles of settings, the schedules, the seeds and the mini-batches. So the res
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -204,6 +204,13 @@ def bounded_sides(quantiles: Sequence[float]) -> tuple[bool, bool]:
     return sum(q < 0.1 for q in quantiles) >= limit, sum(q > 0.9 for q in quantiles) >= limit
 
 
+def rows_of(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The rows of a table that have these values in these columns."""
+    for column, value in values.items():
+        runs = cast(pd.DataFrame, runs[runs[column] == value])
+    return runs
+
+
 def study_means(runs: pd.DataFrame, epsilon: float) -> pd.Series:
     """For each study, the mean of ln max(metric, ε) over its fresh seeds.
 
@@ -211,7 +218,7 @@ def study_means(runs: pd.DataFrame, epsilon: float) -> pd.Series:
       runs: the runs of one optimizer on one problem.
       epsilon: smaller metrics count as equal.
     """
-    fresh = runs[runs.kind == FRESH]
+    fresh = rows_of(runs, kind=FRESH)
     return np.log(fresh.metric.clip(lower=epsilon)).groupby(fresh.study).mean()
 
 
@@ -239,10 +246,7 @@ def verdicts(
     """
     differences, censored, unreached = {}, {}, []
     for problem, reading in readings.items():
-        pair = [
-            runs[(runs.problem == problem) & (runs.optimizer == name) & (runs.kind == FRESH)]
-            for name in (candidate, baseline)
-        ]
+        pair = [rows_of(runs, problem=problem, optimizer=name, kind=FRESH) for name in (candidate, baseline)]
         if any(part.empty for part in pair):
             continue
         difference = (study_means(pair[0], reading.epsilon) - study_means(pair[1], reading.epsilon)).dropna()

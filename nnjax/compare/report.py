@@ -1,7 +1,5 @@
 """The report of a comparison: its tables, and the page that shows them."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
@@ -66,8 +64,8 @@ class Report:
         return folder / "index.html"
 
 
-def make_report(plan: Plan, results: Mapping[tuple[str, str], Result]) -> Report:
-    """The report of the results of a plan."""
+def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: str = "") -> Report:
+    """The report of the results of a plan; `command` is the command that repeats it."""
     finished = [result.runs for result in results.values() if not result.failure]
     runs = pd.concat(finished, ignore_index=True) if finished else pd.DataFrame(columns=ORDER)
     runs = runs.sort_values(ORDER, ignore_index=True)
@@ -75,7 +73,7 @@ def make_report(plan: Plan, results: Mapping[tuple[str, str], Result]) -> Report
     problems = {task.problem.name: _problem_numbers(task, runs) for task in plan.tasks}
     return Report(
         make_verdicts(runs, problems, plan.candidates, plan.baselines),
-        runs, timings, problems, _about(plan, results),
+        runs, timings, problems, _about(plan, results, command),
     )  # fmt: skip
 
 
@@ -105,7 +103,7 @@ def _problem_numbers(task: Any, runs: pd.DataFrame) -> dict[str, Any]:
     censored = problem.target_accuracy is not None
     numbers = shipped_reference(task)
     if numbers is None:
-        of_problem = runs[runs.problem == problem.name]
+        of_problem = protocol.rows_of(runs, problem=problem.name)
         numbers = make_reference(of_problem, censored)
     return numbers | {
         "separates_by": problem.separates_by,
@@ -118,7 +116,7 @@ def _problem_numbers(task: Any, runs: pd.DataFrame) -> dict[str, Any]:
 
 def winning_quantiles(runs: pd.DataFrame) -> list[float]:
     """The quantile of the learning rate that each study selected."""
-    return runs[runs.kind == protocol.FRESH].groupby("study")["quantile"].first().tolist()
+    return protocol.rows_of(runs, kind=protocol.FRESH).groupby("study")["quantile"].first().tolist()
 
 
 def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
@@ -139,8 +137,8 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
             )
     if not protocol.can_decide(plan.budget.studies, problems):
         notes.append(
-            f"No verdict of better or worse is possible: {plan.budget.studies} studies are too few for "
-            f"{problems} problems."
+            "No verdict of better or worse is possible: there are too few studies "
+            f"({plan.budget.studies}) for the number of problems ({problems})."
         )
     return notes
 
@@ -154,11 +152,11 @@ def _seconds(results: Mapping[tuple[str, str], Result]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["optimizer", "problem", "seconds_alone"])
 
 
-def _about(plan: Plan, results: Mapping[tuple[str, str], Result]) -> dict[str, Any]:
+def _about(plan: Plan, results: Mapping[tuple[str, str], Result], command: str) -> dict[str, Any]:
     budget = plan.budget
     here = environment()
     return {
-        "command": shlex.join(["nnjax", *sys.argv[1:]]),
+        "command": command or f"nnjax.compare({', '.join(plan.candidates)})",
         "budget": budget.name,
         "studies": budget.studies,
         "trials": budget.trials,

@@ -130,7 +130,19 @@ class Optimizer:
         """
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = self._transformation().update(grads, opt_state, params, **extra)
+            _check_shapes(updates, params)
             return optax.apply_updates(params, updates), opt_state, updates
+
+
+def _check_shapes(updates: Any, params: Any) -> None:
+    """Raises ValueError if an optimizer returns updates that do not fit the parameters."""
+    rule = "updates must have the shapes of the parameters"
+    if jax.tree.structure(updates) != jax.tree.structure(params):
+        raise ValueError(f"{rule}, got the containers {jax.tree.structure(updates)}")
+    for (path, leaf), update in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(updates), strict=True):
+        if jnp.shape(update) != jnp.shape(leaf):
+            where = f" at {jax.tree_util.keystr(path)}" if path else ""
+            raise ValueError(f"{rule}, got {jnp.shape(update)} instead of {jnp.shape(leaf)}{where}")
 
 
 def _with_learning_rate(factory: Factory, rest: dict[str, Any], learning_rate: Any):

@@ -1,0 +1,321 @@
+"""`compare`: what is trained, what is stored, and what goes wrong with optimizers of users."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+
+import nnjax
+from nnjax.compare import Problem, Tunable, _page, compare, log_uniform, runner
+from nnjax.compare._plan import make_plan
+from nnjax.compare._run_plan import num_units, run_plan
+from nnjax.compare._store import Store
+from nnjax.compare.protocol import BUDGETS, Budget
+from nnjax.compare.report import make_report
+from nnjax.sweep import _population
+
+TINY = Budget("tiny", 2, 2, 1, 2, ("warmup_linear",), is_standard=False)
+X = np.random.RandomState(0).normal(0, 0.5, (64, 5)).astype(np.float32)
+CURVATURE = np.array([0.1, 0.3, 1.0, 3.0, 10.0], np.float32)
+DATA = nnjax.Dataset.from_arrays((X, X), (X, X), name="small")
+
+
+def start(key):
+    return jax.random.normal(key, (5,)) + 2
+
+
+def cost(theta, x):
+    return jnp.sum(jnp.asarray(CURVATURE) * (theta - x) ** 2) / 2
+
+
+SMALL = Problem(
+    "small", lambda: DATA, start, nnjax.Objective(lambda theta, x, key: theta, cost, code=None),
+    batch_size=16, steps=40, separates_by="conditioning", report_on="validation",
+)  # fmt: skip
+
+
+def sgd(learning_rate=0.1):
+    return optax.sgd(learning_rate)
+
+
+def tuned(factory, **space):
+    return Tunable(factory, {"learning_rate": log_uniform(1e-3, 1)} | space, scales_with_gradient=False)
+
+
+def report_of(factory, budget=TINY, problem=SMALL, **settings):
+    return compare({"mine": factory}, problems=problem, budget=budget, **settings)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return report_of(tuned(sgd))
+
+
+def test_every_run_can_be_trained_again_by_fit(report):
+    """The row says how: the seed gives the keys, the settings the hyper-parameters."""
+    for row in report.runs[report.runs.optimizer == "mine"].itertuples():
+        init_key, fit_key = runner.KEYS.for_seed(row.seed)
+        settings = json.loads(row.settings)
+        run = nnjax.fit(
+            fit_key, start(init_key), DATA, objective=SMALL.objective, optimizer=sgd, batch_size=16, steps=40,
+            **settings,
+        )  # fmt: skip
+        costs = run.history.validation_cost
+        assert row.diverged == (not costs[-1] <= row.initial)
+        assert row.metric == pytest.approx(row.initial if row.diverged else costs[-1], rel=1e-5)
+        assert row.initial == pytest.approx(
+            np.mean(np.sum(CURVATURE * (np.asarray(start(init_key)) - X) ** 2, axis=1) / 2), rel=1e-5
+        )
+        if row.kind == "fresh":
+            np.testing.assert_allclose(row.curve, costs, rtol=1e-5)
+            assert row.budget_used[-1] == 1
+
+
+def test_fresh_runs_have_the_setting_that_their_study_selected(report):
+    for (_, study), runs in report.runs.groupby(["optimizer", "study"]):
+        trials, fresh = (runs[runs.kind == kind] for kind in ("trial", "fresh"))
+        assert set(fresh.settings) == {trials.loc[trials.selection.idxmin()].settings}, study
+
+
+def test_both_optimizers_share_quantiles_seeds_and_initial_parameters(report):
+    columns = ["kind", "study", "index", "seed", "quantile", "initial"]
+    mine, baseline = (
+        report.runs[(report.runs.optimizer == name) & (report.runs.kind != "fresh")][columns]
+        for name in ("mine", "adamw")
+    )
+    pd.testing.assert_frame_equal(mine.reset_index(drop=True), baseline.reset_index(drop=True))
+
+
+def test_all_units_of_an_optimizer_share_one_program():
+    before = _population.train_epoch._cache_size()
+    budget = replace(
+        BUDGETS["standard"], studies=3, trials=8, defaults=3
+    )  # 24 trials: units of 16 and 8 runs
+    plan = make_plan({"mine": tuned(sgd)}, ("sgd",), SMALL, budget, (1e-4, 1.0))
+    runner.Runner().run(plan.tasks[0], DATA)
+    # A second one is for a single network, which is timed alone.
+    assert _population.train_epoch._cache_size() - before == 2
+
+
+def test_verdicts_are_about_the_candidate(report):
+    (row,) = report.verdicts.to_dict("records")
+    assert (row["problem"], row["optimizer"], row["baseline"]) == ("small", "mine", "adamw")
+    fresh = report.runs[report.runs.kind == "fresh"].pivot(
+        index="study", columns="optimizer", values="metric"
+    )
+    assert row["effect"] == pytest.approx(np.log(fresh.mine / fresh.adamw).mean())
+
+
+def test_a_report_is_saved_as_a_page_with_tables(report, tmp_path):
+    page = report.save(tmp_path / "out")
+    assert not re.search("https?://", page.read_text())
+    assert "mine" in page.read_text()
+    runs = pd.read_parquet(page.with_name("runs.parquet"))
+    assert len(runs) == len(report.runs) == 2 * TINY.runs
+    order = runs[["problem", "optimizer"]].apply(tuple, axis=1).tolist()
+    assert order == sorted(order)
+    assert pd.read_csv(page.with_name("verdicts.csv")).verdict.tolist() == report.verdicts.verdict.tolist()
+    assert list(page.with_name("figures").glob("*.svg"))
+
+
+# --- the store ---
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_comparison_that_stopped_continues_with_the_same_results(report, tmp_path, monkeypatch):
+    trained = []
+    train = runner.Runner._train
+    monkeypatch.setattr(runner.Runner, "_train", lambda *a: (trained.append(1), train(*a))[1])
+    plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
+
+    def stop(progress):
+        if progress.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, Store(tmp_path), callback=stop)
+    assert len(trained) == 3
+    again = make_report(plan, run_plan(plan, Store(tmp_path)))
+    assert len(trained) == sum(map(num_units, plan.tasks)) == 4
+    pd.testing.assert_frame_equal(again.runs, report.runs, check_exact=True)
+    assert make_report(plan, run_plan(plan, Store(tmp_path))).runs.equals(report.runs)
+    assert len(trained) == 4
+
+
+def test_a_damaged_unit_is_trained_again(report, tmp_path):
+    plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
+    run_plan(plan, Store(tmp_path))
+    for file in tmp_path.glob("*.json"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert make_report(plan, run_plan(plan, Store(tmp_path))).runs.equals(report.runs)
+
+
+def test_results_are_stored_by_everything_that_decides_them():
+    def identity(tunable=tuned(sgd), problem=SMALL, budget=TINY, code="c"):
+        return runner.Task("mine", tunable, code, problem, budget).identity()
+
+    others = [
+        identity(tuned(sgd, momentum=log_uniform(0.1, 1))),
+        identity(problem=replace(SMALL, version=2)),
+        identity(budget=replace(TINY, first_study=2)),
+        identity(code="other"),
+    ]
+    assert identity() == identity()
+    assert identity() not in others
+
+
+# --- optimizers of users ---
+
+
+def raising(learning_rate=0.1):
+    raise RuntimeError("no such device")
+
+
+def transposed(learning_rate=0.1):
+    return optax.stateless(lambda grads, params: jax.tree.map(lambda g: g[None], grads))
+
+
+def half_precision(learning_rate=0.1):
+    return optax.stateless(lambda grads, params: jax.tree.map(lambda g: -g.astype(jnp.bfloat16), grads))
+
+
+def dense_hessian(learning_rate=0.1):
+    inner = optax.sgd(learning_rate)
+    return optax.GradientTransformation(
+        lambda params: (inner.init(params), jnp.zeros((10_000, 10_000))),
+        lambda g, state, params=None: (inner.update(g, state[0], params)[0], state),
+    )
+
+
+def growing(learning_rate=0.1):
+    return optax.GradientTransformation(lambda params: jnp.zeros(1), lambda g, s, p=None: (g, jnp.zeros(2)))
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (raising, "RuntimeError: no such device"),
+        (transposed, r"updates must have the shapes of the parameters, got \(1, 5\) instead of \(5,\)"),
+        (half_precision, r"updates must have .* got bfloat16\[5\] instead of float32\[5\]"),
+        (dense_hessian, "the state must have at most 256 MiB for one run, got 381 MiB"),
+        (growing, "the state must keep its shapes and dtypes"),
+    ],
+)
+def test_an_optimizer_that_fails_is_reported_and_the_others_finish(factory, message):
+    report = report_of(tuned(factory))
+    assert set(report.runs.optimizer) == {"adamw"}
+    assert report.verdicts.empty
+    (note,) = [note for note in report.about["notes"] if note.startswith("mine failed on small: ")]
+    assert re.search(message, note)
+    assert "mine failed on small" in _page.render(report.runs, report.problems, report.verdicts, report.about)
+
+
+def late_nan(learning_rate=0.1):
+    def update(grads, count, params=None):
+        scale = jnp.where(count < 20, -learning_rate, jnp.nan)
+        return jax.tree.map(lambda g: scale * g, grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+def test_a_run_that_becomes_nan_has_diverged_and_gets_the_initial_metric():
+    report = report_of(tuned(late_nan))
+    mine = report.runs[report.runs.optimizer == "mine"]
+    assert mine.diverged.all()
+    assert (mine.metric == mine.initial).all()
+    assert report.verdicts.effect.item() > 0
+
+
+def deaf(learning_rate=0.1):
+    return optax.sgd(0.05)
+
+
+def test_an_optimizer_that_ignores_its_learning_rate_is_a_note():
+    notes = report_of(tuned(deaf)).about["notes"]
+    assert "mine ignores its learning rate: its first updates do not depend on it." in notes
+
+
+def test_a_wrong_default_changes_the_default_runs_but_not_the_tuned_ones():
+    good, wrong = (
+        report_of(replace(tuned(sgd), default={"learning_rate": rate})).runs.query("optimizer == 'mine'")
+        for rate in (0.1, 0.001)
+    )
+    tuned_runs = [runs[runs.kind == "fresh"].metric.tolist() for runs in (good, wrong)]
+    defaults = [runs[runs.kind == "default"].metric.mean() for runs in (good, wrong)]
+    assert tuned_runs[0] == tuned_runs[1]
+    assert defaults[1] > 2 * defaults[0]
+
+
+# --- budgets ---
+
+
+def test_larger_mini_batches_and_more_expensive_steps_get_fewer_steps():
+    expensive = replace(tuned(sgd), cost=2.0, batch_multipliers=(1, 4))
+    report = report_of(expensive, replace(TINY, trials=4))
+    mine = report.runs[report.runs.optimizer == "mine"]
+    assert set(mine.batch_multiplier) == {1, 4}
+    for row in mine[mine.kind == "fresh"].itertuples():
+        assert len(row.curve) == 20 // row.batch_multiplier  # 40 steps / (2 gradients x multiplier)
+        assert row.budget_used[-1] == 1
+    trials = mine[mine.kind == "trial"]
+    assert (trials.groupby("study").batch_multiplier.value_counts() == 2).all()
+
+
+@pytest.mark.parametrize(("scale", "side"), [(1e-4, "high"), (1e3, "low")])
+def test_a_space_that_bounds_the_result_is_a_note_and_is_widened_on_request(scale, side):
+    off = Tunable(
+        partial(scaled_sgd, scale=scale), {"learning_rate": log_uniform(1e-3, 1)}, scales_with_gradient=False
+    )
+    budget = replace(TINY, studies=3, trials=16)  # the lowest quantile is below 1/16
+    note = f"mine on small is bounded by its search space: the selected learning rates are at its {side} end"
+    problem = replace(SMALL, init=lambda key: jnp.full(5, 2.0))  # so that only the rates matter
+    assert any(n.startswith(note) for n in report_of(off, budget, problem).about["notes"])
+    plan = make_plan({"mine": off}, ("adamw",), problem, budget, (1e-4, 1.0))
+    narrow, wide = (run_plan(plan, extend=extend)["mine", "small"] for extend in (False, True))
+    assert wide.widened == ((2, 0) if side == "low" else (0, 2))
+    best = [result.runs.query("kind == 'fresh'").metric.mean() for result in (narrow, wide)]
+    assert best[1] < best[0]
+
+
+def scaled_sgd(learning_rate, scale):
+    return optax.sgd(scale * learning_rate)
+
+
+# --- arguments ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizers": {}}, "optimizers must have at least one optimizer, got none"),
+        ({"against": ("adamww",)}, "against must be one of .* did you mean 'adamw'"),
+        ({"optimizers": {"adamw": sgd}}, "against must name other optimizers .* got 'adamw' twice"),
+        ({"problems": "quik"}, "problems must be one of .* did you mean 'quick'"),
+        ({"problems": ()}, "problems must have at least one problem or suite, got none"),
+        ({"budget": "large"}, "budget must be one of quick, standard, got 'large'"),
+        ({"optimizers": {"mine": optax.sgd(0.1)}}, "mine must be a function that returns an optax optimizer"),
+        ({"learning_rate": (1, 1e-4)}, "low and high must be finite numbers with 0 < low < high"),
+    ],
+)
+def test_wrong_arguments(settings, message):
+    arguments = {"optimizers": {"mine": sgd}, "problems": "bigram", "budget": TINY} | settings
+    with pytest.raises(ValueError, match=message):
+        compare(arguments.pop("optimizers"), **arguments)
+
+
+def test_optimizers_that_coincide_are_a_note_and_are_equal():
+    report = compare({"adam": "adam"}, problems=SMALL, budget=TINY)
+    assert any(note.startswith("adam and adamw coincide") for note in report.about["notes"])
+    assert report.verdicts.effect.item() == 0
+    assert math.isclose(report.verdicts.low.item(), 0, abs_tol=0)
