@@ -312,31 +312,34 @@ def test_wrong_data_raise():
 # --- MNIST ---
 
 
-def test_a_problem_without_mnist_says_what_to_do(monkeypatch):
+@pytest.fixture
+def empty_caches():
+    """The problems load MNIST again in this test, and again after it."""
+    caches = [image_problems._mnist_or_error, image_problems.images, image_problems.images_and_others]
+    caches.append(image_problems.small_images)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def with_mnist(empty_caches, mnist, monkeypatch):
+    """The problems load MNIST from the archives."""
+    monkeypatch.setattr(image_problems, "load", lambda name: mnist)
+
+
+def test_a_problem_without_mnist_says_what_to_do(empty_caches, monkeypatch):
     def fail(name):
         raise DatasetUnavailable("no answer")
 
-    image_problems._mnist_or_error.cache_clear()
-    image_problems.images.cache_clear()
     monkeypatch.setattr(image_problems, "load", fail)
     of = nnjax.problems["logistic"]
     with pytest.raises(DatasetUnavailable, match="prepare it with `nnjax data prepare mnist`, or"):
         of.load()
     assert not problems.is_available(of)
     assert problems.is_available(nnjax.problems["bigram"])
-
-
-@pytest.fixture
-def with_mnist(mnist, monkeypatch):
-    """The problems load MNIST from the archives."""
-    caches = [image_problems._mnist_or_error, image_problems.images, image_problems.images_and_others]
-    caches.append(image_problems.small_images)
-    for cache in caches:
-        cache.cache_clear()
-    monkeypatch.setattr(image_problems, "load", lambda name: mnist)
-    yield
-    for cache in caches:
-        cache.cache_clear()
 
 
 @pytest.mark.slow
