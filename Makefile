@@ -35,6 +35,7 @@ bench: .venv/bench      ## every benchmark but the one for GPUs; an hour on idle
 	$(BIN)/python -m benchmarks.time_to_accuracy
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.config
+	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.devices
 
 reproduce: .venv/experiments ## every experiment of the chapter and the report; two hours, or ARGS=--quick

@@ -155,6 +155,39 @@ def startup_table(record: Record) -> str:
     return "\n".join(lines)
 
 
+def compare_table(record: Record) -> str:
+    """The seconds of `nnjax compare` for one optimizer, and of the same training runs in other programs."""
+    total = record["runs"] * len(record["problems"])
+    command, _, training, *peers = record["rows"]
+    head = (
+        f"{_plural(total, 'run')} of AdamW on {_plural(len(record['problems']), 'problem')}",
+        "seconds, median (min to max)",
+        f"time relative to {command['name']}",
+        f"time relative to {training['name']}",
+    )
+    rows = (
+        [
+            row["name"],
+            f"{row['median']:.1f} ({min(row['seconds']):.1f} to {max(row['seconds']):.1f})",
+            *(f"{1 / row[ratio]:.2f}" for ratio in ("ratio", "training_ratio")),
+        ]
+        for row in record["rows"]
+    )
+    networks = ", ".join(f"{peer['networks']} ({peer['name']})" for peer in peers)
+    measured = (
+        "The others only train, without compilation, tuning, evaluation and report, and with one learning "
+        "rate for all networks. They train a few networks of each problem, and their seconds are multiplied "
+        f"to {record['runs']}: {networks}. "
+    )
+    libraries = [f"{name} {version}" for name, version in record["libraries"].items()]
+    note = (
+        f"Medians of {_plural(record['rounds'], 'alternating round')}; the relative times are medians of the "
+        f"rounds' ratios. {measured * bool(peers)}{'; '.join([*libraries, machine(record)])}; "
+        "`python -m benchmarks.compare`."
+    )
+    return "\n".join([*markdown_table(head, rows), note])
+
+
 def startup_line(record: Record) -> str:
     """The wall time of the command."""
     return (

@@ -50,6 +50,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "scaling": _benchmark("scaling", benchmarks.scaling_table),
         "time_to_accuracy": _benchmark("time_to_accuracy", benchmarks.time_to_accuracy_table),
         "startup": _benchmark("startup", benchmarks.startup_table),
+        "compare": _benchmark("compare", benchmarks.compare_table),
         "throughput": _benchmark("throughput", benchmarks.throughput_table),
     },
     SCALING: {"devices": _benchmark("devices", benchmarks.devices_table)},
