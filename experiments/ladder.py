@@ -22,8 +22,8 @@ import nnjax
 from experiments.console import duration
 from experiments.experiment import Claim, Experiment, Record, RunContext
 from experiments.ladder_figure import plot
-from experiments.ladder_steps import FIRST_CONFIG, STEPS, LadderStep, changes_to_json
-from nnjax.compare.statistics import format_mean_interval, percent, select_best
+from experiments.ladder_steps import FIRST_CONFIG, STEPS, LadderStep, changes_to_json, select_candidate
+from nnjax.compare.statistics import format_mean_interval, percent
 
 KEY = 700
 TUNING_SEEDS = 2  # for each candidate
@@ -83,8 +83,7 @@ class LadderRunner:
             grid = self.train(key, replace(config, **changes), TUNING_SEEDS)
             correct = grid.validation_correct.isel(epoch=-1).values
             results.append({"changes": changes_to_json(changes), "validation_correct": correct})
-        best = select_best([result["validation_correct"] for result in results])
-        return replace(config, **step.candidates[best]), results
+        return replace(config, **step.candidates[select_candidate(results)]), results
 
     def probabilities(self, grid: nnjax.Grid, config: nnjax.TrainConfig, ensemble_size: int) -> np.ndarray:
         """The outputs for the test images, averaged over each ensemble: (ensembles, n, classes)."""

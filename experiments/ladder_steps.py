@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 import nnjax
+from nnjax.compare import protocol
 
 BEST = nnjax.configs["best-cpu"]
 NO_DROPOUT: dict[str, Any] = {"dropout": None, "input_dropout": 0.0}
@@ -77,3 +80,16 @@ def changes_to_json(changes: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = replace(nnjax.TrainConfig(), **changes).to_json()
     return {name: values[name] for name in changes}
+
+
+def select_candidate(results: Sequence[Mapping[str, Any]]) -> int:
+    """The index of the candidate with the best mean on validation, of equal ones that with the lowest rate.
+
+    Args:
+      results: for each candidate, its `changes` and its `validation_correct`, one count for each seed.
+
+    >>> select_candidate([{"changes": {}, "validation_correct": counts} for counts in ([8, 9], [9, 9])])
+    1
+    """
+    selection = [-float(np.mean(result["validation_correct"])) for result in results]
+    return protocol.select(selection, [result["changes"].get("learning_rate", 0.0) for result in results])

@@ -10,6 +10,7 @@ from experiments.console import duration, format_total_time, title
 from experiments.experiment import Flags
 from experiments.first_network import BOOK
 from experiments.ladder_figure import PUBLISHED
+from experiments.ladder_steps import select_candidate
 from experiments.records import Record, provenance
 from nnjax.compare.claims import claims_table, markdown_table
 from nnjax.compare.statistics import percent, t_interval
@@ -139,12 +140,11 @@ def candidates_table(record: Record) -> str:
     """The candidates of each step, their validation accuracy, and the selected one."""
     rows = []
     for r in record["steps"]:
-        means = [np.mean(candidate["validation_correct"]) for candidate in r["candidates"]]
-        for candidate, mean in zip(r["candidates"], means, strict=True):
+        selected = select_candidate(r["candidates"]) if r["candidates"] else None
+        for i, candidate in enumerate(r["candidates"]):
             changes = ", ".join(f"{name} {_value(value)}" for name, value in candidate["changes"].items())
-            selected = candidate is r["candidates"][int(np.argmax(means))]
-            accuracy = f"{100 * mean / record['num_validation']:.2f}"
-            rows.append([r["name"], f"**{changes}**" if selected else changes, accuracy])
+            accuracy = f"{percent(candidate['validation_correct'], record['num_validation']).mean():.2f}"
+            rows.append([r["name"], f"**{changes}**" if i == selected else changes, accuracy])
     return markdown_table(("step", "candidate (selected: bold)", "validation accuracy, %"), rows)
 
 

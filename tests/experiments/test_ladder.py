@@ -17,7 +17,8 @@ from experiments.ladder import (
     analyse_errors,
 )
 from experiments.ladder_figure import PUBLISHED
-from experiments.ladder_steps import FIRST_CONFIG, STEPS, LadderStep
+from experiments.ladder_steps import FIRST_CONFIG, STEPS, LadderStep, select_candidate
+from experiments.records import read_record
 
 QUICK_STEPS = [step for step in STEPS if step.in_quick_run]
 
@@ -91,6 +92,21 @@ def test_validation_selects_the_candidate_and_no_test_image_is_evaluated(digits,
     assert [c["changes"] for c in candidates] == [{"learning_rate": 1e-4}, {"learning_rate": 3.0}]
     assert all(len(c["validation_correct"]) == TUNING_SEEDS for c in candidates)
     assert calls == [(5, None), (5, None)]
+
+
+def test_the_selection_is_that_of_the_committed_record():
+    steps = [step for step in read_record("ladder")["steps"] if step["candidates"]]
+    assert len(steps) > 5
+    for step in steps:
+        changes = step["candidates"][select_candidate(step["candidates"])]["changes"]
+        assert {name: step["config"][name] for name in changes} == changes, step["name"]
+
+
+def test_of_equal_candidates_the_one_with_the_lowest_learning_rate_is_selected():
+    results = [{"changes": {"learning_rate": rate}, "validation_correct": [90, 92]} for rate in (0.3, 0.1)]
+    assert select_candidate(results) == 1
+    same = [{"changes": {"l2": l2}, "validation_correct": [90, 92]} for l2 in (0.3, 0.1)]
+    assert select_candidate(same) == 0
 
 
 def test_an_ensemble_predicts_by_the_mean_of_its_probabilities(digits):
