@@ -47,8 +47,7 @@ from benchmarks.compare_peers import (
     torch_loop,
 )
 from benchmarks.harness import Record, provenance, write_result
-from nnjax.compare._plan import Plan, make_plan
-from nnjax.compare._run_plan import to_train
+from nnjax.compare.plan import Plan, make_plan, to_train
 from nnjax.compare.problems import SUITES
 from nnjax.compare.protocol import UNIT_RUNS
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nnjax.compare._problem import Problem
-from nnjax.compare._problem_data import quadratic_deep
-from nnjax.nn.objective import mean_cost, to_input
-from nnjax.optim.schedules import warmup_linear
+import nnjax
+from nnjax.compare import Problem
+from nnjax.nn import mean_cost, to_input
+from nnjax.optim import SCHEDULES
 
 LEARNING_RATE = 1e-3  # of all networks, at the end of the warm-up
 PROBE_STEPS = 30  # with each number of threads
@@ -57,7 +57,7 @@ def make_training(problem: Problem, networks: int, steps: int | None = None) -> 
         _order(np.random.default_rng(s), len(inputs), problem.batch_size, steps) for s in range(networks)
     ]
     params = [problem.init(jax.random.key(seed)) for seed in range(networks)]
-    rates = LEARNING_RATE * warmup_linear(jnp.arange(steps, dtype=jnp.float32) / steps)
+    rates = LEARNING_RATE * SCHEDULES["warmup_linear"](jnp.arange(steps, dtype=jnp.float32) / steps)
     return Training(problem, inputs, targets, params, np.stack(orders), np.asarray(rates))
 
 
@@ -97,7 +97,9 @@ def torch_costs() -> dict[str, Callable]:
     import torch  # pyright: ignore[reportMissingImports]
     from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
-    hessian = torch.from_numpy(quadratic_deep().hessian)
+    zero = jnp.zeros(100)
+    hessian = jax.hessian(lambda theta: nnjax.problems["quadratic"].objective.cost(theta, zero))(zero)
+    hessian = torch.from_numpy(np.array(hessian))
 
     def quadratic(params, x, y):
         d = params[0] - y

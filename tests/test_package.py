@@ -21,8 +21,15 @@ PUBLIC_MODULES = (
     "baselines",
     "compare.analysis",
     "compare.claims",
+    "compare.plan",
     "compare.plots",
+    "compare.problems",
+    "compare.protocol",
+    "compare.report",
+    "compare.scores",
+    "compare.search_spaces",
     "compare.statistics",
+    "compare.verdicts",
 )
 
 

@@ -67,8 +67,9 @@ class Compare:
                 "optimizers must have at least one, such as mine.py:my_optimizer or sgd; --list shows the "
                 "baselines"
             )
-        from nnjax.compare._run_plan import run_plan, to_train  # not above: pandas takes a second
+        from nnjax.compare._run_plan import run_plan  # not above: pandas takes a second
         from nnjax.compare._store import Store
+        from nnjax.compare.plan import to_train
         from nnjax.compare.report import make_report
 
         plan = self._plan()
@@ -95,8 +96,8 @@ class Compare:
         return flags.replace("compare", shlex.join(["compare", *self.optimizers]), 1)
 
     def _plan(self) -> Any:
-        from nnjax.compare._plan import make_plan
         from nnjax.compare._user_code import is_reference, load_object
+        from nnjax.compare.plan import make_plan
         from nnjax.compare.protocol import BUDGETS
 
         names = [reference.rpartition(":")[2] for reference in self.optimizers]

@@ -74,9 +74,9 @@ def compare(
     'undecided'
     """
     # Imported here, because pandas and scipy.stats take a second.
-    from nnjax.compare._plan import make_plan
     from nnjax.compare._run_plan import run_plan
     from nnjax.compare._store import Store
+    from nnjax.compare.plan import make_plan
     from nnjax.compare.report import make_report
 
     plan = make_plan(optimizers, against, problems, budget, learning_rate)

@@ -25,7 +25,7 @@ def make_reference(runs: pd.DataFrame, censored: bool) -> dict[str, Any]:
       reference: the metric of the reference, the geometric mean of its studies; None if there is none.
       targets: what the median of its fresh runs reaches with a share of the budget.
     """
-    m0 = float(rows_of(runs, kind=DEFAULT)["initial"].median())
+    m0 = float(np.median(rows_of(runs, kind=DEFAULT)["initial"].to_numpy()))
     numbers = {"m0": m0, "epsilon": 0.0 if censored else EPSILON * m0, "reference": None}
     fresh = rows_of(runs, kind=FRESH, optimizer=REFERENCE)
     if censored or fresh.empty:

@@ -7,18 +7,13 @@ from typing import Any
 
 from nnjax.compare import protocol
 from nnjax.compare._compare import CompareProgress
-from nnjax.compare._plan import Plan
 from nnjax.compare._shipped import shipped_result, shipped_seconds_per_unit
 from nnjax.compare._store import Store
+from nnjax.compare.plan import Plan, to_train
 from nnjax.compare.report import winning_quantiles
 from nnjax.compare.runner import Result, Runner, Task
 
 MAX_WIDENINGS = 2  # of the range of the learning rate, on each side
-
-
-def to_train(plan: Plan) -> list[Task]:
-    """The tasks without a shipped result."""
-    return [task for task in plan.tasks if shipped_result(task) is None]
 
 
 def run_plan(

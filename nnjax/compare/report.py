@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from nnjax.compare import protocol
-from nnjax.compare._plan import Plan
 from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
+from nnjax.compare.plan import Plan
 from nnjax.compare.protocol import Reading
 from nnjax.compare.runner import Result
 from nnjax.compare.verdicts import Verdict

@@ -15,9 +15,9 @@ import pytest
 
 import nnjax
 from nnjax.compare import Problem, Tunable, _page, compare, log_uniform, runner
-from nnjax.compare._plan import make_plan
 from nnjax.compare._run_plan import num_units, run_plan
 from nnjax.compare._store import Store
+from nnjax.compare.plan import make_plan
 from nnjax.compare.protocol import BUDGETS, Budget
 from nnjax.compare.report import make_report
 from nnjax.sweep import _population

@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from nnjax.compare._baseline_optimizers import BASELINES
-from nnjax.compare._plan import baseline, choose_problems
 from nnjax.compare._references import REFERENCE, make_reference
 from nnjax.compare._shipped import task_name
 from nnjax.compare._store import Store, digest_of
+from nnjax.compare.plan import baseline, choose_problems
 from nnjax.compare.protocol import BUDGETS
 from nnjax.compare.report import ORDER
 from nnjax.compare.runner import Result, Runner, Task

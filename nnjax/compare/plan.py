@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
 from nnjax.compare._gradient_scale import ignores_learning_rate
 from nnjax.compare._problem import Problem
+from nnjax.compare._shipped import shipped_result
 from nnjax.compare._user_code import code_identity
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.protocol import BUDGETS, Budget
@@ -106,6 +107,11 @@ def _tunable(name: str, optimizer: Any, learning_rate: tuple[float, float]) -> t
     check_tunable(name, tunable)
     tunable = replace(tunable, scales_with_gradient=scales_with_gradient(tunable))
     return tunable, code_identity(tunable.factory)
+
+
+def to_train(plan: Plan) -> list[Task]:
+    """The tasks without a shipped result."""
+    return [task for task in plan.tasks if shipped_result(task) is None]
 
 
 def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[Problem]:
