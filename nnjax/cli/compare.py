@@ -87,7 +87,8 @@ class Compare:
             console.print(f"- {note}", markup=False)
         console.print(f"report in {page}", markup=False)
         if self.json:
-            print_json({"verdicts": report.verdicts.to_dict("records"), "notes": report.about["notes"]})
+            verdicts = report.verdicts.astype(object).where(report.verdicts.notna(), None)
+            print_json({"verdicts": verdicts.to_dict("records"), "notes": report.about["notes"]})
         return 0
 
     def _command(self) -> str:
@@ -162,11 +163,11 @@ def _check_packages() -> None:
 
 def _verdict_table(verdicts: Any) -> Table:
     """A line for each problem, candidate and baseline."""
+    import pandas  # not above: it takes a second
+
     table = Table("problem", "optimizer", "verdict", "metric", "p", title="Verdicts about the optimizers")
     for row in verdicts.itertuples():
-        needed = (
-            f", {row.studies_needed} studies would decide" if row.studies_needed == row.studies_needed else ""
-        )
+        needed = "" if pandas.isna(row.studies_needed) else f", {row.studies_needed} studies would decide"
         table.add_row(
             row.problem,
             f"{row.optimizer} against {row.baseline}",

@@ -64,14 +64,7 @@ def compare(
     Raises:
       ValueError: a wrong argument; raised before training starts.
 
-    >>> import optax
-    >>> from nnjax.compare.protocol import Budget
-    >>> tiny = Budget(
-    ...     "tiny", studies=2, trials=1, fresh=1, defaults=1, schedules=("linear",), is_standard=False
-    ... )
-    >>> report = compare({"mine": optax.sgd}, problems="bigram", budget=tiny)
-    >>> report.verdicts.verdict.item()
-    'undecided'
+    docs/comparing.md has examples.
     """
     # Imported here, because pandas and scipy.stats take a second.
     from nnjax.compare._run_plan import run_plan

@@ -92,6 +92,17 @@ def test_a_comparison_prints_verdicts_and_writes_a_report(run, capsys):
     assert "mine.py:slow" in Path("report/index.html").read_text()
 
 
+def test_a_decided_verdict_needs_no_more_studies(run, capsys):
+    """A baseline whose results are shipped is compared without training: SGD on the quadratic."""
+    assert run("compare", "schedule_free_sgd", "--problems", "digits_autoencoder", "--json") == 0
+    out, err = capsys.readouterr()
+    (verdict,) = json.loads(out)["verdicts"]
+    assert verdict["verdict"] == "worse"
+    assert verdict["studies_needed"] is None
+    assert "0 runs to train" in err
+    assert "would decide" not in err
+
+
 def start(out: str) -> subprocess.Popen:
     """`nnjax compare` as a process of its own."""
     command = [sys.executable, "-m", "nnjax", "compare", "mine.py:slow", *map(str, SMALL), "--out", out]

@@ -272,6 +272,7 @@ def test_larger_mini_batches_and_more_expensive_steps_get_fewer_steps():
     assert (trials.groupby("study").batch_multiplier.value_counts() == 2).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "side"), [(1e-4, "high"), (1e3, "low")])
 def test_a_space_that_bounds_the_result_is_a_note_and_is_widened_on_request(scale, side):
     off = Tunable(
