@@ -205,3 +205,20 @@ def quick_record(quick_flags):
         return earlier or experiment.run_and_record(quick_flags)
 
     return record
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless browser, for the tests of pages."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs a browser: chromium and chromedriver are not on PATH")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "hide-scrollbars"):
+        options.add_argument(f"--{flag}")
+    options.binary_location = shutil.which("chromium")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

@@ -9,7 +9,7 @@ from nnjax.compare import protocol
 from nnjax.compare._compare import CompareProgress
 from nnjax.compare._shipped import shipped_result, shipped_seconds_per_unit
 from nnjax.compare._store import Store
-from nnjax.compare.plan import Plan, to_train
+from nnjax.compare.plan import Plan
 from nnjax.compare.report import winning_quantiles
 from nnjax.compare.runner import Result, Runner, Task
 
@@ -24,7 +24,7 @@ def run_plan(
 ) -> dict[tuple[str, str], Result]:
     """By optimizer and problem, the result of each task: shipped, from the store, or trained now."""
     results = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
-    missing = to_train(plan)
+    missing = [task for task in plan.tasks if task.key not in results]
     runner = Runner(store, _Reporter(callback, missing).on_unit)
     for task in missing:
         data = plan.data[task.problem.name]

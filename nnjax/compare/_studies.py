@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from nnjax.compare import protocol
 from nnjax.compare.statistics import t_interval
 
 Problems = Mapping[str, Mapping[str, Any]]
@@ -28,7 +29,7 @@ def log_metric(runs: pd.DataFrame, problems: Problems) -> np.ndarray:
     [0.0, -7.0]
     """
     epsilon = np.array([problems[name]["epsilon"] for name in runs["problem"]], float)
-    return np.log(np.maximum(runs["metric"].to_numpy(float), epsilon))
+    return protocol.log_metric(runs["metric"].to_numpy(float), epsilon)
 
 
 def of_kind(runs: pd.DataFrame, problems: Problems, kind: str) -> pd.DataFrame:

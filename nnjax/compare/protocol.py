@@ -211,6 +211,11 @@ def rows_of(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
     return runs
 
 
+def log_metric(metric: Any, epsilon: Any) -> Any:
+    """y = ln max(metric, ε), in which metrics are compared; smaller ones count as equal."""
+    return np.log(np.maximum(metric, epsilon))
+
+
 def study_means(runs: pd.DataFrame, epsilon: float) -> pd.Series:
     """For each study, the mean of ln max(metric, ε) over its fresh seeds.
 
@@ -219,7 +224,7 @@ def study_means(runs: pd.DataFrame, epsilon: float) -> pd.Series:
       epsilon: smaller metrics count as equal.
     """
     fresh = rows_of(runs, kind=FRESH)
-    return np.log(fresh.metric.clip(lower=epsilon)).groupby(fresh.study).mean()
+    return log_metric(fresh["metric"], epsilon).groupby(fresh["study"]).mean()
 
 
 class Reading(NamedTuple):

@@ -1,10 +1,9 @@
-"""The page of a comparison: its content, that it is self-contained, and its behaviour in a browser."""
+"""The page of a comparison: its content, that it is self-contained, and its behaviour in a chromium."""
 
 import builtins
 import html as entities
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -278,31 +277,15 @@ def test_queries_quote_their_values():
 # --- in a browser ---
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs a browser: chromium and chromedriver are not on PATH")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "hide-scrollbars"):
-        options.add_argument(f"--{flag}")
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
-def show(browser, html, tmp_path):
+def show(chromium, html, tmp_path):
     def show(width, height, content=html):
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         (tmp_path / "index.html").write_text(content)
-        browser.get((tmp_path / "index.html").as_uri())
-        assert browser.get_log("browser") == []
-        return browser
+        chromium.get((tmp_path / "index.html").as_uri())
+        assert chromium.get_log("browser") == []
+        return chromium
 
     return show
 

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import threading
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -129,22 +128,6 @@ def test_the_command_writes_the_page_and_opens_it(run, model, trained, digits, t
 # In a browser
 
 WINDOWS = {"desktop": (1100, 900), "phone": (375, 700)}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs a browser: chromium and chromedriver are not on PATH")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "hide-scrollbars"):
-        options.add_argument(f"--{flag}")
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 CONFIGS = {
