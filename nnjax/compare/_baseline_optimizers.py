@@ -116,7 +116,7 @@ def _rate(low: float, high: float) -> dict[str, LogUniform]:
     return {"learning_rate": log_uniform(low, high)}
 
 
-_ADAM = _rate(1e-5, 0.1) | _B1
+_ADAM = _rate(1e-4, 1) | _B1
 
 BASELINES: Mapping[str, Tunable] = {
     "sgd": Tunable(optax.sgd, _rate(1e-3, 10), scales_with_gradient=True),
@@ -124,13 +124,13 @@ BASELINES: Mapping[str, Tunable] = {
     "nesterov": Tunable(nesterov, _rate(1e-3, 10) | _MOMENTUM, scales_with_gradient=True),
     "adagrad": Tunable(
         optax.adagrad,
-        _rate(1e-3, 10),
+        _rate(1e-2, 100),
         {"initial_accumulator_value": log_uniform(1e-8, 0.1)},
         scales_with_gradient=False,
     ),
     "rmsprop": Tunable(
         rmsprop,
-        _rate(1e-5, 0.1) | {"momentum": one_minus_log_uniform(0.01, 0.5)},
+        _rate(1e-4, 1) | {"momentum": one_minus_log_uniform(0.01, 0.5)},
         {"decay": one_minus_log_uniform(1e-3, 0.2)} | _EPS,
         scales_with_gradient=False,
     ),
@@ -140,28 +140,28 @@ BASELINES: Mapping[str, Tunable] = {
     "adabelief": Tunable(
         optax.adabelief, _ADAM, _B2 | {"eps": log_uniform(1e-16, 1e-8)}, scales_with_gradient=False
     ),
-    "yogi": Tunable(optax.yogi, _rate(1e-4, 1) | _B1, _B2, scales_with_gradient=False),
+    "yogi": Tunable(optax.yogi, _rate(1e-3, 10) | _B1, _B2, scales_with_gradient=False),
     "lion": Tunable(
         optax.lion,
-        _rate(1e-6, 1e-2) | _B1 | {"weight_decay": LogUniform(1e-2, 10, zero_share=0.25)},
+        _rate(1e-5, 0.1) | _B1 | {"weight_decay": LogUniform(1e-2, 100, zero_share=0.25)},
         _B2,
         scales_with_gradient=False,
     ),
     "lamb": Tunable(optax.lamb, _rate(1e-4, 1) | _B1, _B2 | _EPS, scales_with_gradient=False),
     "lars": Tunable(
-        lars, _rate(1e-2, 100) | {"momentum": one_minus_log_uniform(0.01, 0.5)}, scales_with_gradient=False
+        lars, _rate(0.1, 1000) | {"momentum": one_minus_log_uniform(0.01, 0.5)}, scales_with_gradient=False
     ),
     # The diagonal of the Hessian costs 2 gradients every 10 steps.
     "sophia": Tunable(
         contrib.sophia,
-        _rate(1e-5, 0.1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)},
+        _rate(1e-4, 1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)},
         _B2,
         cost=1.2,
         scales_with_gradient=False,
     ),
     "muon": Tunable(
         muon,
-        _rate(1e-5, 0.1) | {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)},
+        _rate(1e-4, 1) | {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)},
         scales_with_gradient=False,
     ),
     "schedule_free_sgd": Tunable(
@@ -169,7 +169,7 @@ BASELINES: Mapping[str, Tunable] = {
     ),
     "schedule_free_adamw": Tunable(
         schedule_free_adamw,
-        _rate(1e-4, 1) | _B1,
+        _rate(1e-3, 10) | _B1,
         _B2 | _EPS,
         schedules=("constant",),
         scales_with_gradient=False,

@@ -148,7 +148,7 @@ def image_problems() -> list[Problem]:
         classifier("conv", partial(CONV.init, channels=(16, 32), dense=(10,)), CONV, 400, "weight sharing"),
         classifier("deep_tanh", partial(init, sizes=deep, initial_weights=glorot), Dense(tanh, identity), 800,
                    "vanishing gradients"),
-        autoencoder("autoencoder", partial(small_images, as_targets=True), 196, (128, 32), 8),
+        autoencoder("autoencoder", partial(small_images, as_targets=True), 196, (128, 32), 8, 600),
         Problem(
             "vae", partial(small_images, as_targets=True), draw_vae,
             Objective(vae_with_fixed_noise, negative_elbo, code=None), batch_size=64, steps=600,

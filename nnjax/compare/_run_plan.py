@@ -10,7 +10,7 @@ from nnjax.compare._compare import CompareProgress
 from nnjax.compare._shipped import shipped_result, shipped_seconds_per_unit
 from nnjax.compare._store import Store
 from nnjax.compare.plan import Plan
-from nnjax.compare.report import winning_quantiles
+from nnjax.compare.report import bounded_sides
 from nnjax.compare.runner import Result, Runner, Task
 
 MAX_WIDENINGS = 2  # of the range of the learning rate, on each side
@@ -38,7 +38,7 @@ def run_plan(
 
 def widened(task: Task, result: Result) -> tuple[int, int]:
     """The decades by which the range of the learning rate is widened next, below and above."""
-    sides = protocol.bounded_sides(winning_quantiles(result.runs))
+    sides = bounded_sides(task, result)
     below, above = (min(old + side, MAX_WIDENINGS) for old, side in zip(task.widened, sides, strict=True))
     return below, above
 

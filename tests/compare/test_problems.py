@@ -24,7 +24,7 @@ BUILT_IN = [name for name, problem in nnjax.problems.items() if not problems.nee
 # SHA-256 sums of the integers of each data set. They change only with the version of a problem.
 FROZEN = {
     "bigram": "0e7fcd46c5ac2c0180b2a4f90dec244aa1cce0bd97a0f751316d6ec894b876fc",
-    "char_transformer": "90786dd2a0d5589f4c99ad89879eff15e32b973183f8fcb57226b2297d41b447",
+    "char_transformer": "83112b6d2f17fc7a36316a04ad99fb3e6ff899ba032eeeed9e54f778d2c549b7",
     "modular_addition": "536225531c277f94df5308191e9a63659bef2b79acba33e2c38312cc38e479e5",
     "digits_autoencoder": "1f20bbc6633af92205d3ef45cd31f04bbf1d1184d37ecf5253b3dd7001eba16b",
     "digits_rnn": "a31c0bb6c2e9db41df9beed1fd6c3792f8cc267fd709293765e1e00282a5856a",
