@@ -167,6 +167,7 @@ def synthetic_about(runs):
             {"name": "initial pass", "result": "passed", "detail": "No target holds at initialization."},
         ],
         "seconds": seconds,
+        "shipped": {"Another processor": ["adamw"]},
     }
 
 

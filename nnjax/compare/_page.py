@@ -40,8 +40,9 @@ def render(
     Args:
       runs, problems, verdicts: as `nnjax.compare.analysis` describes them.
       about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; notes, a list of
-        sentences; audits, a list of mappings with name, result and detail; and seconds, a table with
-        optimizer, problem and seconds_alone.
+        sentences; audits, a list of mappings with name, result and detail; seconds, a table with
+        optimizer, problem and seconds_alone; and shipped, by processor, the optimizers whose results were
+        made on it.
 
     Returns:
       The same text for the same input.

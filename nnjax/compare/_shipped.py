@@ -15,6 +15,7 @@ import pandas as pd
 from nnjax.compare._baseline_optimizers import SAME_AS
 from nnjax.compare._references import REFERENCE
 from nnjax.compare._store import digest_of
+from nnjax.compare.protocol import rows_of
 from nnjax.compare.runner import Result, Task
 
 FOLDER = files("nnjax.compare").joinpath("baselines")
@@ -22,10 +23,12 @@ FOLDER = files("nnjax.compare").joinpath("baselines")
 
 def shipped_result(task: Task) -> Result | None:
     """The shipped result of a task; None if there is none, or if it was made by another definition."""
-    if shipped_about(task.budget.name).get("tasks", {}).get(task_name(task)) != digest_of(task.identity()):
+    about = shipped_about(task.budget.name)
+    if about.get("tasks", {}).get(task_name(task)) != digest_of(task.identity()):
         return None
     runs, timings = (_table(task.budget.name, kind) for kind in ("runs", "timings"))
-    return Result(_of_task(runs, task), _of_task(timings, task))
+    made_on = about["environment"]["processor"]
+    return Result(_of_task(runs, task), _of_task(timings, task), made_on=made_on)
 
 
 def task_name(task: Task) -> str:
@@ -64,9 +67,8 @@ def shipped_seconds_per_unit(task: Task) -> float:
     if not shipped_about(task.budget.name):
         return math.nan
     timings = _table(task.budget.name, "timings")
-    return float(
-        timings[(timings.optimizer == REFERENCE) & (timings.problem == task.problem.name)].total.mean()
-    )
+    units = rows_of(timings, optimizer=REFERENCE, problem=task.problem.name, kind="unit")
+    return float(units.total.mean())
 
 
 @cache

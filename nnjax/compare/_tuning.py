@@ -1,6 +1,7 @@
 """What tuning gives: the best of k trials, the share of good trials, the gain over the default setting."""
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,9 @@ def mean_difference(
         return difference, np.nan, np.nan
     if np.ptp(values) == np.ptp(others) == 0:
         return difference, difference, difference
-    ends = ttest_ind(values, others, equal_var=False).confidence_interval(level)
+    with warnings.catch_warnings():  # metrics below ε are equal, and scipy warns of a variance near 0
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        ends = ttest_ind(values, others, equal_var=False).confidence_interval(level)
     return difference, float(ends.low), float(ends.high)
 
 

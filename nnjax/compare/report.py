@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nnjax.compare import protocol
+from nnjax.compare._problem import Problem
 from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
 from nnjax.compare.plan import Plan
@@ -73,7 +74,7 @@ def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: 
     problems = {task.problem.name: _problem_numbers(task, runs) for task in plan.tasks}
     return Report(
         make_verdicts(runs, problems, plan.candidates, plan.baselines),
-        runs, timings, problems, _about(plan, results, command),
+        runs, timings, problems, _about(plan, results, timings, command),
     )  # fmt: skip
 
 
@@ -103,15 +104,26 @@ def _problem_numbers(task: Task, runs: pd.DataFrame) -> dict[str, Any]:
     censored = problem.target_accuracy is not None
     numbers = shipped_reference(task)
     if numbers is None:
-        of_problem = protocol.rows_of(runs, problem=problem.name)
-        numbers = make_reference(of_problem, censored)
-    return numbers | {
+        numbers = make_reference(protocol.rows_of(runs, problem=problem.name), censored)
+    return numbers | problem_facts(problem)
+
+
+def problem_facts(problem: Problem) -> dict[str, Any]:
+    """What the tables of a comparison show of the definition of a problem."""
+    return {
         "separates_by": problem.separates_by,
         "reported": problem.metric_name,
-        "censored": censored,
+        "censored": problem.target_accuracy is not None,
         "steps": problem.steps,
         "batch_size": problem.batch_size,
     }
+
+
+def seconds_alone(timings: pd.DataFrame) -> pd.DataFrame:
+    """The seconds of one network that is trained alone, by optimizer and problem."""
+    alone = protocol.rows_of(timings, kind="alone") if len(timings) else timings
+    table = alone.reindex(columns=["optimizer", "problem", "training"])
+    return table.rename(columns={"training": "seconds_alone"})
 
 
 def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
@@ -144,16 +156,9 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
     return notes
 
 
-def _seconds(results: Mapping[tuple[str, str], Result]) -> pd.DataFrame:
-    """The seconds of one network that is trained alone, by optimizer and problem."""
-    rows = [
-        {"optimizer": optimizer, "problem": problem, "seconds_alone": result.seconds_alone}
-        for (optimizer, problem), result in results.items() if not result.failure
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["optimizer", "problem", "seconds_alone"])
-
-
-def _about(plan: Plan, results: Mapping[tuple[str, str], Result], command: str) -> dict[str, Any]:
+def _about(
+    plan: Plan, results: Mapping[tuple[str, str], Result], timings: pd.DataFrame, command: str
+) -> dict[str, Any]:
     budget = plan.budget
     here = environment()
     return {
@@ -168,5 +173,10 @@ def _about(plan: Plan, results: Mapping[tuple[str, str], Result], command: str) 
         "seeds": f"studies {budget.study_numbers[0]} to {budget.study_numbers[-1]}",
         "notes": [*plan.notes, *_notes(plan, results, len(plan.data))],
         "audits": shipped_audits(),
-        "seconds": _seconds(results),
+        "seconds": seconds_alone(timings),
+        "shipped": {
+            result.made_on: sorted({o for (o, _), r in results.items() if r.made_on == result.made_on})
+            for result in results.values()
+            if result.made_on
+        },
     }

@@ -1,7 +1,6 @@
 """Trains the units of a comparison as sweeps, and stores each as soon as it is finished."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -89,17 +88,18 @@ class Result(NamedTuple):
 
     Attributes:
       runs: the table of its runs; empty if it failed.
-      timings: the seconds of its units.
+      timings: the seconds of its units; in the standard budget also those of one network of the default
+        setting that is trained alone (kind "alone").
       widened: decades that were added to the range of the learning rate.
-      seconds_alone: the training of one network of the default setting alone; NaN if it is not measured.
       failure: the message of an optimizer that failed; "" if it did not.
+      made_on: the processor on which a shipped result was made; "" if it was made here.
     """
 
     runs: pd.DataFrame
     timings: pd.DataFrame
     widened: tuple[int, int] = (0, 0)
-    seconds_alone: float = math.nan
     failure: str = ""
+    made_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,14 @@ class Runner:
             )
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
             final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
-            alone = self._seconds_alone(task, data) if task.budget.is_standard else math.nan
+            alone = [self._alone(task, data)] if task.budget.is_standard else []
         except Exception as error:  # the code of an optimizer can raise anything
             return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=_message(error))
         units = trials + final
         rows = [row for unit in units for row in unit["rows"]]
-        timings = [{"optimizer": task.optimizer, "problem": task.problem.name, **u["seconds"]} for u in units]
-        return Result(pd.DataFrame(rows), pd.DataFrame(timings), task.widened, alone)
+        seconds = [{"kind": "unit", **unit["seconds"]} for unit in units] + alone
+        timings = pd.DataFrame(seconds).assign(optimizer=task.optimizer, problem=task.problem.name)
+        return Result(pd.DataFrame(rows), timings, task.widened)
 
     def _run_all(self, task: Task, data: Dataset, runs: list[RunSpec]) -> list[dict[str, Any]]:
         units = protocol.units(runs, lambda run: task.setting(run).batch_multiplier)
@@ -151,12 +152,15 @@ class Runner:
                 self.store.put(identity, content)
         return content
 
-    def _seconds_alone(self, task: Task, data: Dataset) -> float:
+    def _alone(self, task: Task, data: Dataset) -> dict[str, Any]:
+        """The seconds of one network of the default setting that is trained alone."""
+
         def measure():
             default = protocol.final_runs(task.budget, dict.fromkeys(task.budget.study_numbers, ()))[-1:]
             return {"seconds": float(train_runs(task, data, default)[0].seconds.sum())}
 
-        return self._stored(task, "alone", measure)["seconds"]
+        seconds = self._stored(task, "alone", measure)["seconds"]
+        return {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
 
     def _train(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
         start = time.perf_counter()

@@ -238,3 +238,9 @@ def test_the_analysis_orders_candidates_before_baselines(comparison):
     result = analysis.analyse(runs.iloc[::-1], problems, verdicts)
     assert result.pairs == [("mine", "adamw"), ("sgd", "adamw")]
     assert result.optimizers == ["mine", "sgd", "adamw"]
+
+
+def test_metrics_that_are_equal_up_to_rounding_have_a_difference_without_a_warning():
+    values = np.full(8, np.log(0.3)) + 1e-16 * np.arange(8)  # warnings are errors
+    difference, low, high = analysis.mean_difference(values, np.array([1.0, 1.1, 1.2]))
+    assert low < difference < high < 0

@@ -1,0 +1,166 @@
+"""Audits of the comparison, whose answers are known: `python -m nnjax.compare.baselines.audits --store DIR`.
+
+The results are written to `audits.json`, and every report prints them. Finished units are stored, so the
+command can be interrupted and started again. Run it after `python -m nnjax.compare.baselines`.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnjax.compare import protocol
+from nnjax.compare._references import REFERENCE
+from nnjax.compare._shipped import shipped_reference, shipped_result
+from nnjax.compare._store import Store
+from nnjax.compare.baselines._deepobs import PUBLISHED, test_losses
+from nnjax.compare.baselines._weakened import choose_share, weakened_task
+from nnjax.compare.plan import baseline, choose_problems
+from nnjax.compare.protocol import BUDGETS, Budget, Reading
+from nnjax.compare.runner import Runner, Task
+from nnjax.compare.scores import binomial_interval
+from nnjax.compare.verdicts import BETTER, WORSE, Verdict
+from nnjax.runtime.environment import environment
+from nnjax.runtime.files import write_atomically
+
+FOLDER = Path(__file__).parent
+REPETITIONS = 20  # of the audit with two equal optimizers
+FIRST_STUDY = 100  # of that audit; baselines have the studies from 0 on
+POWER_PROBLEMS = ("logistic",)
+
+Audit = dict[str, Any]
+
+
+def task_of(optimizer: str, problem: Any, budget: Budget) -> Task:
+    """The task of a baseline."""
+    return Task(optimizer, *baseline(optimizer), problem, budget)
+
+
+def readings(budget: Budget, problems: list[Any]) -> dict[str, Reading]:
+    """How the metrics of problems are read: with the shipped ε."""
+    numbers = {p.name: shipped_reference(task_of(REFERENCE, p, budget)) for p in problems}
+    return {
+        p.name: Reading(numbers[p.name]["epsilon"], p.steps + 1 if p.target_accuracy else None)
+        for p in problems
+    }
+
+
+def equal_optimizers(runner: Runner) -> Audit:
+    """The reference against itself, with studies of other numbers: a verdict of better or worse is false."""
+    budget, problems = BUDGETS["quick"], choose_problems("quick")
+    read, false = readings(budget, problems), 0
+    for i in range(REPETITIONS):
+        sides = []
+        for side in (0, 1):
+            first = FIRST_STUDY + budget.studies * (2 * i + side)
+            for problem in problems:
+                task = task_of(REFERENCE, problem, replace(budget, first_study=first))
+                runs = runner.run(task, problem.load()).runs
+                sides.append(runs.assign(optimizer=str(side), study=runs.study - first))
+        verdicts = protocol.verdicts(pd.concat(sides), read, "0", "1")
+        wrong = {name: v.verdict for name, v in verdicts.items() if v.verdict in (BETTER, WORSE)}
+        false += bool(wrong)
+        print(f"repetition {i + 1} of {REPETITIONS}: {wrong or 'no false verdict'}", flush=True)
+    low, high = binomial_interval(false, REPETITIONS)
+    return {
+        "name": "A/A: AdamW against itself with other study seeds, quick budget",
+        "result": "passed" if low <= protocol.ALPHA else "failed",
+        "detail": f"{false} of {REPETITIONS} reports say better or worse on at least one problem: "
+        f"{false / REPETITIONS:.0%}, exact 95 % interval {low:.0%} to {high:.0%}. At most 5 % are expected.",
+        "false": false, "repetitions": REPETITIONS, "low": low, "high": high,
+    }  # fmt: skip
+
+
+def inclusion(budget: Budget, problems: list[Any]) -> Audit:
+    """SGD must not be better than momentum, which contains it (Choi and others, 2019)."""
+    pairs = [(task_of("sgd", p, budget), task_of("momentum", p, budget)) for p in problems]
+    shipped = [[shipped_result(task) for task in pair] for pair in pairs]
+    usable = [i for i, pair in enumerate(shipped) if all(pair)]
+    runs = pd.concat([result.runs for i in usable for result in shipped[i] if result])
+    verdicts = protocol.verdicts(runs, readings(budget, [problems[i] for i in usable]), "sgd", "momentum")
+    better = [name for name, verdict in verdicts.items() if verdict.verdict == BETTER]
+    return {
+        "name": f"Inclusion: SGD against momentum, which contains it, {budget.name} budget",
+        "result": "superset under-tuned" if better else "passed",
+        "detail": f"SGD is better on {', '.join(better) or 'none'} of {len(verdicts)} problems.",
+        "better": better, "problems": len(verdicts),
+    }  # fmt: skip
+
+
+def deepobs() -> Audit:
+    """The published test losses of DeepOBS on `quadratic_deep`, each of one run."""
+    details, passed = [], True
+    losses = {name: test_losses(name) for name in PUBLISHED}
+    for name, values in losses.items():
+        published, mean, sd = PUBLISHED[name].loss, values.mean(), values.std(ddof=1)
+        passed &= abs(published - mean) < 2 * sd
+        details.append(f"{name} {mean:.3f} ± {sd:.3f}, published {published:.3f}")
+    return {
+        "name": "Published results: test losses of quadratic_deep in DeepOBS, after 100 epochs",
+        "result": "passed" if passed else "failed",
+        "detail": "; ".join(details) + " (10 seeds here; one published run; within two standard deviations).",
+        "losses": {name: values.tolist() for name, values in losses.items()},
+    }
+
+
+def power(runner: Runner) -> Audit:
+    """AdamW that skips a share of its updates, so that its tuned metric is 10 % worse, is found worse."""
+    budget = BUDGETS["standard"]
+    found: dict[str, dict[str, Any]] = {}
+    for problem in choose_problems(POWER_PROBLEMS):
+        share, ratio = choose_share(runner, problem, budget)
+        results = [
+            runner.run(task, problem.load()).runs
+            for task in (weakened_task(problem, budget, share), task_of(REFERENCE, problem, budget))
+        ]
+        verdict = protocol.verdicts(
+            pd.concat(results), readings(budget, [problem]), results[0].optimizer.iloc[0], REFERENCE
+        )[problem.name]
+        found[problem.name] = {"share": share, "ratio": ratio, **_summary(verdict)}
+        print(problem.name, found[problem.name], flush=True)
+    return {
+        "name": "Power: AdamW that skips a share of its updates, so that its metric is 10 % worse",
+        "result": "passed" if all(v["verdict"] == WORSE for v in found.values()) else "failed",
+        "detail": "; ".join(
+            f"{name}: {v['share']:.1%} of the updates skipped ({v['ratio'] - 1:+.1%} on separate seeds), "
+            f"found {v['verdict']} ({v['effect']:+.1%}, p = {v['p']:.2g})"
+            for name, v in found.items()
+        ) + ". Standard budget.",
+        "problems": found,
+    }  # fmt: skip
+
+
+def _summary(verdict: Verdict) -> dict[str, Any]:
+    return {"verdict": verdict.verdict, "effect": verdict.effect, "p": verdict.p}
+
+
+def main() -> None:
+    """Runs the chosen audits, and writes their results among those of the others."""
+    audits: dict[str, Callable[[Runner], Audit]] = {
+        "equal": equal_optimizers,
+        "power": power,
+        "inclusion-quick": lambda _: inclusion(BUDGETS["quick"], choose_problems("quick")),
+        "inclusion-standard": lambda _: inclusion(BUDGETS["standard"], choose_problems("standard")),
+        "deepobs": lambda _: deepobs(),
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("audits", nargs="*", help=f"{', '.join(audits)}; default: all")
+    parser.add_argument("--store", type=Path, required=True, help="folder of finished units")
+    arguments = parser.parse_args()
+    path = FOLDER / "audits.json"
+    old = json.loads(path.read_text("utf-8"))["audits"] if path.is_file() else []
+    results = {audit["key"]: audit for audit in old}
+    for key in arguments.audits or audits:
+        audit = audits[key](Runner(Store(arguments.store)))
+        results[key] = {"key": key, **audit, "environment": environment()}
+        print(f"{audit['name']}: {audit['result']}. {audit['detail']}", flush=True)
+        content = {"audits": [results[key] for key in audits if key in results]}
+        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The tables of docs/leaderboard.md, from the shipped results."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnjax.compare._references import REFERENCE
+from nnjax.compare._wording import SIGNS, number
+from nnjax.compare.analysis import Analysis, analyse
+from nnjax.compare.problems import PROBLEMS, SUITES
+from nnjax.compare.report import make_verdicts, problem_facts, seconds_alone
+from nnjax.compare.scores import performance_profile
+from nnjax.compare.verdicts import BETTER, EQUIVALENT, MAX_STUDIES, UNDECIDED, WORSE
+
+FOLDER = Path(__file__).parent
+
+FACTORS = (1.0, 1.5, 2.0, 4.0, math.inf)  # of the fastest optimizer's time, in profiles
+
+
+def shipped_analysis(budget: str) -> Analysis:
+    """The analysis of the shipped results of a budget on its suite, against the reference."""
+    references = json.loads((FOLDER / f"{budget}.json").read_text("utf-8"))["references"]
+    problems = {
+        name: references[name]["numbers"] | problem_facts(PROBLEMS[name])
+        for name in SUITES[budget] if name in references
+    }  # fmt: skip
+    runs = pd.read_parquet(FOLDER / f"{budget}-runs.parquet")
+    runs = runs[runs.problem.isin(problems)]
+    others = [name for name in runs.optimizer.unique() if name != REFERENCE]
+    return analyse(runs, problems, make_verdicts(runs, problems, others, [REFERENCE]))
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def verdicts_table(budget: str) -> str:
+    """Optimizers × problems: the sign of the verdict, and the ratio of the metric to the reference's."""
+    analysis = shipped_analysis(budget)
+    problems = list(analysis.problems)
+    cells = {(row["optimizer"], row["problem"]): _verdict(row) for row in _rows(analysis.verdicts)}
+    rows = [
+        [optimizer, *(cells.get((optimizer, problem), "") for problem in problems)]
+        for optimizer in _by_score(analysis)
+        if optimizer != REFERENCE
+    ]
+    return markdown(["optimizer", *problems], rows)
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    ratio = math.exp(row["effect"])
+    return f"{SIGNS[row['verdict']]} {ratio:.3g}" if ratio != 1 else SIGNS[row["verdict"]]
+
+
+def scores_table(budget: str) -> str:
+    """Scores with their intervals, the worst problem, and the counts of verdicts."""
+    analysis = shipped_analysis(budget)
+    scores = {row["optimizer"]: row for row in _rows(analysis.scores)}
+    rows = []
+    for optimizer in _by_score(analysis):
+        score = scores[optimizer]
+        verdicts = analysis.verdicts[analysis.verdicts.optimizer == optimizer].verdict
+        counts = [str(sum(verdicts == word)) for word in (BETTER, EQUIVALENT, WORSE, UNDECIDED)]
+        rows.append(
+            [
+                optimizer,
+                f"{score['score']:.2f} ({score['low']:.2f} to {score['high']:.2f})",
+                f"{score['worst_problem']} ({score['worst_score']:.2f})",
+                *(counts if optimizer != REFERENCE else ["–"] * 4),
+            ]
+        )
+    return markdown(
+        ["optimizer", "score (95 %)", "worst problem", "better", "equal", "worse", "undecided"], rows
+    )
+
+
+def profile_table(budget: str) -> str:
+    """The share of all targets that each optimizer reaches within a factor of the fastest one's time."""
+    analysis = shipped_analysis(budget)
+    rows = []
+    for optimizer in _by_score(analysis):
+        ratios = analysis.times[analysis.times.optimizer == optimizer].ratio.to_numpy()
+        at = [*FACTORS[:-1], np.finfo(float).max]  # all that were reached at all
+        rows.append([optimizer, *(f"{share:.0%}" for share in performance_profile(ratios, at))])
+    head = ["as fast as the fastest", *(f"within {factor:g} times" for factor in FACTORS[1:-1]), "at all"]
+    return markdown(["optimizer", *head], rows)
+
+
+def undecided_table(budget: str) -> str:
+    """For each undecided verdict, the number of studies that would decide it."""
+    analysis = shipped_analysis(budget)
+    rows = []
+    for optimizer in _by_score(analysis):
+        of_optimizer = analysis.verdicts[
+            (analysis.verdicts.optimizer == optimizer) & (analysis.verdicts.verdict == UNDECIDED)
+        ]
+        needed = [f"{row['problem']} ({_studies(row['studies_needed'])})" for row in _rows(of_optimizer)]
+        if needed:
+            rows.append([optimizer, ", ".join(needed)])
+    return markdown(["optimizer", "undecided on (studies needed)"], rows)
+
+
+def _studies(needed: Any) -> str:
+    return f"over {MAX_STUDIES:,}" if pd.isna(needed) else str(needed)
+
+
+def seconds_table(budget: str) -> str:
+    """The seconds of one network that is trained alone, summed over the problems, and relative to SGD."""
+    analysis = shipped_analysis(budget)
+    alone = seconds_alone(pd.read_parquet(FOLDER / f"{budget}-timings.parquet"))
+    table = alone.pivot_table(index="optimizer", columns="problem", values="seconds_alone")
+    ratios = (table / table.loc["sgd"]).median(axis=1)
+    rows = [
+        [optimizer, f"{table.loc[optimizer].sum():.3g}", f"{ratios[optimizer]:.2g}"]
+        for optimizer in _by_score(analysis)
+        if optimizer in table.index
+    ]
+    return markdown(["optimizer", "seconds, all problems", "relative to SGD (median)"], rows)
+
+
+def problems_table(budget: str) -> str:
+    """The problems: the metric before training, and that of the reference."""
+    analysis = shipped_analysis(budget)
+    rows = [
+        [name, facts["reported"], str(facts["steps"]), number(facts["m0"]),
+         number(facts["reference"]) if facts["reference"] else "–"]
+        for name, facts in analysis.problems.items()
+    ]  # fmt: skip
+    return markdown(["problem", "metric", "steps", "before training", f"tuned {REFERENCE}"], rows)
+
+
+def _by_score(analysis: Analysis) -> list[str]:
+    """The optimizers, those with the highest score first."""
+    return analysis.scores.sort_values("score", ascending=False, kind="stable").optimizer.tolist()
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table.to_dict("records")

@@ -1,0 +1,65 @@
+"""The audits of the comparison, and what they are made of."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import nnjax
+from nnjax.compare._problem_data import quadratic_deep
+from nnjax.compare._shipped import shipped_audits
+from nnjax.compare.baselines import _deepobs, audits
+from nnjax.compare.baselines._weakened import skipping, weakened_task
+from nnjax.compare.plan import choose_problems
+from nnjax.compare.protocol import BUDGETS
+from nnjax.compare.verdicts import ALPHA
+
+
+def test_skipping_zeroes_the_wanted_share_of_updates_and_leaves_the_others():
+    optimizer, update = skipping(0.3), jnp.array([1.0, -2.0])
+    _, kept = jax.lax.scan(
+        lambda state, _: optimizer.update(update, state)[::-1], optimizer.init(update), None, 4000
+    )
+    is_zero = (kept == 0).all(axis=1)
+    assert ((kept == update).all(axis=1) | is_zero).all()
+    assert float(is_zero.mean()) == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 4000) ** 0.5)
+
+
+def test_a_weakened_adamw_that_skips_nothing_is_adamw():
+    task = weakened_task(nnjax.problems["bigram"], BUDGETS["standard"], 0.0)
+    params, grads = jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0])
+    settings = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 1e-3, "weight_decay": 0.2}
+    for optimizer in (optax.adamw(**settings), task.tunable.factory(**settings)):
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        np.testing.assert_allclose(updates, -0.1 * grads / (jnp.abs(grads) + 1e-3) - 0.02 * params, rtol=1e-6)
+
+
+def test_the_losses_of_deepobs_are_those_of_numpy(monkeypatch):
+    monkeypatch.setattr(_deepobs, "SEEDS", range(1))
+    data = nnjax.problems["quadratic"].load()
+    order = np.asarray(jax.random.permutation(jax.random.key(0), jnp.arange(1000)))[:896].reshape(7, 128)
+    train, test = (np.asarray(split.inputs, np.float64) for split in (data.train, data.test))
+    hessian = np.asarray(quadratic_deep().hessian, np.float64)
+    params, trace = np.ones(100), np.zeros(100)
+    for step in range(700):
+        grads = hessian @ (params - train[order[step % 7]].mean(axis=0))
+        trace = 0.99 * trace + grads
+        params = params - 0.0025118864315 * trace
+    d = params - test
+    expected = np.mean(np.sum(d @ hessian * d, axis=1)) / 2
+    assert _deepobs.test_losses("momentum") == pytest.approx([expected], rel=1e-4)
+
+
+def test_every_audit_is_recorded_and_passed():
+    recorded = {audit["key"]: audit for audit in shipped_audits()}
+    assert set(recorded) == {"equal", "power", "inclusion-quick", "inclusion-standard", "deepobs"}
+    assert recorded["equal"]["repetitions"] >= 20
+    assert recorded["equal"]["low"] <= ALPHA
+    assert {audit["result"] for audit in recorded.values()} == {"passed"}
+
+
+def test_the_recorded_inclusion_is_that_of_the_shipped_runs():
+    recorded = next(audit for audit in shipped_audits() if audit["key"] == "inclusion-quick")
+    computed = audits.inclusion(BUDGETS["quick"], choose_problems("quick"))
+    assert {name: recorded[name] for name in computed} == computed
