@@ -145,7 +145,7 @@ def image_problems() -> list[Problem]:
         ),
         classifier("wide_mlp", partial(init, sizes=(196, 256, 256, 10), initial_weights=he),
                    Dense(relu, identity), 400, "width"),
-        classifier("conv", partial(CONV.init, channels=(16, 32), dense=(10,)), CONV, 400, "weight sharing"),
+        classifier("conv", partial(CONV.init, channels=(16, 32), dense=(10,)), CONV, 320, "weight sharing"),
         classifier("deep_tanh", partial(init, sizes=deep, initial_weights=glorot), Dense(tanh, identity), 800,
                    "vanishing gradients"),
         autoencoder("autoencoder", partial(small_images, as_targets=True), 196, (128, 32), 8, 600),

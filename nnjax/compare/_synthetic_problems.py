@@ -209,7 +209,7 @@ def synthetic_problems() -> list[Problem]:
         Problem(
             "char_transformer", texts,
             partial(Transformer(2).init, vocabulary=SYMBOLS, length=WINDOW - 1, width=32),
-            Objective(Transformer(2), token_cross_entropy, code=None), batch_size=8, steps=400,
+            Objective(Transformer(2), token_cross_entropy, code=None), batch_size=8, steps=320,
             separates_by="attention, embeddings", floor=text_floor,
         ),
         Problem(
