@@ -73,7 +73,7 @@ def public_names(module):
     names = set()
     for node in ast.parse(source(module).read_text()).body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        assigned = {target.id for target in targets if isinstance(target, ast.Name)}
+        assigned = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
         if "__all__" in assigned:
             return set(ast.literal_eval(node.value))
         names |= assigned | {getattr(node, "name", "_")}
