@@ -13,10 +13,12 @@ from pathlib import Path
 from benchmarks import tables as benchmarks
 from experiments import catalog
 from experiments import tables as experiments
+from nnjax.compare.baselines import leaderboard
 
 DOCS = Path(__file__).parent
-README, LADDER, SPEED, SCALING, RESULTS = (
-    DOCS.parent / "README.md", *(DOCS / f"{name}.md" for name in ("ladder", "speed", "scaling", "results"))
+README, LADDER, SPEED, SCALING, LEADERBOARD, RESULTS = (
+    DOCS.parent / "README.md",
+    *(DOCS / f"{name}.md" for name in ("ladder", "speed", "scaling", "leaderboard", "results")),
 )  # fmt: skip
 
 Table = Callable[[], str]
@@ -28,6 +30,15 @@ def _experiment(name: str, table: Callable) -> Table:
 
 def _benchmark(name: str, table: Callable) -> Table:
     return partial(benchmarks.of_benchmark, name, table)
+
+
+def _leaderboard() -> dict[str, Table]:
+    tables = {
+        f"{budget} {name}": partial(table, budget)
+        for budget in ("standard", "quick") for name, table in leaderboard.TABLES.items()
+        if budget == "standard" or name in ("verdicts", "scores")
+    }  # fmt: skip
+    return tables | {"audits": leaderboard.audits_table}
 
 
 # The tables of each document, by the name in their markers.
@@ -54,6 +65,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "throughput": _benchmark("throughput", benchmarks.throughput_table),
     },
     SCALING: {"devices": _benchmark("devices", benchmarks.devices_table)},
+    LEADERBOARD: _leaderboard(),
 }
 
 RESULTS_INTRO = """# Results

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nnjax.compare._references import REFERENCE
+from nnjax.compare._shipped import shipped_audits
 from nnjax.compare._wording import SIGNS, number
 from nnjax.compare.analysis import Analysis, analyse
 from nnjax.compare.problems import PROBLEMS, SUITES
@@ -22,6 +24,7 @@ FOLDER = Path(__file__).parent
 FACTORS = (1.0, 1.5, 2.0, 4.0, math.inf)  # of the fastest optimizer's time, in profiles
 
 
+@cache
 def shipped_analysis(budget: str) -> Analysis:
     """The analysis of the shipped results of a budget on its suite, against the reference."""
     references = json.loads((FOLDER / f"{budget}.json").read_text("utf-8"))["references"]
@@ -135,6 +138,14 @@ def problems_table(budget: str) -> str:
     return markdown(["problem", "metric", "steps", "before training", f"tuned {REFERENCE}"], rows)
 
 
+def audits_table() -> str:
+    """The audits, with their results."""
+    return markdown(
+        ["audit", "result", "details"],
+        [[audit["name"], audit["result"], audit["detail"]] for audit in shipped_audits()],
+    )
+
+
 def _by_score(analysis: Analysis) -> list[str]:
     """The optimizers, those with the highest score first."""
     return analysis.scores.sort_values("score", ascending=False, kind="stable").optimizer.tolist()
@@ -142,3 +153,13 @@ def _by_score(analysis: Analysis) -> list[str]:
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.to_dict("records")
+
+
+TABLES = {
+    "verdicts": verdicts_table,
+    "scores": scores_table,
+    "profile": profile_table,
+    "undecided": undecided_table,
+    "seconds": seconds_table,
+    "problems": problems_table,
+}
