@@ -27,8 +27,9 @@ from nnjax.compare.verdicts import ALPHA, smallest_p
 LIMITS = (
     "These are small networks. Rankings can change with the size of the network and of the data.",
     "Each problem has one batch size. Rankings can change with it.",
-    "A verdict holds for the problems, the budget and the search spaces of this page, and for no others.",
-    "Budgets count gradients of examples. The time in seconds is a second axis, and depends on the machine.",
+    "A verdict holds for the problems, the budget and the search spaces of this page, and not for others.",
+    "A budget is a number of gradients of examples. The time in seconds is reported separately, because it "
+    "depends on the machine.",
 )
 
 
@@ -41,8 +42,8 @@ def render(
       runs, problems, verdicts: as `nnjax.compare.analysis` describes them.
       about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; notes, a list of
         sentences; audits, a list of mappings with name, result and detail; seconds, a table with
-        optimizer, problem and seconds_alone; and shipped, by processor, the optimizers whose results were
-        made on it.
+        optimizer, problem and seconds_alone; and shipped, a mapping from the name of a processor to the
+        optimizers whose shipped results were computed on it.
 
     Returns:
       The same text for the same input.
@@ -91,7 +92,7 @@ def write_figures(folder: Path, runs: pd.DataFrame, problems: Problems, verdicts
 
 
 def conclusions(analysis: Analysis) -> list[dict[str, str]]:
-    """One sentence for each pair, and what the test over all problems says of it."""
+    """For each pair, a sentence with its verdicts and a sentence about the test over all problems."""
     tests = {(row["optimizer"], row["baseline"]): row for row in analysis.overall.to_dict("records")}
     sentences = []
     for candidate, baseline in analysis.pairs:
@@ -110,7 +111,7 @@ def conclusions(analysis: Analysis) -> list[dict[str, str]]:
                 else "",
             }
         )
-    if len({sentence["overall"] for sentence in sentences}) == 1:  # the last sentence speaks for all
+    if len({sentence["overall"] for sentence in sentences}) == 1:  # shown once, after the last pair
         for sentence in sentences[:-1]:
             sentence["overall"] = ""
     return sentences
@@ -121,7 +122,7 @@ def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
     kinds = {
         "curves": (draw_curves, analysis.curves, "fresh", "Learning curves"),
         "tuning": (draw_tuning, analysis.tuning, "trial", "Best of k trials"),
-        "sensitivity": (draw_sensitivity, analysis.tuning, "trial", "Metric by learning rate"),
+        "sensitivity": (draw_sensitivity, analysis.tuning, "trial", "Metric against learning rate"),
     }
     pictures = {}
     for section, (draw, table, kind, alt) in kinds.items():
@@ -137,8 +138,8 @@ def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
     pictures["profiles"] = [
         Picture(
             _file_name("profile", target),
-            f"target at {tables.TARGET_NAMES.get(target, target)} of the budget",
-            f"Share of problems solved, for the target at {target} of the budget",
+            f"target: tuned AdamW at {tables.TARGET_NAMES.get(target, target)} of the budget",
+            f"Share of problems on which the target is reached: tuned AdamW at {target} of the budget",
             tables.where(kind="fresh"),
             partial(draw_profile, analysis, target),
         )
@@ -157,7 +158,10 @@ def _environment() -> Any:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup, escape
     except ImportError as error:
-        raise ImportError('the page of a comparison needs: pip install "nnjax[compare]"') from error
+        raise ImportError(
+            "matplotlib and jinja2 must be installed to write the page of a comparison: run "
+            'pip install "nnjax[compare]"'
+        ) from error
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -165,6 +169,6 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    # A long name may break after an underscore.
+    # A line may break after an underscore in a long name.
     environment.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
     return environment

@@ -1,4 +1,4 @@
-"""The figures of a comparison: inline SVG that follows the colours of the page, and files in SVG and PNG."""
+"""The figures of a comparison: inline SVG in the colours of the page, and SVG and PNG files."""
 
 import io
 import re
@@ -17,11 +17,11 @@ from nnjax.compare.scores import performance_profile
 
 SIZE = (4.4, 2.8)  # inches; on a phone the text of a figure is then about 11 pixels high
 MAX_LABEL_LENGTH = 19
-LEADER_INCHES = 0.4  # from the end of a line to its name
-LABEL_GAP = 0.085  # of the height of the axes, between two names of optimizers
-MAX_BINS = 8  # of the learning rates, for the lines through the trials
+LEADER_INCHES = 0.4  # distance from the end of a curve to the name of the optimizer
+LABEL_GAP = 0.085  # distance between the names of two optimizers, as a fraction of the height of the axes
+MAX_BINS = 8  # largest number of bins of the learning rates; a line joins the medians of the bins
 
-# The figures in the page take the colours of its style sheet, which differ in light and in dark.
+# The figures in the page use the colours of its style sheet, which differ between light and dark mode.
 PAGE_COLORS = {style["color"]: f"var(--line-{i + 1})" for i, style in enumerate(STYLES[:6])}
 PAGE_COLORS |= {"#000000": "currentColor", "#cccccc": "var(--rule)", "#ffffff": "var(--paper)"}
 
@@ -46,7 +46,7 @@ class Picture:
       title: the heading.
       alt: what the figure shows, in words.
       query: the pandas query that selects its rows of `runs.parquet`.
-      draw: draws it; its argument is the title inside of the figure.
+      draw: a function that draws the figure; its argument is the title inside the figure.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Picture:
 
 
 def inline_svg(picture: Picture) -> str:
-    """The figure as SVG for an HTML page: with unique names, without addresses, in the page's colours."""
+    """The figure as SVG for an HTML page, with unique ids, without URLs, and in the colours of the page."""
     from matplotlib import rc_context
 
     content = io.StringIO()
@@ -121,7 +121,7 @@ def draw_tuning(analysis: Analysis, problem: str, title: str) -> Any:
 
 
 def draw_sensitivity(analysis: Analysis, problem: str, title: str) -> Any:
-    """The metric of each trial against the position of its learning rate, and that of the default setting."""
+    """The metric of the trials and of the default setting, against the position of the learning rate."""
     figure, axis = _axes(analysis, title)
     floor = analysis.problems[problem]["epsilon"]
     runs: Any = analysis.runs[analysis.runs["problem"] == problem]
@@ -223,7 +223,7 @@ def _finish(
 
 
 def separate(positions: np.ndarray, gap: float) -> np.ndarray:
-    """The nearest positions from 0 to 1 that differ by a gap at least, in the same order.
+    """The nearest positions between 0 and 1 that are at least `gap` apart, in the same order.
 
     >>> separate(np.array([0.5, 0.5, 0.1]), 0.2).round(2).tolist()
     [0.4, 0.6, 0.1]

@@ -1,4 +1,4 @@
-"""The tables of the page: cells of words and numbers, with the query that selects the rows of each number."""
+"""The tables of the page. A cell has words or a number, and the query that selects the rows of the number."""
 
 import math
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ class Cell:
 
     Attributes:
       text: the number or the words.
-      query: the pandas query of its rows in `file`; "" for no link.
+      query: the pandas query that selects the rows of the number in `file`; "" if there is no link.
       notes: further lines in small print.
-      sign, style: a sign before the text, and the class of the cell; for verdicts.
-      order: what the entry is sorted by; by default its text.
+      sign, style: for verdicts, the sign before the text and the CSS class of the cell.
+      order: the value by which a column is sorted; by default the text.
       file: the file with the rows.
     """
 
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the heads of its columns, and rows that begin with a label."""
+    """A table: the column headings, and rows whose first cell is a label."""
 
     name: str
     head: Sequence[str]
@@ -54,7 +54,7 @@ class Table:
 
 
 def where(**columns: str | Sequence[str]) -> str:
-    """A pandas query.
+    """The pandas query that selects the rows with these values in these columns.
 
     >>> where(problem="bigram", optimizer=["sgd", "adam"])
     "problem == 'bigram' and optimizer in ['sgd', 'adam']"
@@ -97,7 +97,7 @@ def _pair_query(row: dict[str, Any]) -> str:
 
 
 def verdict_details(analysis: Analysis) -> Table:
-    """A row per verdict, with its p-value and the number of studies that would decide."""
+    """A row per verdict, with its p-value, and the number of studies that would decide an undecided one."""
     head = ["problem", "optimizer", "baseline", "metric", "verdict", "p", "studies needed"]
     table = Table("details", head)
     for row in analysis.verdicts.to_dict("records"):
@@ -131,7 +131,7 @@ def metrics_table(analysis: Analysis) -> Table:
 
 def _metric(row: dict[str, Any]) -> Cell:
     notes = [] if math.isnan(row["low"]) else [f"{number(row['low'])} to {number(row['high'])}"]
-    notes += [f"second measure {number(row['error'])}"] * (not math.isnan(row["error"]))
+    notes += [f"error on the test split {number(row['error'])}"] * (not math.isnan(row["error"]))
     notes += [f"{share(row['diverged'])} diverged"] * (row["diverged"] > 0)
     query = where(problem=row["problem"], optimizer=row["optimizer"], kind="fresh")
     return Cell(number(row["metric"]), query, tuple(notes), order=row["metric"])
@@ -178,7 +178,7 @@ def _number(text: str, query: str, order: float, file: str = "runs.parquet") -> 
 
 def scores_table(analysis: Analysis) -> Table:
     """The score of each optimizer across problems, and its worst problem."""
-    table = Table("scores", ["optimizer", "score", "interval", "problems", "worst problem", "score there"])
+    table = Table("scores", ["optimizer", "score", "interval", "problems", "worst problem", "worst score"])
     for row in analysis.scores.sort_values("score", ascending=False, kind="stable").to_dict("records"):
         query = where(optimizer=row["optimizer"], kind="fresh")
         worst = where(optimizer=row["optimizer"], problem=row["worst_problem"], kind="fresh")
@@ -214,7 +214,7 @@ def overall_table(analysis: Analysis) -> Table:
 
 
 def times_table(analysis: Analysis) -> Table:
-    """The share of the budget until each target."""
+    """The share of the budget after which each optimizer reaches each target."""
     table = Table("times", ["problem", "target", *analysis.optimizers])
     rows = {
         (row["problem"], row["target"], row["optimizer"]): row for row in analysis.times.to_dict("records")

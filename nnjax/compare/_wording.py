@@ -7,7 +7,7 @@ from nnjax.compare.verdicts import ALPHA, BETTER, EQUIVALENT, NOT_REACHED, UNDEC
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 
-# A sign for each verdict, so that no verdict depends on colour.
+# A sign for each verdict, so that verdicts can be distinguished without colours.
 SIGNS = {BETTER: "✓", WORSE: "✗", EQUIVALENT: "=", UNDECIDED: "?", NOT_REACHED: "–"}
 
 
@@ -88,10 +88,10 @@ def p_value(p: float) -> str:
 
 
 def counts(verdicts: Sequence[str]) -> tuple[str, str]:
-    """On how many problems each verdict holds.
+    """The number of problems with each verdict, in words.
 
     Returns:
-      The more frequent one of "better" and "worse", and what follows the words "is better than … on".
+      "better" or "worse", whichever is more frequent, and the words after "is better than … on".
 
     >>> counts(["better", "better", "undecided"])
     ('better', '2 of 3 problems, worse on none; undecided on 1.')
@@ -104,7 +104,7 @@ def counts(verdicts: Sequence[str]) -> tuple[str, str]:
 
 
 def overall(problems: int, effect: float, p: float, possible: bool, alpha: float = ALPHA) -> str:
-    """What the test over all problems says.
+    """The result of the test over all problems, as a sentence.
 
     >>> overall(5, -0.1, 0.0625, False)
     'No overall claim is possible with 5 problems.'
@@ -112,6 +112,6 @@ def overall(problems: int, effect: float, p: float, possible: bool, alpha: float
     if not possible:
         return f"No overall claim is possible with {problems} problem{'s' * (problems != 1)}."
     if p >= alpha:
-        return f"The test over all problems does not decide (p = {p_value(p)})."
+        return f"The test over all problems finds no significant difference (p = {p_value(p)})."
     word = BETTER if effect < 0 else WORSE
-    return f"Over all {problems} problems together it is {word} (p = {p_value(p)})."
+    return f"Over all {problems} problems together, the candidate is {word} (p = {p_value(p)})."

@@ -1,6 +1,6 @@
 "use strict";
 
-// A click on a head sorts its table; a second click reverses the order.
+// A click on a column heading sorts its table; a second click reverses the order.
 const value = (row, column) => row.cells[column].dataset.order ?? row.cells[column].textContent.trim();
 
 function compare(a, b) {
@@ -25,7 +25,7 @@ for (const head of document.querySelectorAll("thead th")) {
   head.append(button);
 }
 
-// A click on a number shows the query of its rows, which a title shows only to a mouse.
+// A click on a number shows the query of its rows. The title attribute shows it only if a mouse points at it.
 const panel = document.getElementById("query");
 
 document.addEventListener("click", event => {

@@ -252,8 +252,10 @@ def test_changes_in_words(effect, words):
 def test_conclusions_in_words():
     assert counts(["worse", "undecided"]) == ("worse", "1 of 2 problems, better on none; undecided on 1.")
     assert counts(["not reached"]) == ("better", "none of 1 problem, worse on none; not reached on 1.")
-    assert overall(8, -0.1, 0.01, True) == "Over all 8 problems together it is better (p = 0.010)."
-    assert overall(8, 0.1, 0.2, True) == "The test over all problems does not decide (p = 0.20)."
+    sentence = "Over all 8 problems together, the candidate is better (p = 0.010)."
+    assert overall(8, -0.1, 0.01, True) == sentence
+    sentence = "The test over all problems finds no significant difference (p = 0.20)."
+    assert overall(8, 0.1, 0.2, True) == sentence
 
 
 def test_separate_keeps_order_gap_and_limits():
