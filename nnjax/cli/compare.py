@@ -31,11 +31,11 @@ class Compare:
     optimizers: Positional[Annotated[tuple[str, ...], arg(metavar="[FILE.py:NAME ...]")]] = ()
     """Optimizers to compare: optax factories or Tunables in Python files, or names of baselines."""
     against: tuple[str, ...] = ("adamw",)
-    """Names of baselines."""
+    """Names of the baselines to compare with."""
     problems: tuple[str, ...] = ("quick",)
-    """A suite (quick or standard), names of problems, or FILE.py:NAME for a Problem of yours."""
+    """A suite (quick or standard), names of problems, or FILE.py:NAME for a Problem in a Python file."""
     budget: Literal["quick", "standard"] = "quick"
-    """How much tuning every optimizer gets."""
+    """Tuning budget of every optimizer on every problem."""
     studies: OptionalInteger = None
     """Number of tuning studies (default: that of the budget)."""
     trials: OptionalInteger = None
@@ -45,12 +45,12 @@ class Compare:
     learning_rate: tuple[float, float] = (1e-4, 1.0)
     """Range in which the learning rate of an optimizer without a search space is tuned."""
     extend: Switch = False
-    """Where the range of the learning rate bounds the result, tune again in a wider range."""
+    """Tune again in a wider range if the selected learning rates are at an end of their range."""
     out: Annotated[Path, arg(metavar="DIR")] = Path("report")
     """Directory of the report."""
     store: Directory = None
-    """Directory of finished units of work, from which a stopped comparison continues (default: a directory of
-    the user)."""
+    """Directory of finished units of work, from which an interrupted comparison continues (default: a
+    subdirectory of the user's data directory)."""
     list: Switch = False
     """List the problems, the baselines and their search spaces, and train nothing."""
     dry_run: Switch = False
@@ -64,10 +64,10 @@ class Compare:
             return 0
         if not self.optimizers:
             raise ValueError(
-                "optimizers must have at least one, such as mine.py:my_optimizer or sgd; --list shows the "
-                "baselines"
+                "optimizers must have at least one, such as mine.py:my_optimizer or sgd, got none: --list "
+                "shows the baselines"
             )
-        from nnjax.compare._run_plan import run_plan  # not above: pandas takes a second
+        from nnjax.compare._run_plan import run_plan  # imported here, because pandas takes a second
         from nnjax.compare._store import Store
         from nnjax.compare.plan import to_train
         from nnjax.compare.report import make_report
@@ -118,22 +118,22 @@ def _lists() -> str:
     from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
     from nnjax.compare.problems import SUITES
 
-    lines = ["Baselines, and what is tuned (after the bar: only in the standard budget):"]
+    lines = ["Baselines and their tuned hyper-parameters (after the bar: only with the standard budget):"]
     for name, tunable in BASELINES.items():
         spaces = [
             ", ".join(f"{key} {space}" for key, space in part.items())
             for part in (tunable.space, tunable.standard_space)
         ]
-        cost = f" ({tunable.cost:g} gradients a step)" if tunable.cost != 1 else ""
+        cost = f" ({tunable.cost:g} gradients per step)" if tunable.cost != 1 else ""
         lines.append(f"  {name:20} {' | '.join(part for part in spaces if part)}{cost}")
     lines += [f"  {alias:20} the same as {name}" for alias, name in SAME_AS.items()]
-    lines.append("Problems, which `nnjax problems` describes:")
+    lines.append("Suites of problems, which `nnjax problems` describes:")
     lines += [f"  {suite:20} {', '.join(names)}" for suite, names in SUITES.items()]
     return "\n".join(lines)
 
 
 def _summary(plan: Any, tasks: Sequence[Any]) -> str:
-    """What will be trained, and how long that takes."""
+    """The runs that will be trained, and an estimate of the time."""
     from nnjax.compare._run_plan import estimate_seconds
 
     runs, seconds = sum(task.budget.runs for task in tasks), estimate_seconds(tasks)
@@ -163,7 +163,7 @@ def _check_packages() -> None:
 
 def _verdict_table(verdicts: Any) -> Table:
     """A line for each problem, candidate and baseline."""
-    import pandas  # not above: it takes a second
+    import pandas  # imported here, because it takes a second
 
     table = Table("problem", "optimizer", "verdict", "metric", "p", title="Verdicts about the optimizers")
     for row in verdicts.itertuples():
@@ -186,7 +186,7 @@ def _ratio(row: Any) -> str:
 
 
 class _Bar:
-    """On a terminal, a progress bar of a comparison; else a line for each unit."""
+    """A progress bar on a terminal; otherwise a line for each unit of work."""
 
     def __init__(self):
         self._bar = Progress(

@@ -20,7 +20,7 @@ class Problems:
     """Print the list as JSON on standard output."""
 
     def run(self) -> int:
-        from nnjax.compare.problems import PROBLEMS  # not above: it imports scipy.stats
+        from nnjax.compare.problems import PROBLEMS  # imported here, because it imports scipy.stats
 
         rows = [describe(problem) for problem in PROBLEMS.values()]
         table = Table("problem", "separates by", "parameters", "batch", "steps", "metric", "data", "suites")
@@ -31,14 +31,14 @@ class Problems:
                 ", ".join(row["suites"]),
             )  # fmt: skip
         console.print(table)
-        console.print("Problems with MNIST need its files: nnjax data prepare mnist")
+        console.print("Problems on MNIST need its files. Download them with: nnjax data prepare mnist")
         if self.json:
             print_json({"problems": rows})
         return 0
 
 
 def describe(problem: "Problem") -> dict[str, Any]:
-    """What a test problem trains and measures, as JSON."""
+    """The definition of a test problem, as JSON values."""
     from nnjax.compare.problems import SUITES, needs_mnist
 
     return {

@@ -25,9 +25,9 @@ class Plan(NamedTuple):
     Attributes:
       candidates, baselines: names of optimizers.
       tasks: every optimizer that is trained, on every problem that is available.
-      data: by problem, its data set.
+      data: the data set of each problem, by name.
       budget: the budget of each task.
-      notes: sentences about problems that are skipped, and optimizers that coincide.
+      notes: sentences about problems that are skipped, optimizers that are equal, and ignored learning rates.
     """
 
     candidates: tuple[str, ...]
@@ -48,7 +48,7 @@ def make_plan(
     """Checks the arguments of `compare` and loads the data sets.
 
     Raises:
-      ValueError: an unknown name, an optimizer that cannot be tuned, or no problem.
+      ValueError: a name is unknown, an optimizer cannot be tuned, or there is no problem.
     """
     if not optimizers:
         raise ValueError("optimizers must have at least one optimizer, got none")
@@ -59,8 +59,8 @@ def make_plan(
     tunables = {name: _tunable(name, value, learning_rate) for name, value in optimizers.items()}
     tunables |= {name: baseline(name) for name in against}
     notes = [
-        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and where a problem has "
-        "weight decay, it is decoupled for all optimizers."
+        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and on problems with "
+        "weight decay, the weight decay of all optimizers is decoupled."
         for name in tunables if name in SAME_AS
     ]  # fmt: skip
     notes += [
@@ -75,7 +75,7 @@ def make_plan(
         except DatasetUnavailable as error:
             notes.append(f"{problem.name} is skipped: {error}")
     if not data:
-        raise ValueError(f"problems must have at least one that is available: {' '.join(notes)}")
+        raise ValueError(f"problems must have at least one with available data, got none: {' '.join(notes)}")
     tasks = [
         Task(name, tunable, code, problem, chosen_budget)
         for problem in chosen if problem.name in data
@@ -93,14 +93,14 @@ def _ignores_rate(tunable: Tunable) -> bool:
 
 
 def baseline(name: str) -> tuple[Tunable, str]:
-    """A baseline, and what identifies its code. Optimizers that coincide are the same."""
+    """A baseline, and the identity of its code. Optimizers that are equal have the same identity."""
     choices = {**BASELINES, **{alias: BASELINES[same] for alias, same in SAME_AS.items()}}
     tunable = lookup("against", name, choices)
     return tunable, f"baseline {SAME_AS.get(name, name)} {BASELINES_VERSION}"
 
 
 def _tunable(name: str, optimizer: Any, learning_rate: tuple[float, float]) -> tuple[Tunable, str | None]:
-    """An optimizer to compare, as a `Tunable`, and what identifies its code."""
+    """An optimizer to compare, as a `Tunable`, and the identity of its code."""
     if isinstance(optimizer, str):
         return baseline(optimizer)
     tunable = as_tunable(optimizer, learning_rate)
@@ -115,7 +115,7 @@ def to_train(plan: Plan) -> list[Task]:
 
 
 def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[Problem]:
-    """The problems of suites, by names, or themselves.
+    """The problems that a suite, the name of a problem, a `Problem`, or a sequence of these selects.
 
     >>> [problem.name for problem in choose_problems("bigram")]
     ['bigram']
@@ -126,7 +126,7 @@ def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[P
             chosen[item.name] = item
             continue
         if not isinstance(item, str):
-            raise ValueError(f"problems must be problems, suites or names, got {item!r}")
+            raise ValueError(f"problems must be Problems, or names of problems or suites, got {item!r}")
         names = SUITES.get(item, [item])
         choices: dict[str, Any] = {**PROBLEMS, **dict.fromkeys(SUITES)}
         chosen |= {name: lookup("problems", name, choices) for name in names}

@@ -1,9 +1,9 @@
-"""The protocol of a comparison: which runs to train, and what their results mean. Pure functions.
+"""The protocol of a comparison: which runs to train, and what their results mean. All functions are pure.
 
-The unit of replication is a tuning study: draw settings, train one run for each, select the best, and train
-it again with fresh seeds. The variance of tuning can be larger than that of seeds (Bouthillier and others,
-*Accounting for variance in machine learning benchmarks*, 2021). All optimizers share the studies: the
-quantiles of settings, the schedules, the seeds and the mini-batches. So the results of a study are paired.
+The unit of replication is a tuning study: draw settings, train one run with each, select the best setting,
+and train it again with fresh seeds. The variance of tuning can be larger than that of seeds (Bouthillier and
+others, *Accounting for variance in machine learning benchmarks*, 2021). In a study, all optimizers have the
+same quantiles of settings, schedules, seeds and mini-batches, so the results of a study are paired.
 """
 
 import math
@@ -38,12 +38,12 @@ class Budget:
 
     Attributes:
       name: the name on the command line.
-      studies: independent tuning studies.
-      trials: trials of a study; a power of two, as for all Sobol points.
-      fresh: fresh seeds for the setting that a study selects.
-      defaults: runs of the default setting.
-      schedules: the schedules from which a trial draws.
-      is_standard: whether the spaces `standard_space` are tuned too.
+      studies: the number of independent tuning studies.
+      trials: the number of trials of a study; a power of two, because the settings are Sobol points.
+      fresh: the number of fresh seeds for the setting that a study selects.
+      defaults: the number of runs of the default setting.
+      schedules: the schedules, one of which each trial draws.
+      is_standard: whether the hyper-parameters of `standard_space` are tuned too.
       first_study: the number of the first study; studies with other numbers are independent.
     """
 
@@ -60,7 +60,7 @@ class Budget:
         for field in ("studies", "trials", "fresh", "defaults"):
             check_positive_int(field, getattr(self, field))
         if self.studies < 2:
-            raise ValueError(f"studies must be at least 2, so that there is a spread, got {self.studies}")
+            raise ValueError(f"studies must be at least 2, to estimate their variance, got {self.studies}")
         if self.trials & (self.trials - 1) or self.trials > _OFFSETS[FRESH]:
             raise ValueError(f"trials must be a power of two of at most 32, got {self.trials}")
         if self.fresh > _OFFSETS[DEFAULT] - _OFFSETS[FRESH]:
@@ -92,7 +92,7 @@ class RunSpec(NamedTuple):
 
     Attributes:
       kind: "trial", "fresh" or "default".
-      study: the number of the study; for default runs, a number for each run.
+      study: the number of the study. Each default run has a number of its own.
       index: the number of the trial or of the fresh seed in the study.
       point: the quantiles of the hyper-parameters; None for the default setting.
     """
@@ -146,11 +146,11 @@ def final_runs(budget: Budget, winners: Mapping[int, tuple[float, ...]]) -> list
 
 
 def units(runs: Iterable[RunSpec], program: Callable[[RunSpec], Hashable] = lambda run: None) -> list[Unit]:
-    """Cuts runs into units of 16. The cut does not depend on what is finished.
+    """Divides runs into units of at most 16. The units do not depend on which runs are finished.
 
     Args:
       runs: the runs in order.
-      program: runs with different values cannot be trained by one program.
+      program: a function of a run. Runs with different values of it cannot be trained by one program.
 
     >>> [len(unit) for unit in units(trial_runs(BUDGETS["quick"]))]
     [16, 16]
@@ -164,7 +164,7 @@ def units(runs: Iterable[RunSpec], program: Callable[[RunSpec], Hashable] = lamb
 
 
 def guard(metric: np.ndarray, initial: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Replaces the metric of diverged runs by that before training.
+    """Replaces the metric of diverged runs by their metric before training.
 
     A run has diverged if its metric is not finite, or worse than before training.
 
@@ -180,7 +180,7 @@ def guard(metric: np.ndarray, initial: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def select(selection: Sequence[float], learning_rates: Sequence[float]) -> int:
-    """The index of the trial that a study selects: the best one, of equal ones that with the lowest rate.
+    """The index of the best trial, which a study selects; of equal trials, the one with the lowest rate.
 
     >>> select([2.0, 1.0, 1.0], [0.1, 0.3, 0.2])
     2
@@ -189,13 +189,13 @@ def select(selection: Sequence[float], learning_rates: Sequence[float]) -> int:
 
 
 def bounded_sides(quantiles: Sequence[float]) -> tuple[bool, bool]:
-    """Whether the search space bounds the result below or above.
+    """Whether the range of the learning rate bounds the result below, and whether it does so above.
 
-    That is the case if a third of the winners (3 of 8, or 4 of 12) are in the outer tenth of the learning
-    rates on one side.
+    An end of the range bounds the result if at least a third of the selected learning rates (3 of 8, or 4 of
+    12) are in the outer tenth of the range at this end.
 
     Args:
-      quantiles: the quantile of the learning rate of each study's winner.
+      quantiles: the quantile of the learning rate that each study selects.
 
     >>> bounded_sides([0.05, 0.02, 0.03, 0.5, 0.5, 0.5, 0.5, 0.5])
     (True, False)
@@ -212,7 +212,7 @@ def rows_of(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
 
 
 def log_metric(metric: Any, epsilon: Any) -> Any:
-    """y = ln max(metric, ε), in which metrics are compared; smaller ones count as equal."""
+    """y = ln max(metric, ε). Comparisons use y, so all metrics below ε count as equal."""
     return np.log(np.maximum(metric, epsilon))
 
 
@@ -221,17 +221,17 @@ def study_means(runs: pd.DataFrame, epsilon: float) -> pd.Series:
 
     Args:
       runs: the runs of one optimizer on one problem.
-      epsilon: smaller metrics count as equal.
+      epsilon: metrics below it count as equal.
     """
     fresh = rows_of(runs, kind=FRESH)
     return log_metric(fresh["metric"], epsilon).groupby(fresh["study"]).mean()
 
 
 class Reading(NamedTuple):
-    """How the metric of a problem is read.
+    """How the metric of a problem is interpreted.
 
     Attributes:
-      epsilon: smaller metrics count as equal.
+      epsilon: metrics below it count as equal.
       never: for censored metrics, the value of a run that does not reach its target; else None.
     """
 
@@ -246,7 +246,7 @@ def verdicts(
 
     Args:
       runs: the table of runs.
-      readings: for each problem, how its metric is read.
+      readings: for each problem, how its metric is interpreted.
       candidate, baseline: two optimizers in the table.
     """
     differences, censored, unreached = {}, {}, []
@@ -266,7 +266,7 @@ def verdicts(
 
 
 def can_decide(studies: int, problems: int) -> bool:
-    """Whether the smallest p-value of the sign-flip test is below α after Holm's correction.
+    """Whether the smallest possible p-value of the sign-flip test is below α after Holm's correction.
 
     >>> can_decide(8, 5), can_decide(8, 13)
     (True, False)

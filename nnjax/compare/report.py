@@ -33,7 +33,7 @@ class Report:
         `p` is corrected for the number of problems.
       runs: a row for each run.
       timings: a row for each unit of work, with its seconds.
-      problems: by problem, how its metric is read.
+      problems: the facts of each problem, as `nnjax.compare.analysis` describes them.
       about: how the results were made: versions, machine, seeds, notes and audits.
     """
 
@@ -50,7 +50,7 @@ class Report:
         """Writes the page, its figures and the tables into a folder, and returns the path of the page.
 
         Raises:
-          ImportError: matplotlib or jinja2 is missing; the tables are written.
+          ImportError: matplotlib or jinja2 is not installed. The tables are written nevertheless.
           OSError: the folder cannot be written.
         """
         folder = make_dir(Path(folder))
@@ -66,7 +66,7 @@ class Report:
 
 
 def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: str = "") -> Report:
-    """The report of the results of a plan; `command` is the command that repeats it."""
+    """The report of the results of a plan; `command` is the command that repeats the comparison."""
     finished = [result.runs for result in results.values() if not result.failure]
     runs = pd.concat(finished, ignore_index=True) if finished else pd.DataFrame(columns=ORDER)
     runs = runs.sort_values(ORDER, ignore_index=True)
@@ -109,7 +109,7 @@ def _problem_numbers(task: Task, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def problem_facts(problem: Problem) -> dict[str, Any]:
-    """What the tables of a comparison show of the definition of a problem."""
+    """The parts of the definition of a problem that the tables of a comparison show."""
     return {
         "separates_by": problem.separates_by,
         "reported": problem.metric_name,
@@ -135,7 +135,7 @@ def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
 
 
 def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
-    """Sentences that a reader of the verdicts has to know."""
+    """Sentences that a reader of the verdicts should know."""
     notes = [
         f"{optimizer} failed on {problem}: {result.failure}"
         for (optimizer, problem), result in results.items() if result.failure
@@ -146,7 +146,8 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
         if sides:
             notes.append(
                 f"{task.optimizer} on {task.problem.name} is bounded by its search space: the "
-                f"selected learning rates are at its {sides} end. Widen the space, or use --extend."
+                f"selected learning rates are at its {sides} end. Widen the space, or use --extend "
+                "(extend=True in Python)."
             )
     if not protocol.can_decide(plan.budget.studies, problems):
         notes.append(

@@ -55,7 +55,7 @@ def _files(run):
         (["mine.py:slow", "--problems"], "problems must have at least one problem or suite, got none"),
         (["mine.py:slow", "--trials", 0], "trials must be a positive integer, got 0"),
         (["mine.py:slow", "--trials", 3], "trials must be a power of two"),
-        (["mine.py:slow", "--problems", "mine.py:slow"], "problems must be problems, suites or names"),
+        (["mine.py:slow", "--problems", "mine.py:slow"], "problems must be Problems, or names of"),
         (["mine.py:slow", "--learning-rate", 1, 0.1], "0 < low < high"),
     ],
 )
