@@ -33,8 +33,8 @@ from nnjax.nn import (
     tanh,
 )
 
-TRAIN = 10_000  # the first training images
-PROBE = 500  # of them, those on which the training cost is evaluated
+TRAIN = 10_000  # number of training images, which are the first ones of MNIST
+PROBE = 500  # number of training images on which the training cost is evaluated
 RIDGE = 1e-4
 
 # The smallest cost of `logistic`, computed in float64; tests/compare/test_problems.py computes it again.
@@ -47,7 +47,7 @@ def mnist() -> Dataset:
     """MNIST as `nnjax.load` returns it.
 
     Raises:
-      DatasetUnavailable: it is not on disk and cannot be downloaded; the message says what to do.
+      DatasetUnavailable: MNIST is not on disk and cannot be downloaded. The message says what to do.
     """
     data = _mnist_or_error()
     if isinstance(data, DatasetUnavailable):
@@ -57,13 +57,13 @@ def mnist() -> Dataset:
 
 @cache
 def _mnist_or_error() -> Dataset | DatasetUnavailable:
-    """MNIST, or why it is missing: so that a process tries to download it only once."""
+    """MNIST, or the error if it is missing. The error is cached, so a process tries the download once."""
     try:
         return load("mnist")
     except DatasetUnavailable as error:
         return DatasetUnavailable(
             "this problem needs MNIST: prepare it with `nnjax data prepare mnist`, or choose a problem that "
-            f"needs no download, which `nnjax problems` lists. {error}"
+            f"needs no download from the list of `nnjax problems`. {error}"
         )
 
 
@@ -75,7 +75,7 @@ def images(probe: int) -> Dataset:
 
 @cache
 def images_and_others() -> Dataset:
-    """The same; the test split has validation images of MNIST, which show the accuracy on new images."""
+    """The data of `images`; the test split has validation images of MNIST, for the accuracy on new images."""
     data, others = images(PROBE), (part[:PROBE] for part in mnist().validation)
     return Dataset.from_arrays(data.train, data.validation, tuple(others), name="mnist", num_classes=10)
 
@@ -89,9 +89,9 @@ def small_images(as_targets: bool = False) -> Dataset:
 
 
 def softmax_with_ridge(params: Any, x: Array, key: Any) -> Array:
-    """The ten logits, and the penalty.
+    """The ten logits and the ridge penalty, as one array.
 
-    The penalty is not that of the `Objective`, because that one is not part of an evaluation.
+    The penalty of an `Objective` is not used, because evaluations leave it out.
     """
     ((w, b),) = params
     return jnp.append(w @ x.ravel() + b, RIDGE / 2 * jnp.sum(w**2))
@@ -103,17 +103,17 @@ def cross_entropy_plus_ridge(output: Array, label: Array) -> Array:
 
 
 def logistic_minimum(data: Dataset, split: str) -> float:
-    """The smallest training cost."""
+    """The smallest possible training cost of `logistic`."""
     return LOGISTIC_MINIMUM
 
 
 def zero_layer(key: Array) -> Any:
-    """A layer 784-10 that is zero."""
+    """A layer with 784 inputs and 10 outputs, whose weights and biases are 0."""
     return jax.tree.map(jnp.zeros_like, init(key, (784, 10)))
 
 
 def vae_with_fixed_noise(params: Any, x: Array, key: Array | None) -> Array:
-    """A variational autoencoder. An image has the same noise in each evaluation."""
+    """A variational autoencoder whose noise for an image is the same in every evaluation."""
     if key is None:
         key = jax.random.fold_in(jax.random.key(0), jnp.round(255 * jnp.sum(x)).astype(jnp.uint32))
     return VariationalAutoencoder(relu)(params, x, key)
@@ -128,7 +128,7 @@ def classifier(name: str, draw: Any, forward: Any, steps: int, separates_by: str
 
 
 def image_problems() -> list[Problem]:
-    """The problems on MNIST; nothing is loaded before `load`."""
+    """The problems on MNIST. No data is loaded before `load` is called."""
     draw_vae = partial(
         VariationalAutoencoder(relu).init, n_in=196, hidden=(128,), code_size=8, initial_weights=he
     )
@@ -137,7 +137,7 @@ def image_problems() -> list[Problem]:
         Problem(
             "logistic", partial(images, TRAIN), zero_layer,
             Objective(softmax_with_ridge, cross_entropy_plus_ridge, code=None), batch_size=128, steps=800,
-            separates_by="convex baseline", floor=logistic_minimum, report_on="validation",
+            separates_by="convex objective", floor=logistic_minimum, report_on="validation",
         ),
         Problem(
             "book_mlp", images_and_others, partial(init, sizes=(784, 30, 10)), Objective(Dense(), quadratic),
@@ -152,7 +152,7 @@ def image_problems() -> list[Problem]:
         Problem(
             "vae", partial(small_images, as_targets=True), draw_vae,
             Objective(vae_with_fixed_noise, negative_elbo, code=None), batch_size=64, steps=600,
-            separates_by="collapse plateau", floor=target_entropy, report_on="validation",
+            separates_by="posterior collapse", floor=target_entropy, report_on="validation",
         ),
         rows_rnn("rows_rnn", partial(images, PROBE), 28, 64, batch_size=32),
     ]  # fmt: skip

@@ -25,29 +25,29 @@ CENSORED_INTERVAL = 10  # steps between two evaluations, if the metric is a numb
 class Problem:
     """A small problem on which optimizers are compared.
 
-    A run trains `steps` steps. Its metric is the mean cost of a split after the last step minus `floor`, the
-    smallest possible cost, so that ratios of metrics are meaningful. With `target_accuracy`, the metric is
-    the number of steps to this accuracy.
+    A run takes `steps` training steps. Its metric is the mean cost of a split after the last step minus
+    `floor`, the smallest possible cost, so that ratios of metrics are meaningful. With `target_accuracy`, the
+    metric is the number of steps to this accuracy.
 
     Settings are selected by the metric on the split `select_on`, and results are reported on `report_on`. If
-    the training cost is the result, `load` returns a part of the training examples as the validation split,
-    and both are "validation".
+    the metric is the training cost, `load` returns a part of the training examples as the validation split,
+    and both `select_on` and `report_on` are "validation".
 
     Attributes:
       name: the name in commands and results.
-      load: returns the data set; called often, so it should be cached.
-      init: draws the initial parameters from a key.
+      load: a function that returns the data set. It is called often, so its result should be cached.
+      init: a function that draws the initial parameters from a key.
       objective: what training minimizes, and how it is evaluated.
       batch_size: examples in a mini-batch.
       steps: training steps.
       separates_by: what distinguishes optimizers here, in a few words.
       floor: the smallest possible mean cost, as a function of the data set and the name of a split; None if
         it is 0.
-      select_on: "validation" or "test".
-      report_on: "validation" or "test".
+      select_on: the split by which settings are selected, "validation" or "test".
+      report_on: the split on which results are reported, "validation" or "test".
       target_accuracy: if set, the metric is the number of steps after which the accuracy reaches this
         fraction; one more than `steps` if it is never reached.
-      learning_rate_scale: multiplies the learning rates of optimizers whose updates grow with the gradient.
+      learning_rate_scale: a factor of the learning rates of optimizers whose updates grow with the gradient.
       has_weight_decay: whether weight decay is tuned.
       drop_remainder: whether a smaller last mini-batch of an epoch is dropped.
       version: the version of the definition. Results of different versions are never compared.
@@ -83,7 +83,7 @@ class Problem:
     def __post_init__(self):
         for field in ("name", "separates_by"):
             value = getattr(self, field)
-            _check(field, value, isinstance(value, str) and value != "", "a text that is not empty")
+            _check(field, value, isinstance(value, str) and value != "", "a non-empty string")
         for field in ("load", "init"):
             _check(field, getattr(self, field), callable(getattr(self, field)), "a function")
         _check("floor", self.floor, self.floor is None or callable(self.floor), "a function or None")
@@ -112,7 +112,8 @@ class Problem:
     def evaluate_every(self) -> int:
         """The number of steps between two evaluations.
 
-        There are at most 40 evaluations. If possible, the intervals are equal.
+        There are at most 40 evaluations, at equal intervals if possible. With `target_accuracy`, there is an
+        evaluation every 10 steps.
         """
         if self.target_accuracy is not None:
             return CENSORED_INTERVAL
@@ -121,7 +122,11 @@ class Problem:
 
     @property
     def metric_name(self) -> str:
-        """The metric in words. In shipped problems, the validation split is a part of the training split."""
+        """The name of the metric.
+
+        A cost on the validation split is called training cost, because in shipped problems the validation
+        split is then a part of the training split.
+        """
         if self.target_accuracy is not None:
             return f"steps to {100 * self.target_accuracy:g} % validation accuracy"
         cost = "training cost" if self.report_on == "validation" else "test cost"
@@ -136,7 +141,7 @@ class Problem:
         """Trains the problem once.
 
         Args:
-          key: split in two: for the initial parameters, and for `nnjax.fit`.
+          key: the random key, which is split into a key for the initial parameters and a key for `nnjax.fit`.
           **settings: arguments of `nnjax.fit`: `optimizer`, its hyper-parameters, `schedule` and others.
 
         Returns:
@@ -157,7 +162,7 @@ class Problem:
     def curve(
         self, data: Dataset, split: str, costs: Float[Any, "*runs rows"]
     ) -> Float[np.ndarray, "*runs rows"]:
-        """The mean costs of a split minus the smallest possible one.
+        """The mean costs of a split minus the smallest possible cost.
 
         Args:
           data: the data set that `load` returns.
@@ -187,17 +192,17 @@ class Problem:
         """
         if self.target_accuracy is None:
             return self.curve(data, split, costs)[..., -1]
-        # argmax of NaN outputs is label 0, so a run that diverged has an accuracy too.
+        # The argmax of NaN outputs is 0, so the counts of a diverged run are those of the label 0.
         reached = np.asarray(correct) >= self.target_accuracy * len(getattr(data, split).targets)
         reached &= np.isfinite(costs)
         first = np.asarray(steps)[np.argmax(reached, axis=-1)]
         return np.where(reached.any(axis=-1), first, self.steps + 1).astype(np.float64)
 
     def identity(self) -> dict[str, str]:
-        """The texts that decide results, apart from the optimizer and the seed.
+        """What determines the results, apart from the optimizer and the seed, as strings.
 
-        The digest is that of integers only, such as pixels, labels and tokens. Floats can differ in the last
-        bit between processors; `name` and `version` decide them.
+        The digest covers only integer arrays, such as pixels, labels and tokens. Float arrays can differ in
+        the last bit between processors, so `name` and `version` identify them.
         """
         data = self._checked_data()
         arrays = [array for split in (data.train, data.validation, data.test) for array in split]

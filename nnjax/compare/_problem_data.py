@@ -1,7 +1,7 @@
-"""Synthetic data of the test problems, from frozen streams.
+"""Synthetic data of the test problems, from random numbers that never change.
 
-`np.random.RandomState` gives the same numbers in every version of NumPy (NEP 19). What decides an example,
-such as the next symbol of a text, is computed with integers, so it is the same on every processor.
+`np.random.RandomState` gives the same numbers in every version of NumPy (NEP 19). Random choices, such as the
+next symbol of a text, are computed with integers, so they are the same on every processor.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 SYMBOLS = 64
 
-# How often each successor of a symbol is in its row of the table.
+# How often each successor of a symbol occurs in the symbol's row of the table.
 ZIPF_WEIGHTS = 64 // np.arange(1, 33)
 SPARSE_WEIGHTS = np.array([16, 8, 4, 2, 1, 1])
 
@@ -27,9 +27,10 @@ class Quadratic(NamedTuple):
 
 @cache
 def quadratic_deep() -> Quadratic:
-    """The problem `quadratic_deep` of DeepOBS (Schneider, Balles, Hennig, 2019), number by number.
+    """The problem `quadratic_deep` of DeepOBS (Schneider, Balles, Hennig, 2019), with the same numbers.
 
-    90 eigenvalues are from U(0, 1) and 10 from U(30, 60), with a random rotation; x is from N(0, 0.6²).
+    90 eigenvalues are from U(0, 1) and 10 from U(30, 60). A random rotation gives the eigenvectors, and x is
+    from N(0, 0.6²).
 
     >>> quadratic_deep().train.shape
     (1000, 100)
@@ -57,10 +58,10 @@ def random_rotation(n: int, random: np.random.RandomState) -> Float[np.ndarray, 
 
 
 def successors(weights: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, "symbols choices"]:
-    """For each symbol, equally probable choices of the next one.
+    """For each symbol, a row of equally probable choices of the next symbol.
 
-    They are n different symbols, as often as `weights` says. They are drawn with probabilities proportional
-    to 1 / (1 + symbol), so the frequencies of symbols have heavy tails (Zipf's law).
+    A row contains n different symbols, the i-th of them `weights[i]` times. They are drawn with probabilities
+    proportional to 1 / (1 + symbol), so the frequencies of symbols have heavy tails (Zipf's law).
     """
     random = np.random.RandomState(seed)
     zipf = np.cumsum(55440 // np.arange(1, SYMBOLS + 1))  # 55440 is divisible by 1 to 12
@@ -77,7 +78,7 @@ def successors(weights: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, "sy
 
 @cache
 def closed_walk(length: int) -> Int[np.ndarray, " steps"]:
-    """A walk along the successors that ends where it begins, after at least `length` steps.
+    """A random walk along the successors that ends at its first symbol, after at least `length` steps.
 
     In a closed walk every symbol is left as often as it is entered. So the pairs of neighbors have exactly
     the stationary distribution of the Markov chain with the walk's transition frequencies, and their
@@ -91,7 +92,7 @@ def closed_walk(length: int) -> Int[np.ndarray, " steps"]:
 
 
 def conditional_entropy(walk: Int[np.ndarray, " steps"]) -> float:
-    """The entropy in nats of a symbol, given the one before it, of the pairs of neighbors of a walk.
+    """The entropy in nats of a symbol of a walk, given the symbol before it.
 
     >>> conditional_entropy(np.array([0, 1, 0, 1, 0]))
     0.0
@@ -104,7 +105,7 @@ def conditional_entropy(walk: Int[np.ndarray, " steps"]) -> float:
 
 
 class Text(NamedTuple):
-    """Windows of a text with memory, and ln of the probability of their symbols after the first one."""
+    """Windows of a text, and for each window ln of the probability of its symbols after the first one."""
 
     windows: Int[np.ndarray, "n length"]
     log_probability: Float[np.ndarray, " n"]
@@ -112,10 +113,11 @@ class Text(NamedTuple):
 
 @cache
 def text_with_memory(windows: int, length: int, seed: int) -> Text:
-    """Windows in which what followed a symbol before follows it again, with probability 7/8.
+    """Windows of a text in which most symbols can be predicted from the earlier symbols of the window.
 
-    Otherwise, and after a symbol that is new in the window, the next symbol is one of its successors.
-    So copying from the context pays, and the probability of every symbol is known exactly.
+    With probability 7/8, a symbol is followed by the symbol that followed it the last time in this window.
+    Otherwise, and after a symbol that is new in the window, the next symbol is drawn from the successors. So
+    a model that copies from its context has a smaller cost. The probability of every symbol is known exactly.
 
     >>> text_with_memory(2, 5, seed=0).windows.shape
     (2, 5)
@@ -144,7 +146,7 @@ def modular_addition(modulus: int, num_train: int) -> tuple[tuple, tuple]:
       num_train: the number of training pairs.
 
     Returns:
-      The training pairs and the others, each as (inputs, labels); inputs are 0 and 255.
+      The training pairs and the others, each as (inputs, labels). The inputs contain 0 and 255.
 
     >>> train, others = modular_addition(5, 20)
     >>> train[0].shape, others[1].shape

@@ -41,7 +41,7 @@ from nnjax.nn import (
 WALK = 4096  # the smallest number of pairs of `bigram`
 TEACHER_STEPS = 1520
 WINDOW = 33  # symbols; the model predicts all but the first one
-WINDOWS = {"train": (4096, 1), "validation": (48, 2), "test": (48, 3)}  # their number, and the seed
+WINDOWS = {"train": (4096, 1), "validation": (48, 2), "test": (48, 3)}  # number, and random seed
 
 
 def glorot(key: Array, n_in: int, n_out: int) -> Layer:
@@ -54,7 +54,7 @@ def glorot(key: Array, n_in: int, n_out: int) -> Layer:
 
 @cache
 def quadratic_samples() -> Dataset:
-    """The samples of x, which are also the targets. DeepOBS evaluates 7 mini-batches of the test samples."""
+    """The samples of x, which are also the targets. As in DeepOBS, 7 mini-batches are the test split."""
     train, test = ((x, x) for x in (quadratic_deep().train, quadratic_deep().test[: 7 * 128]))
     return Dataset.from_arrays(train, train, test, name="quadratic")
 
@@ -84,24 +84,24 @@ def bigrams() -> Dataset:
 
 
 def bigram_floor(data: Dataset, split: str) -> float:
-    """The entropy rate of the source, so the curve is Σ π_i KL(P_i ‖ Q_i)."""
+    """The entropy rate of the source. The cost minus this floor is Σ π_i KL(P_i ‖ Q_i)."""
     return conditional_entropy(closed_walk(WALK))
 
 
 def scaled_row(table: Array, x: Array, key: Any) -> Array:
-    """The logits after the symbol x. The factor puts Adam's best learning rate into its search space."""
+    """The logits after the symbol x. With the factor, Adam's search space contains the best learning rate."""
     return 10 * table[x]
 
 
 @cache
 def texts() -> Dataset:
-    """Windows of a text, and the same windows one symbol later."""
+    """Windows of a text; the targets are the next symbols."""
     windows = [text_with_memory(n, WINDOW, seed).windows for n, seed in WINDOWS.values()]
     return Dataset.from_arrays(*((w[:, :-1], w[:, 1:]) for w in windows), name="char_transformer")
 
 
 def text_floor(data: Dataset, split: str) -> float:
-    """The cross-entropy of the true probabilities on the same windows, in nats for each symbol."""
+    """The cross-entropy of the true probabilities on the same windows, in nats per symbol."""
     n, seed = WINDOWS[split]
     return float(-text_with_memory(n, WINDOW, seed).log_probability.mean() / (WINDOW - 1))
 
@@ -131,7 +131,7 @@ def sums_modulo_31() -> Dataset:
 
 
 def training_cost_split(train: tuple, probe: int, **names: Any) -> Dataset:
-    """Training examples, of which the first ones are the validation split too."""
+    """A data set whose validation split consists of the first `probe` training examples."""
     return Dataset.from_arrays(train, tuple(part[:probe] for part in train), **names)
 
 
@@ -192,7 +192,7 @@ def ones(shape: tuple[int, ...], key: Array) -> Array:
 
 
 def synthetic_problems() -> list[Problem]:
-    """The problems that need no download; no data is generated before `load`."""
+    """The problems that need no download. No data is generated before `load` is called."""
     return [
         Problem(
             "quadratic", quadratic_samples, partial(ones, (100,)),

@@ -1,4 +1,4 @@
-"""The test problems by name, and the suites of them that a comparison trains."""
+"""The test problems by name, and the suites, which are lists of problems for a comparison."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

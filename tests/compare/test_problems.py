@@ -268,8 +268,8 @@ def test_a_censored_metric_is_the_first_step_that_reaches_the_target():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": ""}, "name must be a text that is not empty, got ''"),
-        ({"separates_by": 3}, "separates_by must be a text that is not empty, got 3"),
+        ({"name": ""}, "name must be a non-empty string, got ''"),
+        ({"separates_by": 3}, "separates_by must be a non-empty string, got 3"),
         ({"load": "digits"}, "load must be a function, got 'digits'"),
         ({"init": None}, "init must be a function, got None"),
         ({"floor": 0.5}, "floor must be a function or None, got 0.5"),
