@@ -1,9 +1,9 @@
-"""The optimizers that a new one is compared with, and their search spaces.
+"""The baseline optimizers, with which other optimizers are compared, and their search spaces.
 
-The ranges of the learning rates have four decades, unless a method estimates the learning rate or solves for
-the step. For momenta and decays b near 1, 1 − b is log-uniform. Optimizers with heavy-ball momentum b
-multiply the learning rate by 1 − b. So the tuned learning rate is the effective one, and a larger momentum
-does not make the steps longer.
+The range of a learning rate has four decades, unless the optimizer estimates its learning rate or solves an
+equation for its step. For a momentum or a decay b, which is near 1, 1 − b is log-uniform. Optimizers with
+heavy-ball momentum b multiply the learning rate by 1 − b. Then the tuned learning rate is the effective
+learning rate, and a larger momentum does not make the steps longer.
 """
 
 import math
@@ -22,10 +22,10 @@ from nnjax.optim import gauss_newton
 
 LINE_SEARCH_STEPS = 15
 
-# With a factor of exactly 0, the first estimate of D-Adaptation would be 0 / 0.
+# The learning rate of D-Adaptation is a factor. If it were exactly 0, the first estimate would be 0 / 0.
 MIN_FACTOR = 1e-8
 
-# The first product is that of the initial vector 0.
+# The first product is the product of the matrix and the initial vector, 0; five iterations follow.
 CONJUGATE_GRADIENT_PRODUCTS = 1 + 5
 
 
@@ -58,7 +58,7 @@ def lars(
 def schedule_free_sgd(
     learning_rate: float, b1: float = 0.9, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Schedule-free SGD; b1 is the weight of the average in the point of the gradient."""
+    """Schedule-free SGD. The gradient is computed at b1·x + (1 − b1)·z, where x is the average of all z."""
     inner = optax.chain(optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate))
     return contrib.schedule_free(inner, learning_rate, b1)
 
@@ -66,7 +66,7 @@ def schedule_free_sgd(
 def schedule_free_adamw(
     learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Schedule-free AdamW; b1 is the weight of the average in the point of the gradient."""
+    """Schedule-free AdamW. The gradient is computed at b1·x + (1 − b1)·z, where x is the average of all z."""
     inner = optax.chain(
         optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
         optax.add_decayed_weights(weight_decay),
@@ -92,11 +92,11 @@ def dadapt_adamw(learning_rate: float = 1.0, weight_decay: float = 0.0) -> optax
 def lbfgs(
     learning_rate: float = 1.0, weight_decay: float = 0.0, budget: float = math.inf
 ) -> optax.GradientTransformation:
-    """L-BFGS with a line search, which stops when its gradients exceed `budget`.
+    """L-BFGS with a line search. The parameters stop changing before it has computed `budget` gradients.
 
-    A step costs one gradient, and one more for each step of the line search.
+    A step of L-BFGS costs one gradient, plus one gradient for each step of the line search.
     """
-    # As in the defaults of optax.lbfgs, every line search starts at the step size 1, that of Newton's method.
+    # As in the defaults of optax.lbfgs, every line search starts at the step size 1 of Newton's method.
     line_search = optax.scale_by_zoom_linesearch(LINE_SEARCH_STEPS, initial_guess_strategy="one")
     inner = optax.lbfgs(learning_rate, memory_size=10, linesearch=line_search)
     return frozen_when_spent(
@@ -151,7 +151,7 @@ BASELINES: Mapping[str, Tunable] = {
     "lars": Tunable(
         lars, _rate(0.1, 1000) | {"momentum": one_minus_log_uniform(0.01, 0.5)}, scales_with_gradient=False
     ),
-    # The diagonal of the Hessian costs 2 gradients every 10 steps.
+    # Every 10 steps, the estimate of the diagonal of the Hessian costs 2 more gradients.
     "sophia": Tunable(
         contrib.sophia,
         _rate(1e-4, 1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)},
@@ -174,7 +174,7 @@ BASELINES: Mapping[str, Tunable] = {
         schedules=("constant",),
         scales_with_gradient=False,
     ),
-    # These two estimate the learning rate.
+    # The next two optimizers estimate their learning rates.
     "prodigy": Tunable(prodigy, {"estim_lr_coef": log_uniform(0.1, 10)}, scales_with_gradient=False),
     "dadapt_adamw": Tunable(dadapt_adamw, _rate(0.1, 10), scales_with_gradient=False),
     "lbfgs": Tunable(
@@ -195,6 +195,6 @@ BASELINES: Mapping[str, Tunable] = {
     ),
 }
 
-# Optimizers that coincide with another one in every comparison: adamw has no weight decay where a problem has
-# none, and adam gets decoupled weight decay where a problem has it.
+# Optimizers that are equal to another one in every comparison. On problems without weight decay, adamw has
+# the weight decay 0, so it is adam. On the other problems, adam gets decoupled weight decay, so it is adamw.
 SAME_AS: Mapping[str, str] = {"adam": "adamw"}

@@ -14,7 +14,7 @@ Factory = Callable[..., optax.GradientTransformation]
 
 
 def accepts(factory: Factory, name: str) -> bool:
-    """Whether `factory` has a parameter `name`; names that a `**keywords` would take do not count.
+    """Whether `factory` has a parameter `name`. A parameter `**keywords` does not count.
 
     >>> accepts(optax.adamw, "weight_decay"), accepts(optax.adam, "weight_decay")
     (True, False)
@@ -23,18 +23,18 @@ def accepts(factory: Factory, name: str) -> bool:
 
 
 def accepts_any(factory: Factory) -> bool:
-    """Whether `factory` accepts every name, by `**keywords`."""
+    """Whether `factory` has a parameter `**keywords`, and so accepts every name."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
 
 
 @dataclass(frozen=True)
 class WithDecoupledDecay:
-    """A factory with the parameters of `factory` and `weight_decay`; see `with_decoupled_decay`."""
+    """A factory with the parameters of `factory` and with `weight_decay`; see `with_decoupled_decay`."""
 
     factory: Factory
 
     def __post_init__(self):
-        # An attribute of the instance, because `inspect.signature` of the class must still work.
+        # The signature belongs to the instance, because `inspect.signature` of the class must still work.
         own = inspect.signature(self.factory)
         decay = inspect.Parameter("weight_decay", inspect.Parameter.KEYWORD_ONLY)
         parameters = list(own.parameters.values())
@@ -51,10 +51,10 @@ class WithDecoupledDecay:
 
 
 def with_decoupled_decay(factory: Factory) -> WithDecoupledDecay:
-    """Adds decoupled weight decay to a factory: its updates become u − ηλw, with the learning rate η.
+    """Adds decoupled weight decay λ to a factory: the updates u become u − ηλw, with the learning rate η.
 
-    This is what `optax.adamw` adds to `optax.adam`: Loshchilov and Hutter, *Decoupled weight decay
-    regularization* (2019). Wrappers of equal factories are equal, so that one compiled program serves them.
+    `optax.adamw` adds the same term to `optax.adam`: Loshchilov and Hutter, *Decoupled weight decay
+    regularization* (2019). Two wrappers of the same factory are equal, so they share one compiled program.
 
     Args:
       factory: an optax factory with a parameter `learning_rate`, which must be a number.

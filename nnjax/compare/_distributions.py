@@ -58,23 +58,23 @@ class LogUniform:
         return replace(self, low=factor * self.low, high=factor * self.high)
 
     def widened(self, below: int, above: int) -> "LogUniform":
-        """The distribution with more decades below and above."""
+        """The distribution with the lower bound `below` decades lower, and the upper bound `above` higher."""
         return replace(self, low=self.low / 10**below, high=self.high * 10**above)
 
     @property
     def median(self) -> float:
-        """The value at the quantile ½: the geometric mean of the bounds, if no values are 0."""
+        """The value at the quantile ½: the geometric mean of the bounds, if `zero_share` is 0."""
         return self.at(0.5)
 
 
 def log_uniform(low: float, high: float) -> LogUniform:
-    """The log-uniform distribution between two bounds: equal probability for each factor of 10.
+    """The log-uniform distribution between two bounds: every factor of 10 has the same probability.
 
     Args:
       low, high: the bounds, 0 < low < high.
 
     Raises:
-      ValueError: other bounds.
+      ValueError: the bounds do not satisfy this condition.
 
     >>> round(log_uniform(1e-4, 1).median, 6)
     0.01
@@ -89,7 +89,7 @@ def one_minus_log_uniform(low: float, high: float) -> LogUniform:
       low, high: the bounds of x, 0 < low < high ≤ 1.
 
     Raises:
-      ValueError: other bounds.
+      ValueError: the bounds do not satisfy this condition.
 
     >>> round(one_minus_log_uniform(0.001, 0.1).median, 6)
     0.99

@@ -1,4 +1,4 @@
-"""Optimizers whose steps have different costs, and which stop when their budget is spent."""
+"""Optimizers whose steps have different costs, and whose parameters stop changing when a budget is spent."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,15 +21,15 @@ class FrozenWhenSpentState(NamedTuple):
 def frozen_when_spent(
     inner: optax.GradientTransformation, cost_of_step: Callable[[Any], Any], budget: float | Array
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer `inner` until its steps have cost more than `budget`.
+    """The optimizer `inner`, whose updates become 0 when its steps have cost `budget`.
 
-    The first step that would exceed the budget is not taken. From then on, the updates are 0 and the state
-    of `inner` does not change.
+    The first step that would exceed the budget is not taken. From this step on, the updates are 0 and the
+    state of `inner` does not change.
 
     Args:
       inner: any optax transformation.
-      cost_of_step: a function from the state of `inner` after a step to the cost of this step.
-      budget: the largest sum of costs.
+      cost_of_step: a function that gets the state of `inner` after a step, and returns the cost of this step.
+      budget: the largest allowed sum of the costs.
 
     >>> optimizer = frozen_when_spent(optax.sgd(1.0), cost_of_step=lambda state: 2.0, budget=4.0)
     >>> w, state = jnp.array(8.0), optimizer.init(jnp.array(8.0))

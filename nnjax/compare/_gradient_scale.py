@@ -1,4 +1,4 @@
-"""Probes of an optimizer: whether its updates grow with the gradients, and with the learning rate."""
+"""Probes of an optimizer: do its updates grow with the gradients, and do they depend on the learning rate?"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,16 +20,16 @@ def grows_with_gradient(
 ) -> bool:
     """Whether the updates of an optimizer grow with the scale of its objective.
 
-    Those of SGD do, and its best learning rate depends on the scale of the gradients. Those of Adam do not.
-    The probe takes a few steps on ½ Σ λᵢwᵢ², and on 1000 times this objective. The updates grow with the
-    gradients if they become larger by more than √1000.
+    The updates of SGD grow, so its best learning rate depends on the scale of the gradients. The updates of
+    Adam do not grow. The probe takes a few steps on the objective ½ Σ λᵢwᵢ², and on 1000 times this
+    objective. The result is True if the updates become more than √1000 times as large.
 
     Args:
       factory: an optax factory.
       hyperparameters: its arguments by name.
 
     Returns:
-      True or False; False for an optimizer that raises an exception, which training will report.
+      True or False. It is False if the optimizer raises an exception, because training will report it.
 
     >>> grows_with_gradient(optax.sgd, {"learning_rate": 0.1})
     True
@@ -54,7 +54,7 @@ def ignores_learning_rate(
       hyperparameters: its arguments by name.
 
     Returns:
-      True or False; False without a learning rate, or if the optimizer raises an exception.
+      True or False. It is False if there is no `learning_rate`, or if the optimizer raises an exception.
 
     >>> ignores_learning_rate(optax.sgd, {"learning_rate": 0.1})
     False
@@ -87,7 +87,7 @@ def _distance(optimizer: Optimizer, scale: jax.Array) -> jax.Array:
     def multiply(v):
         return jax.tree.map(lambda e, v: scale * e * v, eigenvalues, v)
 
-    # As in `train_step`: optax's line searches pass all extra arguments to value_fn.
+    # The line searches of optax pass all extra arguments to value_fn, so it must accept them.
     def cost_of(params, curvature=None, obj_fn=None, grad_fn=None):
         return optax.tree.vdot(params, multiply(params)) / 2
 

@@ -1,4 +1,4 @@
-"""Checks of an optimizer on a problem before it is trained."""
+"""Checks of an optimizer on a problem, before training."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ def check_state_and_updates(tunable: Tunable, problem: Problem, data: Dataset, s
     """Traces one step, and checks the shapes and dtypes of the updates and of the state.
 
     Raises:
-      ValueError: updates that do not fit the parameters, a state whose shapes change, or a state that is too
-        large.
+      ValueError: the updates do not have the shapes and dtypes of the parameters, those of the state change,
+        or the state is too large.
     """
     optimizer = make_optimizer(
         factory_for(tunable, problem.has_weight_decay), dict(setting.hyperparameters), setting.schedule, 100
@@ -38,14 +38,14 @@ def check_state_and_updates(tunable: Tunable, problem: Problem, data: Dataset, s
             f"the state must have at most {MAX_STATE_BYTES / 2**20:.0f} MiB for one run, got "
             f"{size / 2**20:.0f} MiB"
         )
-    _check_equal("updates must have the dtypes of the parameters", params, result.updates)
+    _check_equal("updates must have the shapes and dtypes of the parameters", params, result.updates)
     _check_equal("the state must keep its shapes and dtypes", state, result.opt_state)
 
 
 def _check_equal(rule: str, expected: Any, got: Any) -> None:
     """Raises ValueError with the first leaf whose shape or dtype differs."""
     if jax.tree.structure(expected) != jax.tree.structure(got):
-        raise ValueError(f"{rule}, got other containers: {jax.tree.structure(got)}")
+        raise ValueError(f"{rule}, got another tree structure: {jax.tree.structure(got)}")
     leaves = zip(jax.tree.leaves_with_path(expected), jax.tree.leaves(got), strict=True)
     for (path, leaf), other in leaves:
         if (leaf.shape, leaf.dtype) != (other.shape, other.dtype):

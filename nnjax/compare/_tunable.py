@@ -1,4 +1,4 @@
-"""An optimizer with its search space, checks of both, and the quantile that each hyper-parameter reads."""
+"""An optimizer with its search space, checks of both, and the column of each hyper-parameter in a point."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from nnjax.runtime.checks import check_positive_int, lookup
 
 BATCH_MULTIPLIER_COLUMN = 7
 
-# The columns of names that many factories have in common.
+# The columns of hyper-parameters that many factories have in common.
 COLUMN_OF_NAME = {
     "learning_rate": 0,
     **dict.fromkeys(("b1", "beta", "beta1", "momentum"), 2),
@@ -24,7 +24,7 @@ COLUMN_OF_NAME = {
     "eps": 5,
 }
 
-# The columns of other names, as long as they are free. Column 1 is the schedule.
+# The columns of other hyper-parameters, in this order, if they are free. Column 1 is that of the schedule.
 EXTRA_COLUMNS = (6, 7, 2, 4, 5)
 
 
@@ -35,16 +35,18 @@ class Tunable:
     Attributes:
       factory: an optax factory such as `optax.adam`. It gets the hyper-parameters as traced numbers.
       space: the distributions of the hyper-parameters that every budget tunes.
-      standard_space: those that only the standard budget tunes. The quick budget uses their defaults.
+      standard_space: the distributions of the hyper-parameters that only the standard budget tunes. With the
+        quick budget, they have their default values.
       schedules: names in `nnjax.optim.SCHEDULES` that replace the schedules of the budget; ("constant",) for
         an optimizer that has no learning rate, or must not have a schedule.
       default: values of the default setting that differ from the factory's defaults.
-      cost: the nominal cost of a step, in gradients of a mini-batch; the smallest one if `freezes`.
-      batch_multipliers: the mini-batches are these numbers of times larger, with fewer steps.
-      scales_with_gradient: whether the updates grow with the gradients, so that the problem's scale must
-        multiply the learning rate; None if a probe must find this.
+      cost: the nominal cost of a step, in gradients of a mini-batch; if `freezes`, the smallest one.
+      batch_multipliers: factors of the batch size, one of which each trial uses. With a larger batch size, a
+        run has fewer steps.
+      scales_with_gradient: whether the updates grow with the gradients. If so, the learning rate is
+        multiplied by the `learning_rate_scale` of the problem. If None, a probe of the optimizer decides.
       freezes: whether the factory has a parameter `budget`, the number of gradients after which the
-        parameters stop changing. Then the steps have different costs.
+        parameters stop changing. Optimizers whose steps have different costs need it.
     """
 
     factory: Factory
@@ -59,7 +61,7 @@ class Tunable:
 
 
 def as_tunable(optimizer: Tunable | Factory, learning_rate: tuple[float, float] = (1e-4, 1.0)) -> Tunable:
-    """A `Tunable` as it is; a factory with its learning rate to tune, and nothing else.
+    """A `Tunable` unchanged; a factory as a `Tunable` of which only the learning rate is tuned.
 
     A factory without a parameter `learning_rate` is trained without a schedule, and nothing is tuned.
 
@@ -78,13 +80,13 @@ def as_tunable(optimizer: Tunable | Factory, learning_rate: tuple[float, float] 
 
 
 def columns(tunable: Tunable) -> dict[str, int]:
-    """The column of a point, from 0 to 7, that each tuned hyper-parameter reads.
+    """For each tuned hyper-parameter, the column of a point, from 0 to 7, with its quantile.
 
-    The columns are the learning rate, the schedule, 1 − β₁, the weight decay, 1 − β₂, ε, and two for other
-    hyper-parameters. Several batch multipliers use column 7.
+    The columns belong to the learning rate, the schedule, 1 − β₁, the weight decay, 1 − β₂ and ε; the last
+    two belong to other hyper-parameters. If there are several batch multipliers, column 7 selects one.
 
     Raises:
-      ValueError: more hyper-parameters than columns.
+      ValueError: there are more hyper-parameters than columns.
 
     >>> columns(Tunable(optax.adam, dict.fromkeys(("learning_rate", "b2", "eps_root"), log_uniform(0.1, 1))))
     {'learning_rate': 0, 'b2': 4, 'eps_root': 6}
@@ -99,7 +101,7 @@ def columns(tunable: Tunable) -> dict[str, int]:
     free = [column for column in EXTRA_COLUMNS if column not in taken]
     if len(others) > len(free):
         raise ValueError(
-            f"a search space must have at most {len(known) + len(free)} such hyper-parameters, got "
+            f"a search space with these hyper-parameters must have at most {len(known) + len(free)}, got "
             f"{len(names)}: {', '.join(names)}"
         )
     of_name = known | dict(zip(others, free, strict=False))
@@ -107,15 +109,15 @@ def columns(tunable: Tunable) -> dict[str, int]:
 
 
 def check_tunable(name: str, tunable: Tunable) -> None:
-    """Checks an optimizer of a user.
+    """Checks a `Tunable` of a user.
 
     Args:
       name: the optimizer's name, for messages.
       tunable: the optimizer and its search space.
 
     Raises:
-      ValueError: a factory that is not callable, hyper-parameters that it does not accept or that are
-        missing, a wrong distribution, schedule, cost or batch multiplier.
+      ValueError: the factory is not callable or does not accept a hyper-parameter, a required hyper-parameter
+        is missing, or a distribution, a schedule, the cost or a batch multiplier is wrong.
 
     >>> check_tunable("mine", Tunable(optax.sgd, {"rate": log_uniform(0.1, 1)}))
     Traceback (most recent call last):
@@ -177,7 +179,7 @@ def _check_names(name: str, tunable: Tunable) -> None:
 
 def _check_required(name: str, key: str, parameter: Parameter, tuned: list[str]) -> None:
     if parameter.kind is Parameter.POSITIONAL_ONLY:
-        raise ValueError(f"{name} must take {key} by name, got a positional-only parameter")
+        raise ValueError(f"{name} must accept {key} as a keyword, got a positional-only parameter")
     if key not in tuned:
         raise ValueError(
             f"the space of {name} must have a distribution for {key}, got none: add one, or give the "

@@ -1,4 +1,4 @@
-"""Objects in a user's Python file, such as `mine.py:lookahead_adam`, and what identifies their code."""
+"""Objects in a user's Python file, such as `mine.py:lookahead_adam`, and the identity of their code."""
 
 import hashlib
 import importlib.util
@@ -13,7 +13,7 @@ from nnjax.runtime.files import expand_home
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text has the form FILE.py:NAME.
+    """Whether a text refers to an object in a Python file, as FILE.py:NAME does.
 
     >>> is_reference("mine.py:sign_momentum"), is_reference("adamw")
     (True, False)
@@ -41,7 +41,7 @@ def load_object(reference: str) -> Any:
 
 
 def _execute(path: Path) -> Any:
-    """The module of a file, executed once for each process."""
+    """The module of a file, which is executed once in each process."""
     name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
@@ -50,13 +50,13 @@ def _execute(path: Path) -> Any:
         raise ValueError(f"{path} must be a Python file, such as mine.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))  # so that it can import its neighbours
+    sys.path.insert(0, str(path.resolve().parent))  # so that the file can import files of its folder
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:  # a file can raise anything
+    except Exception as error:  # the code of a user can raise any exception
         del sys.modules[name]
         raise ValueError(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
     finally:

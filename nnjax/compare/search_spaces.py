@@ -1,7 +1,8 @@
-"""What is tuned: the settings of an optimizer at points of its search space.
+"""The settings of an optimizer at points of its search space.
 
-A trial is a point of 8 quantiles between 0 and 1. Each tuned hyper-parameter reads one of them, its column,
-so that all optimizers share the quantiles of their learning rates, of their momenta, and so on.
+A point is 8 quantiles between 0 and 1. Each tuned hyper-parameter is computed from the quantile in its
+column. The learning rates of all optimizers have the same column, their momenta have the same column, and so
+on. So all optimizers share the quantiles of these hyper-parameters.
 """
 
 import inspect
@@ -31,7 +32,7 @@ __all__ = [
 SCHEDULE_COLUMN = 1
 WEIGHT_DECAY_COLUMN = 3
 
-# The weight decay of a problem that has one, unless the optimizer's own space has another.
+# The distribution of the weight decay on problems that tune it, unless the optimizer's space has another one.
 WEIGHT_DECAY = LogUniform(1e-3, 10, zero_share=0.25)
 
 DEFAULT_SCHEDULE = "warmup_linear"
@@ -117,7 +118,7 @@ def _default(tunable: Tunable, name: str, distribution: LogUniform) -> float:
     """The value of a hyper-parameter in the default setting."""
     parameter = inspect.signature(tunable.factory).parameters.get(name)
     if name == "weight_decay" and parameter is None:
-        return 0.0  # that of the factory, which has none
+        return 0.0  # the factory itself has no weight decay
     if name in tunable.default:
         return float(tunable.default[name])
     if parameter is not None and is_number(parameter.default):
@@ -126,10 +127,10 @@ def _default(tunable: Tunable, name: str, distribution: LogUniform) -> float:
 
 
 def scales_with_gradient(tunable: Tunable) -> bool:
-    """Whether the updates of an optimizer grow with its gradients: as it declares, else found by a probe.
+    """Whether the updates of an optimizer grow with its gradients.
 
-    A probe compiles a small program: call this once for each optimizer, and store the result in the
-    `Tunable`.
+    If the `Tunable` does not declare it, a probe finds it out. A probe compiles a small program, so call this
+    function once for each optimizer, and store the result in the `Tunable`.
 
     >>> import optax
     >>> scales_with_gradient(as_tunable(optax.sgd)), scales_with_gradient(as_tunable(optax.adam))
@@ -145,9 +146,9 @@ def scales_with_gradient(tunable: Tunable) -> bool:
 
 
 def factory_for(tunable: Tunable, has_weight_decay: bool) -> Factory:
-    """The factory to train with: with decoupled weight decay where the problem has it and the factory not.
+    """The factory to train with, which has decoupled weight decay if the problem has weight decay.
 
-    A factory with neither `weight_decay` nor `learning_rate` stays as it is.
+    A factory that has `weight_decay`, or that has no `learning_rate`, is not changed.
 
     >>> import optax
     >>> factory_for(as_tunable(optax.sgd), has_weight_decay=True) == with_decoupled_decay(optax.sgd)

@@ -96,9 +96,7 @@ def test_columns_of_known_names_and_then_of_others():
     assert columns(Tunable(optax.sgd, spaces("b1", "beta", "x", "y"))) == {"b1": 2, "beta": 6, "x": 7, "y": 4}
     several = Tunable(optax.sgd, spaces("x", "y"), batch_multipliers=(1, 4))
     assert columns(several) == {"x": 6, "y": 2}  # column 7 is the batch multiplier
-    with pytest.raises(
-        ValueError, match=r"must have at most 5 such hyper-parameters, got 6: a, b, c, d, e, f"
-    ):
+    with pytest.raises(ValueError, match=r"hyper-parameters must have at most 5, got 6: a, b, c, d, e, f"):
         columns(Tunable(optax.sgd, spaces(*"abcdef")))
 
 
@@ -244,7 +242,7 @@ def test_a_factory_has_its_learning_rate_tuned():
         ({"space": {"rate": 1}}, "rate in the space of mine must be a distribution such as nnjax.log"),
         ({"space": RATE | spaces("betta1")}, "a hyper-parameter in the space of mine must be one of lear"),
         ({"space": {}}, "the space of mine must have a distribution for learning_rate, got none: add one"),
-        ({"factory": lambda learning_rate, /: None}, "mine must take learning_rate by name, got a pos"),
+        ({"factory": lambda learning_rate, /: None}, "mine must accept learning_rate as a keyword, got"),
         ({"standard_space": RATE}, "learning_rate must be in space or in standard_space of mine, got both"),
         ({"default": {"b1": 0.5}}, "a name in default of mine must be one of learning_rate, got 'b1'"),
         ({"default": {"learning_rate": None}}, "the default learning_rate of mine must be a finite n"),
