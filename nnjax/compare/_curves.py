@@ -1,4 +1,4 @@
-"""Curves of repeated trainings: metrics by epoch, and the values of watches by step."""
+"""Plots of repeated training runs: metrics against the epoch, and the values of watches against the step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
@@ -22,7 +22,7 @@ STYLES: list[dict[str, Any]] = [
     )
 ]
 
-# What a band or an interval around a line shows.
+# The lower and the upper limit of the band around a line.
 BANDS: dict[str, Callable[[np.ndarray], Any]] = {
     "range": lambda values: (values.min(axis=0), values.max(axis=0)),
     "quartiles": lambda values: np.percentile(values, [25, 75], axis=0),
@@ -48,8 +48,8 @@ def learning_curves(
       metric: what is read from a `Grid`, a `Run` or a `History`: "test error", "test accuracy",
         "validation error", "validation accuracy" (all in percent), "training cost", "validation cost" or
         "test cost".
-      x: positions along the axis; by default epochs, from 1, or the finished steps.
-      band: around the median, "range" (minimum to maximum), "quartiles", or None.
+      x: horizontal positions; by default the epochs, from 1, or the numbers of finished steps.
+      band: the band around the median: "range" (minimum to maximum), "quartiles", or None.
       seeds: whether every seed is drawn as a thin line.
       styles: keyword arguments of `axis.plot`, one for each label; by default `STYLES`.
 
@@ -87,14 +87,14 @@ def watched_curves(
     band: str | None = "range",
     styles: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Any]:
-    """Draws the values of a watch against the step, one line for each layer. NaN leaves a gap.
+    """Draws the values of a watch against the step, one line for each layer. NaN makes a gap in the line.
 
     Args:
       axis: a matplotlib axis.
       values: (row, value) or (row, value, layer), such as `history.watched[name]`; or a part of
         `grid.watched[name]` with these axes.
-      x: the step of each value, (row, value), such as `history.watched_step[name]`; a part of `grid.watched`
-        has it itself.
+      x: the step of each value, (row, value), such as `history.watched_step[name]`; not needed for a part of
+        `grid.watched`, which contains the steps.
       seeds: whether `values` have a first axis of seeds. Each line is then a median with a band.
       labels: one for each line; by default "layer 1", "layer 2" and so on.
       log: whether the vertical axis is logarithmic.

@@ -12,7 +12,7 @@ from nnjax.training import History, Run
 
 Series = Float[np.ndarray, "seeds epochs"]
 
-# How each metric is read from a `History` or a `Grid`; accuracy and error in percent.
+# How to get each metric from a `History` or a `Grid`; accuracy and error are in percent.
 METRICS = {
     "test error": lambda results: 100 * (1 - results.test_accuracy),
     "test accuracy": lambda results: 100 * results.test_accuracy,
@@ -48,14 +48,16 @@ def read_metric(results: Grid | History, metric: str) -> Any:
     split, kind = metric.split()
     if split != "training":
         if getattr(results, f"{split}_cost") is None:
-            raise ValueError(f"metric must be that of a split with examples, got {metric!r}: use another one")
+            raise ValueError(
+                f"metric must be that of a split with examples, got {metric!r}: use a metric of another split"
+            )
         if kind != "cost" and getattr(results, f"{split}_correct") is None:
-            raise ValueError(f"metric must be a cost, because nothing is counted as correct, got {metric!r}")
+            raise ValueError(f"metric must be a cost, because no predictions were counted, got {metric!r}")
     return read(results)
 
 
 def row_axis(results: Any) -> tuple[str, Any]:
-    """The unit of the rows of results, "epoch" or "step", and their positions; None for 1, 2 and so on."""
+    """The unit of the rows of results, "epoch" or "step", and their positions (None for 1, 2 and so on)."""
     if isinstance(results, Mapping) and results:
         return row_axis(next(iter(results.values())))
     results = results.history if isinstance(results, Run) else results
@@ -67,7 +69,7 @@ def row_axis(results: Any) -> tuple[str, Any]:
 
 
 def last_row(array: Any) -> Any:
-    """A `DataArray` after the last epoch or step."""
+    """The values of a `DataArray` after the last epoch or step."""
     return array.isel({dim: -1 for dim in ("epoch", "step") if dim in array.dims})
 
 

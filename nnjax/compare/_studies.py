@@ -33,7 +33,7 @@ def log_metric(runs: pd.DataFrame, problems: Problems) -> np.ndarray:
 
 
 def of_kind(runs: pd.DataFrame, problems: Problems, kind: str) -> pd.DataFrame:
-    """The runs of one kind, with y."""
+    """The runs of one kind, with a column y = ln max(m, ε)."""
     table = runs.loc[runs["kind"] == kind]
     return table.assign(y=log_metric(table, problems))
 
@@ -80,7 +80,7 @@ def final_metrics(studies: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 def learning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], Band]:
     """The learning curves of the fresh runs, by (problem, optimizer).
 
-    Between two evaluations, a curve keeps the value of the first. A value that is not finite counts as the
+    Between two evaluations, a curve has the value of the first one. A value that is not finite counts as the
     metric before training, and a value below ε as ε.
     """
     fresh = runs[(runs["kind"] == "fresh") & runs["curve"].notna()]

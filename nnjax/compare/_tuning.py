@@ -1,4 +1,4 @@
-"""What tuning gives: the best of k trials, the share of good trials, the gain over the default setting."""
+"""The effect of tuning: the best of k trials, the share of good trials, the gain over the default setting."""
 
 import json
 import warnings
@@ -14,7 +14,7 @@ from nnjax.compare.verdicts import MARGIN
 
 
 def tuning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], BestOfK]:
-    """What tuning with k trials would have given, by (problem, optimizer): geometric mean, 10 % and 90 %."""
+    """The result of tuning with k trials, by (problem, optimizer): geometric mean, 10 % and 90 % quantile."""
     trials = of_kind(runs, problems, "trial")
     curves = {}
     for pair, group in by_pair(trials):
@@ -27,10 +27,13 @@ def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> 
     """How much the result depends on tuning, a row per (problem, optimizer).
 
     Returns:
-      A table with the number of trials; near_best, the share of trials within 5 % of the best one, and its
-      Wilson interval near_low and near_high; diverged, the share of trials; gain, the mean of y of the tuned
-      setting minus that of the default, with Welch's interval gain_low and gain_high; untuned, y of the
-      setting that is best on all other problems, minus the mean of y of the tuned setting.
+      A table with these columns:
+      problem, optimizer, trials: the names, and the number of trials.
+      near_best, near_low, near_high: the share of trials within 5 % of the best one, with Wilson's interval.
+      diverged: the share of diverged trials.
+      gain, gain_low, gain_high: the mean of y of the tuned settings minus the mean of y of the default
+        setting, with Welch's interval.
+      untuned: y of the setting that is best on all other problems, minus the mean of y of the tuned settings.
     """
     trials, defaults = of_kind(runs, problems, "trial"), of_kind(runs, problems, "default")
     studies, untuned = study_results(runs, problems), _untuned(trials, problems)
@@ -72,7 +75,7 @@ def mean_difference(
         return difference, np.nan, np.nan
     if np.ptp(values) == np.ptp(others) == 0:
         return difference, difference, difference
-    with warnings.catch_warnings():  # metrics below ε are equal, and scipy warns of a variance near 0
+    with warnings.catch_warnings():  # scipy warns of a variance near 0, if metrics are equal
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         ends = ttest_ind(values, others, equal_var=False).confidence_interval(level)
     return difference, float(ends.low), float(ends.high)
@@ -81,8 +84,9 @@ def mean_difference(
 def _untuned(trials: Any, problems: Problems) -> dict[tuple[str, str], float]:
     """y of the trial whose setting is best on all other problems, by (problem, optimizer).
 
-    Trials with the same study and index have the same point of the search space on every problem. The best
-    point has the largest mean share of the way from m₀ to the optimizer's best trial, in logarithms.
+    Trials with the same study and index have the same point of the search space on every problem. The
+    progress of a point on a problem is (ln m₀ − y) / (ln m₀ − y of the optimizer's best trial). The best
+    point has the largest mean progress.
     """
     usable = {name for name, facts in problems.items() if not facts["censored"]}
     results = {}
@@ -102,8 +106,8 @@ def _untuned(trials: Any, problems: Problems) -> dict[tuple[str, str], float]:
 def default_quantiles(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     """The position of the default learning rate in its range, by (problem, optimizer).
 
-    The range is log-uniform, so that the quantile is a linear function of the logarithm of the learning rate,
-    and two trials determine it. An optimizer whose settings do not follow such a line is left out.
+    The range is log-uniform, so the quantile is a linear function of the logarithm of the learning rate. This
+    function is fitted to the trials. Optimizers whose trials do not lie on such a line are left out.
     """
     rates = [json.loads(settings).get("learning_rate") for settings in runs["settings"]]
     table = runs.assign(log_rate=np.log(np.array(rates, float)))

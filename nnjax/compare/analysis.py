@@ -1,9 +1,11 @@
 """The tables of a comparison: results of studies, tuning, learning curves, scores and times to targets.
 
-All functions are pure. They start from the table of runs, one row per run, and the facts of the problems:
+All functions are pure. Their arguments are the table of runs, the facts of the problems, and the table of
+verdicts:
 
-- `runs` has the columns optimizer, problem, kind ("trial", "fresh" or "default"), study, index, seed,
-  quantile, batch_multiplier, settings, selection, metric, initial, diverged, error, curve and budget_used;
+- `runs` has a row for each run, with the columns optimizer, problem, kind ("trial", "fresh" or "default"),
+  study, index, seed, quantile, batch_multiplier, settings, selection, metric, initial, diverged, error, curve
+  and budget_used;
 - `problems` maps a name to separates_by, reported, m0, epsilon, reference, targets, censored, steps and
   batch_size;
 - `verdicts` has the columns problem, optimizer, baseline, effect, low, high, p, verdict, by_margin and
@@ -182,7 +184,7 @@ def overall_tests(
 
     Returns:
       A row per pair with the number of problems, effect (the median difference of y), p (corrected), and
-      possible, which is whether so few problems can give a p-value below alpha at all.
+      possible, which is whether this number of problems can give a p-value below alpha.
     """
     usable = studies[[not problems[name]["censored"] for name in studies["problem"]]]
     means: Any = usable.pivot_table(index="problem", columns="optimizer", values="y", aggfunc="mean")

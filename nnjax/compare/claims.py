@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-# The columns of a table of claims, and how the last one is written.
+# The columns of a table of claims, and the words in the last column.
 COLUMNS = ("statement", "book", "measured", "supported")
 VERDICTS = {True: "yes", False: "no", None: "–"}
 
@@ -21,7 +21,7 @@ class Claim:
       expected: the number that the book states; "" if it states none.
       measured: the measured result, in words.
       supported: whether the measurement supports the statement; None if that is not judged.
-      from_book: whether the statement is the book's, and not one of this project.
+      from_book: whether the statement comes from the book. Otherwise it comes from this project.
     """
 
     statement: str
@@ -52,7 +52,7 @@ class Section:
       claims: statements with measured results.
       figure: the figure, if there is one.
       note: how the results were made, one line.
-      missing: why there are no results; "" if there are.
+      missing: why there are no results; "" if there are results.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Plots of repeated trainings, drawn on matplotlib axes that the caller creates.
+"""Plots of repeated training runs, drawn on matplotlib axes that the caller creates.
 
 Every function takes the results of `fit` and `sweep` or plain arrays with one row for each seed. Lines differ
 in dashes and markers as well as in colour, so that they can be distinguished in grayscale.
@@ -81,15 +81,15 @@ def sensitivity(
     metric: str = "validation error",
     styles: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Any]:
-    """Draws the mean over seeds against a tuned setting, one line for each label.
+    """Draws the mean over seeds against a hyper-parameter, one line for each label.
 
     Args:
       axis: a matplotlib axis.
       results: a `Grid` with one axis besides the seed, or a mapping from labels to arrays of shape
         (settings, seeds).
-      settings: positions along the axis, common to all labels or a mapping from labels; by default the
-        coordinates of a `Grid`, or 0, 1, 2 and so on.
-      metric: as for `learning_curves`; of a `Grid`, after the last epoch.
+      settings: horizontal positions, either common to all labels, or a mapping from labels to positions; by
+        default the coordinates of a `Grid`, or 0, 1, 2 and so on.
+      metric: as for `learning_curves`. The value of a `Grid` is that after the last epoch.
       styles: keyword arguments of `axis.plot`, one for each label; by default `STYLES`.
 
     Returns:
@@ -130,7 +130,7 @@ def heat_map(
       values: a `Grid` with two axes besides the seed, a `DataArray` with the dimensions (rows, columns,
         seed), or an array of that shape.
       rows, columns: labels; by default the coordinates of a `Grid` or a `DataArray`.
-      metric: as for `learning_curves`; of a `Grid`, after the last epoch.
+      metric: as for `learning_curves`. The value of a `Grid` is that after the last epoch.
       framed: for each row, the column of the cell with a frame.
       limits: the values of the first and the last colour.
 
@@ -180,12 +180,12 @@ def forest(
 
     Args:
       axis: a matplotlib axis.
-      groups: from labels to one number for each seed.
+      groups: a mapping from labels to one number for each seed.
       level: confidence level of the intervals.
       seeds: whether every seed is drawn as a dot.
       styles: "color" and "marker" for each label; by default one colour for all.
-      maximum: a mean above it is written at the right edge instead of drawn, so that it does not squeeze
-        the other rows.
+      maximum: the largest mean that is drawn. A larger mean is written at the right edge, so that the axis
+        has a good range for the other rows.
       number: the format of a mean that is written.
     """
     default = {"color": STYLES[0]["color"], "marker": "o"}

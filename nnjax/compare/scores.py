@@ -10,12 +10,12 @@ from scipy.special import betaincinv, ndtri
 
 
 class BestOfK(NamedTuple):
-    """What tuning with k trials would have given.
+    """The results of tuning with k trials, for several k.
 
     Attributes:
-      k: numbers of trials, from 1 on.
-      expected: the mean of the result of the best of k trials.
-      low, high: the 10th and the 90th percentile.
+      k: the numbers of trials, 1, 2, 3 and so on.
+      expected: the mean result of the best of k trials.
+      low, high: the 10th and the 90th percentile of this result.
     """
 
     k: np.ndarray
@@ -27,7 +27,7 @@ class BestOfK(NamedTuple):
 def best_of_k(selection: ArrayLike, results: ArrayLike, maximum: int | None = None) -> BestOfK:
     """The result of the best of k trials, for each k, over all subsets of k of the n trials.
 
-    The trial that is best in selection is the i-th best of all n in a share w_i of the subsets: w_1 = k/n and
+    In a share w_i of the subsets, the best trial by selection is the i-th best of all n trials: w_1 = k/n and
     w_{i+1} = w_i (n − i − k + 1)/(n − i). This is the unbiased estimate (a U-statistic) of Tang and others,
     *Showing your work doesn't always work* (2020); the estimate of Dodge and others (2019) is biased.
 
@@ -58,15 +58,15 @@ def best_of_k(selection: ArrayLike, results: ArrayLike, maximum: int | None = No
 
 
 def _weights(n: int, k: int) -> Float[np.ndarray, " n"]:
-    """The share of the subsets of k of n trials whose best trial is the i-th best of all."""
+    """For each i, the share of the subsets of k of n trials whose best trial is the i-th best of all."""
     i = np.arange(1, n)
     return np.cumprod(np.append(k / n, np.maximum(n - i - k + 1, 0) / (n - i)))
 
 
 def log_score(metric: ArrayLike, initial: ArrayLike, reference: ArrayLike) -> np.ndarray:
-    """The share of the way from the initial metric to that of a reference, in logarithms, from 0 to 1.5.
+    """The score (ln m₀ − ln m) / (ln m₀ − ln m_ref) of a metric m, between 0 and 1.5.
 
-    (ln m₀ − ln m) / (ln m₀ − ln m_ref): 0 at initialization, 1 at the reference, more if it is better.
+    The score is 0 for the initial metric, 1 for the metric of the reference, and larger for a better metric.
 
     Args:
       metric: positive metrics; smaller is better.

@@ -52,7 +52,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a statistic of `values`.
 
-    For statistics without a t-interval, such as a median. Efron, *Bootstrap methods* (1979).
+    Use it for statistics without a t-interval, such as a median. Efron, *Bootstrap methods* (1979).
 
     Args:
       values: one number for each seed, (seeds,).
@@ -74,7 +74,7 @@ def paired_permutation_test(values: ArrayLike, others: ArrayLike) -> float:
     """The two-sided p-value of paired values; under the null hypothesis, the signs of differences are random.
 
     The statistic is the mean difference. The test tries all sign patterns for up to 20 pairs, and 100,000
-    random ones for more.
+    random sign patterns for more pairs.
 
     Args:
       values, others: one number for each seed, (seeds,); seed i of both is a pair.
@@ -86,7 +86,7 @@ def paired_permutation_test(values: ArrayLike, others: ArrayLike) -> float:
     if len(differences) > MAX_EXACT_PAIRS:
         shape = (RANDOM_SIGN_PATTERNS, len(differences))
         signs = np.random.default_rng(0).choice([-1.0, 1.0], shape)
-        # The observed pattern is one of the patterns, so that p is never 0.
+        # The observed pattern counts as one of the patterns, so that p is never 0.
         sums = np.append(signs @ differences, differences.sum())
     else:
         sums = np.zeros(1)
@@ -112,7 +112,7 @@ def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def select_best(validation: ArrayLike) -> int:
-    """The index of the setting with the highest mean over seeds on validation; of equal means the first.
+    """The index of the setting with the highest mean over seeds on validation, the first of equal ones.
 
     Args:
       validation: correct predictions or accuracy, (settings, seeds).

@@ -27,11 +27,12 @@ class Verdict:
     Attributes:
       verdict: "equivalent", "better", "worse", "undecided" or, for censored metrics, "not reached".
       effect: the mean difference of ln(metric), candidate minus baseline: negative is better.
-      low, high: its interval with the confidence 1 − α/P; NaN for censored metrics.
+      low, high: the confidence interval of the effect at the level 1 − α/P, for P problems; NaN for censored
+        metrics, which are the numbers of steps to a target.
       p: the p-value of the sign-flip test, corrected by Holm's method for the P problems.
-      by_margin: whether the whole interval is outside of ±5 %.
-      studies_needed: for "undecided", the number of studies that would decide with 80 % probability, if mean
-        and standard deviation are those that were observed; None if it is over 1,000.
+      by_margin: whether the whole interval is outside ±5 %.
+      studies_needed: for "undecided", the number of studies that would show the difference with a probability
+        of 80 %, if the observed mean and standard deviation are the true ones; None if it is over 1,000.
     """
 
     verdict: str
@@ -44,7 +45,7 @@ class Verdict:
 
 
 def interval(differences: ArrayLike, level: float) -> tuple[float, float]:
-    """The t-interval of a mean difference; a point if the differences are equal.
+    """The t-interval of a mean difference. Both ends are the mean if all differences are equal.
 
     >>> interval([0.5, 0.5, 0.5], 0.95)
     (0.5, 0.5)
@@ -58,7 +59,7 @@ def interval(differences: ArrayLike, level: float) -> tuple[float, float]:
 def is_equivalent(differences: ArrayLike, problems: int = 1, alpha: float = ALPHA) -> bool:
     """Whether the mean difference is within ±5 %: two one-sided t-tests at the level α/P.
 
-    Equivalent to an interval of the confidence 1 − 2α/P inside of the margin (Schuirmann, 1987).
+    This holds if the t-interval at the level 1 − 2α/P is inside ±5 % (Schuirmann, 1987).
 
     >>> is_equivalent([0.0, 0.001, -0.001, 0.002])
     True
@@ -109,13 +110,14 @@ def judge(
 ) -> dict[str, Verdict]:
     """The verdicts of one candidate and one baseline on all problems.
 
-    Better or worse: the sign-flip test, with Holm's correction for the problems. Equivalent: two one-sided
-    tests with Bonferroni's correction. The first of equivalent, better, worse that holds is the verdict.
+    A verdict of better or worse needs a p-value of the sign-flip test below alpha, after Holm's correction
+    for the number of problems. A verdict of equivalent needs two one-sided t-tests with Bonferroni's
+    correction. If both hold, the verdict is equivalent. If neither holds, it is undecided.
 
     Args:
       differences: by problem, the difference of ln(metric) of candidate and baseline in each study.
-      censored: by problem, whether the metric is the number of steps to a target, which may not be reached:
-        then there is neither an interval nor a test of equivalence.
+      censored: by problem, whether the metric is the number of steps to a target, which may not be reached.
+        Such a problem has neither an interval nor a test of equivalence.
       alpha: the level of all tests together.
 
     >>> judge({"a": [-0.3, -0.2, -0.4, -0.3, -0.2, -0.3, -0.25, -0.3]})["a"].verdict

@@ -139,7 +139,7 @@ def test_a_run_is_drawn_like_its_history_and_missing_metrics_raise(axis, digits)
     x = np.ones((20, 2), np.float32)
     regression = nnjax.Dataset.from_arrays((x, x), (x, x), (x, x))
     run = nnjax.TrainConfig(hidden=(), epochs=1, learning_rate=0.1).fit(jax.random.key(0), regression)
-    with pytest.raises(ValueError, match="metric must be a cost, because nothing is counted"):
+    with pytest.raises(ValueError, match="metric must be a cost, because no predictions were counted"):
         plots.learning_curves(axis, {"regression": run}, metric="validation error")
 
 
