@@ -1,6 +1,7 @@
 """Comparison of networks and optimizers: test problems, statistics, verdicts, scores, plots and pages.
 
-The modules are imported by name, such as `from nnjax.compare import plots`, because some are slow to import.
+Import its modules by name, such as `from nnjax.compare import plots`. The package does not import all of
+them, because some are slow to import.
 """
 
 from nnjax.compare._compare import CompareProgress, compare

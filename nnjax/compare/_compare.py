@@ -1,4 +1,4 @@
-"""`compare`: is an optimizer better than a baseline?"""
+"""The function `compare`, which finds out whether an optimizer is better than a baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -16,10 +16,10 @@ class CompareProgress(NamedTuple):
     """The progress of a comparison.
 
     Attributes:
-      done, total: finished units of work, and all of them.
-      seconds_left: an estimate; NaN before the first unit.
-      optimizer, problem: those of the last unit.
-      best: for each optimizer that has begun this problem, the best selection metric so far.
+      done, total: the number of finished units of work, and the number of all units.
+      seconds_left: the estimated time until all units are finished.
+      optimizer, problem: the optimizer and the problem of the last finished unit.
+      best: the best selection metric on this problem so far, by optimizer.
     """
 
     done: int
@@ -41,32 +41,32 @@ def compare(
     store: str | PathLike | None = None,
     callback: Callable[[CompareProgress], None] | None = None,
 ) -> "Report":
-    """Compares optimizers with tuned baselines on small problems, with equal effort for all.
+    """Compares optimizers with tuned baselines on small problems, with an equal budget for all optimizers.
 
-    Every optimizer gets the same number of tuning studies on every problem, and every run the same number of
-    gradients. The results of baselines are shipped with the package. They are computed again if the
-    definition of a problem or of the protocol has changed.
+    Every optimizer gets the same number of tuning studies on every problem, and every run computes the same
+    number of gradients. The results of the baselines are shipped with the package. If the definition of a
+    problem or of the protocol has changed, the baselines are trained again.
 
     Args:
-      optimizers: by name, optax factories, `Tunable`s, or names of baselines.
-      against: names of baselines.
-      problems: a suite ("quick" or "standard"), or names of problems and `Problem`s.
+      optimizers: a mapping from names to optax factories, `Tunable`s or names of baselines.
+      against: the names of the baselines to compare with.
+      problems: a suite ("quick" or "standard"), the name of a problem, a `Problem`, or a sequence of these.
       budget: "quick", "standard", or a `Budget`.
-      learning_rate: the range in which the learning rate of a bare factory is tuned.
-      extend: whether to tune again where the range of the learning rate bounds the result, with a range that
-        is a decade wider on this side; at most twice on each side.
-      store: a folder for finished units, from which a comparison that stopped continues.
-      callback: called with the `CompareProgress` after each unit.
+      learning_rate: the range in which the learning rate of an optax factory without a search space is tuned.
+      extend: whether to tune an optimizer again if the selected learning rates are at one end of their range.
+        The range then becomes a decade wider at this end, at most twice at each end.
+      store: a folder for finished units of work, from which an interrupted comparison continues.
+      callback: a function that is called with the `CompareProgress` after each unit.
 
     Returns:
       A `Report`: `report.verdicts` is a table, and `report.save("report/")` writes the page.
 
     Raises:
-      ValueError: a wrong argument; raised before training starts.
+      ValueError: a wrong argument. The error is raised before training starts.
 
     docs/comparing.md has examples.
     """
-    # Imported here, because pandas and scipy.stats take a second.
+    # Imported here, because importing pandas and scipy.stats takes a second.
     from nnjax.compare._run_plan import run_plan
     from nnjax.compare._store import Store
     from nnjax.compare.plan import make_plan

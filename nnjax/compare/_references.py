@@ -1,4 +1,4 @@
-"""The frozen reference of a problem: tuned AdamW, whose results scores and targets are relative to."""
+"""The frozen reference of a problem: the results of tuned AdamW, which define scores and targets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +16,14 @@ def make_reference(runs: pd.DataFrame, censored: bool) -> dict[str, Any]:
     """The numbers of a problem that scores and profiles need, as JSON values.
 
     Args:
-      runs: the runs of the reference on one problem, or of any optimizer: then there is no reference.
-      censored: whether the metric is a number of steps, which has neither a score nor targets.
+      runs: the runs on one problem. If none of them is of the reference, the problem has no reference.
+      censored: whether the metric is a number of steps to a target. It then has no score and no targets.
 
     Returns:
       m0: the metric before training, the median of the default runs.
       epsilon: metrics below it count as equal.
       reference: the metric of the reference, the geometric mean of its studies; None if there is none.
-      targets: what the median of its fresh runs reaches with a share of the budget.
+      targets: by share of the budget, the median metric of the fresh runs of the reference at this share.
     """
     m0 = float(np.median(rows_of(runs, kind=DEFAULT)["initial"].to_numpy()))
     numbers = {"m0": m0, "epsilon": 0.0 if censored else EPSILON * m0, "reference": None}

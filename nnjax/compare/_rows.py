@@ -1,4 +1,4 @@
-"""The rows of the table of runs: what a unit has measured."""
+"""The rows of the table of runs: the measured values of a unit."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ KEYS = Keys(jax.random.key(0), shared_batches=False)
 
 
 def initial_metrics(problem: Problem, data: Dataset, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """By split, the metric of each seed before training."""
+    """For each split, the metric of each seed before training."""
     keys = jnp.stack([KEYS.for_seed(seed)[0] for seed in seeds])
     evaluated = _evaluate_initial(keys, problem.objective, data.validation, data.test, problem.init)
     values = {name: np.asarray(value) for name, value in evaluated.items() if name != "metrics"}
@@ -53,8 +53,8 @@ def make_rows(
       problem, data: the problem and its data set.
       unit: the runs.
       settings: the setting of each run.
-      histories: the data of the grid of these runs, which may have more networks.
-      initial: by split, the metric of each run before training.
+      histories: the data of the grid of these runs. The grid may have more networks than there are runs.
+      initial: for each split, the metric of each run before training.
       budget_used: the share of the budget that is used at each evaluation.
     """
     values = {str(name): column.values for name, column in histories.items()}
@@ -101,7 +101,7 @@ def _metric(
 
 
 def _second_measure(problem: Problem, data: Dataset, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """The test error at the end, if the metric is read from another split."""
+    """The error on the test split after training; None if the metric already belongs to this split."""
     if problem.report_on == "test" or "test_correct" not in values:
         return None
     return 1 - values["test_correct"][:, -1] / len(data.test.targets)

@@ -22,7 +22,7 @@ def run_plan(
     extend: bool = False,
     callback: Callable[[CompareProgress], None] | None = None,
 ) -> dict[tuple[str, str], Result]:
-    """By optimizer and problem, the result of each task: shipped, from the store, or trained now."""
+    """The result of each task, by optimizer and problem: shipped, read from the store, or trained."""
     results = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
     missing = [task for task in plan.tasks if task.key not in results]
     runner = Runner(store, _Reporter(callback, missing).on_unit)
@@ -69,7 +69,7 @@ class _Reporter:
 
 
 def num_units(task: Task) -> int:
-    """The units of a task, if all winners of its studies have the same batch multiplier."""
+    """The number of units of a task, if the winners of all studies have the same batch multiplier."""
     budget = task.budget
     final = budget.runs - budget.studies * budget.trials
     trials = len(task.tunable.batch_multipliers) * -(
@@ -79,5 +79,5 @@ def num_units(task: Task) -> int:
 
 
 def estimate_seconds(tasks: Sequence[Task]) -> float:
-    """An estimate of the time of tasks, from the times of the shipped reference; NaN if there is none."""
+    """The estimated time of tasks, from the times of the shipped reference; NaN if none is shipped."""
     return sum(shipped_seconds_per_unit(task) * num_units(task) for task in tasks)

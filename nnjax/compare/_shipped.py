@@ -1,7 +1,7 @@
 """The results of baselines that are shipped with the package.
 
-The folder `baselines` has, for each budget, a Parquet file with all runs and a JSON file with what decided
-them: digests of the tasks, versions and machine. `python -m nnjax.compare.baselines` writes them.
+For each budget, the folder `baselines` has Parquet files with the runs and their times, and a JSON file with
+digests of the tasks, versions and machine. `python -m nnjax.compare.baselines` writes these files.
 """
 
 import json
@@ -22,7 +22,7 @@ FOLDER = files("nnjax.compare").joinpath("baselines")
 
 
 def shipped_result(task: Task) -> Result | None:
-    """The shipped result of a task; None if there is none, or if it was made by another definition."""
+    """The shipped result of a task; None if there is none, or if the definitions have changed."""
     about = shipped_about(task.budget.name)
     if about.get("tasks", {}).get(task_name(task)) != digest_of(task.identity()):
         return None
@@ -32,7 +32,7 @@ def shipped_result(task: Task) -> Result | None:
 
 
 def task_name(task: Task) -> str:
-    """The name of a task in the list of shipped tasks; optimizers that coincide share it."""
+    """The name of a task in the list of shipped tasks. Optimizers that are equal have the same name."""
     return f"{SAME_AS.get(task.optimizer, task.optimizer)} {task.problem.name}"
 
 
@@ -43,7 +43,7 @@ def _of_task(table: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 @cache
 def shipped_about(budget: str) -> dict[str, Any]:
-    """What decided the shipped results of a budget; empty if there are none."""
+    """The JSON file about the shipped results of a budget; empty if no results are shipped."""
     return _read_json(f"{budget}.json")
 
 
@@ -54,7 +54,7 @@ def shipped_audits() -> list[dict[str, Any]]:
 
 
 def shipped_reference(task: Task) -> dict[str, Any] | None:
-    """The frozen reference of the problem of a task; None if there is none for this definition."""
+    """The frozen reference of the problem of a task; None if none is shipped for this definition."""
     about = shipped_about(task.budget.name)
     found = about.get("references", {}).get(task.problem.name)
     if found is None or found["problem"] != digest_of(task.problem.identity()):

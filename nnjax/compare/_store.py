@@ -1,4 +1,4 @@
-"""Finished units of work on the disk, so that a comparison that stops can be started again."""
+"""Finished units of work on disk, so that an interrupted comparison can continue."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ def digest_of(identity: Mapping[str, Any]) -> str:
 class Store:
     """A folder with one JSON file for each finished unit.
 
-    The name of a file is the digest of everything that decides the results, including the versions and the
-    device: with other versions or on another device, floats can differ in the last bit.
+    The name of a file is the digest of everything that determines the results. This includes the versions and
+    the device, because with other versions or on another device, floats can differ in the last bit.
     """
 
     def __init__(self, folder: Path):

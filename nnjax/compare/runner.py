@@ -24,9 +24,9 @@ class Task(NamedTuple):
     """One optimizer on one problem.
 
     Attributes:
-      optimizer: its name in results.
+      optimizer: the name of the optimizer in results.
       tunable: the optimizer with its search space.
-      code: what identifies the code of the optimizer; None if its results cannot be stored.
+      code: the identity of the optimizer's code; None if the code has no file. Results are then not stored.
       problem: the problem.
       budget: how much tuning it gets.
       widened: decades that are added to the range of the learning rate, below and above.
@@ -63,14 +63,14 @@ class Task(NamedTuple):
         )
 
     def length(self, batch_multiplier: int) -> tuple[int, int]:
-        """The number of steps, and of steps between two evaluations, for an equal number of gradients."""
+        """The number of steps that the budget allows, and the number of steps between two evaluations."""
         affordable = int(self.problem.steps / (batch_multiplier * self.tunable.cost))
         rows = self.problem.steps // self.problem.evaluate_every
         every = -(-affordable // rows)
         return affordable // every * every, every
 
     def identity(self) -> dict[str, Any]:
-        """What decides the results on one machine, as JSON values."""
+        """What determines the results on one machine, as JSON values."""
         budget = asdict(self.budget)
         del budget["name"]
         tunable = asdict(self.tunable) | {"factory": self.code}
@@ -88,8 +88,8 @@ class Result(NamedTuple):
 
     Attributes:
       runs: the table of its runs; empty if it failed.
-      timings: the seconds of its units; in the standard budget also those of one network of the default
-        setting that is trained alone (kind "alone").
+      timings: the seconds of its units (kind "unit"). With the standard budget, also the seconds of one
+        network with the default setting that is trained alone (kind "alone").
       widened: decades that were added to the range of the learning rate.
       failure: the message of an optimizer that failed; "" if it did not.
       made_on: the processor on which a shipped result was made; "" if it was made here.
@@ -124,7 +124,7 @@ class Runner:
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
             final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
             alone = [self._alone(task, data)] if task.budget.is_standard else []
-        except Exception as error:  # the code of an optimizer can raise anything
+        except Exception as error:  # the code of an optimizer can raise any exception
             return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=_message(error))
         units = trials + final
         rows = [row for unit in units for row in unit["rows"]]
@@ -143,7 +143,7 @@ class Runner:
         return content | {"rows": rows}
 
     def _stored(self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A part of a task from the store, or else `compute()`, which is stored."""
+        """A part of a task from the store. If it is missing, it is computed and stored."""
         identity = {"task": task.identity(), "part": part}
         content = self.store.get(identity) if self.store and task.code else None
         if content is None:
@@ -164,7 +164,7 @@ class Runner:
 
     def _train(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
         start = time.perf_counter()
-        # All units have the same size, so that they share a program; the last run is repeated.
+        # The last run is repeated until there are 16, so that all units share one compiled program.
         filled = [*unit, *unit[-1:] * (protocol.UNIT_RUNS - len(unit))]
         grid, settings, budget_used = train_runs(task, data, filled)
         initial = self._initial_metrics(task.problem, data, tuple(run.seed for run in filled))
@@ -173,7 +173,7 @@ class Runner:
         return {"rows": rows, "seconds": {"runs": len(unit)} | seconds}
 
     def _initial_metrics(self, problem: Problem, data: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
-        """By split, the metrics before training, which depend only on the problem and the seeds."""
+        """For each split, the metrics before training. They depend only on the problem and the seeds."""
         key = problem.name, seeds
         if key not in self._initial:
             self._initial[key] = initial_metrics(problem, data, seeds)
