@@ -1,1 +1,1 @@
-"""The results of the baselines, as Parquet files, and the script that makes them."""
+"""The results of the baselines, as Parquet files, and the script that computes them."""

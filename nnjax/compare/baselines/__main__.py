@@ -1,7 +1,7 @@
-"""Makes the results that are shipped: `python -m nnjax.compare.baselines standard`.
+"""Computes the results that are shipped: `python -m nnjax.compare.baselines standard --store DIR`.
 
-Every finished unit is stored, so the command can be interrupted and started again. The environment variable
-`NNJAX_MNIST` or the cache of tensorflow-datasets must have MNIST.
+Every finished unit of work is stored, so the command can be interrupted and started again. MNIST must be in
+the folder of the environment variable `NNJAX_MNIST` or in the cache of tensorflow-datasets.
 """
 
 import argparse
@@ -26,12 +26,12 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Trains the baselines with a budget, and writes the files of the package."""
+    """Trains the baselines with a budget, and writes their results into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("budget", choices=BUDGETS)
     parser.add_argument("--optimizers", nargs="*", choices=BASELINES, default=list(BASELINES))
     parser.add_argument("--problems", nargs="*", default=["quick", "standard"])
-    parser.add_argument("--store", type=Path, required=True, help="folder of finished units")
+    parser.add_argument("--store", type=Path, required=True, help="folder of finished units of work")
     arguments = parser.parse_args()
     tasks = [
         Task(name, *baseline(name), problem, BUDGETS[arguments.budget])
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def write_files(budget: str, tasks: Iterable[Task], results: dict[tuple[str, str], Result]) -> None:
-    """Writes the runs, the timings, and what decided them."""
+    """Writes the runs, their times, and the digests, references and versions of the results."""
     done = [task for task in tasks if not results[task.key].failure]
     for kind in ("runs", "timings"):
         table = pd.concat([getattr(results[task.key], kind) for task in done], ignore_index=True)

@@ -31,8 +31,9 @@ PUBLISHED = {
 def test_losses(name: str) -> np.ndarray:
     """The test loss after 100 epochs of the problem `quadratic`, for each of ten seeds.
 
-    DeepOBS draws the order of the training samples once: its training losses repeat after the 7 mini-batches
-    of an epoch. With a new order in each epoch, the losses of momentum 0.99 are about 89.
+    DeepOBS draws the order of the training samples only once, because its published training losses repeat
+    after the 7 mini-batches of an epoch. With a new order in each epoch, the loss of momentum 0.99 is about
+    89.
     """
     problem = PROBLEMS["quadratic"]
     data, optimizer = problem.load(), PUBLISHED[name].optimizer

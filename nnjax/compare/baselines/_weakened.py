@@ -16,8 +16,8 @@ from nnjax.compare.plan import baseline
 from nnjax.compare.protocol import Budget
 from nnjax.compare.runner import Runner, Task
 
-WORSE_BY = 1.1  # the wanted ratio of the metrics
-FIRST_STUDY = 1000  # of the studies that choose the share
+WORSE_BY = 1.1  # the wanted ratio of the metrics of the weakened and the original AdamW
+FIRST_STUDY = 1000  # number of the first study that chooses the share
 SHARES = (0.05, 0.1, 0.2, 0.4)
 
 
@@ -46,7 +46,7 @@ def weakened_task(problem: Any, budget: Budget, share: float) -> Task:
 def choose_share(runner: Runner, problem: Any, budget: Budget) -> tuple[float, float]:
     """The share of skipped updates that makes the tuned metric 10 % worse, and the measured ratio.
 
-    The shares are tried in separate studies, and the wanted one is interpolated.
+    Several shares are tried in separate studies, and the wanted share is interpolated between them.
     """
     separate = replace(budget, first_study=FIRST_STUDY)
     reference = Task(REFERENCE, *baseline(REFERENCE), problem, separate)
@@ -58,7 +58,7 @@ def choose_share(runner: Runner, problem: Any, budget: Budget) -> tuple[float, f
         print(f"{problem.name}: {share:.0%} skipped, metric {math.expm1(logs[-1]):+.1%}", flush=True)
         if logs[-1] > math.log(WORSE_BY):
             break
-    # The metric is not exactly monotone in the share, because of the spread of the studies.
+    # The measured metric is not exactly monotone in the share, because studies vary.
     increasing = np.maximum.accumulate(logs)
     share = round(float(np.interp(math.log(WORSE_BY), increasing, shares)), 4)
     ratio = math.exp(_mean_log_metric(runner, weakened_task(problem, separate, share)) - base)

@@ -1,7 +1,8 @@
-"""Audits of the comparison, whose answers are known: `python -m nnjax.compare.baselines.audits --store DIR`.
+"""Audits of the comparison, which are comparisons whose correct results are known.
 
-The results are written to `audits.json`, and every report prints them. Finished units are stored, so the
-command can be interrupted and started again. Run it after `python -m nnjax.compare.baselines`.
+`python -m nnjax.compare.baselines.audits --store DIR` writes their results to `audits.json`, and every report
+shows them. Finished units of work are stored, so the command can be interrupted and started again. Run it
+after `python -m nnjax.compare.baselines`.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def task_of(optimizer: str, problem: Any, budget: Budget) -> Task:
 
 
 def readings(budget: Budget, problems: list[Any]) -> dict[str, Reading]:
-    """How the metrics of problems are read: with the shipped ε."""
+    """For each problem, how its metric is interpreted, with the shipped ε."""
     numbers = {p.name: shipped_reference(task_of(REFERENCE, p, budget)) for p in problems}
     return {
         p.name: Reading(numbers[p.name]["epsilon"], p.steps + 1 if p.target_accuracy else None)
@@ -50,7 +51,7 @@ def readings(budget: Budget, problems: list[Any]) -> dict[str, Reading]:
 
 
 def equal_optimizers(runner: Runner) -> Audit:
-    """The reference against itself, with studies of other numbers: a verdict of better or worse is false."""
+    """The reference against itself, with different studies. Every verdict of better or worse is false."""
     budget, problems = BUDGETS["quick"], choose_problems("quick")
     read, false = readings(budget, problems), 0
     for i in range(REPETITIONS):
@@ -76,7 +77,7 @@ def equal_optimizers(runner: Runner) -> Audit:
 
 
 def inclusion(budget: Budget, problems: list[Any]) -> Audit:
-    """SGD must not be better than momentum, which contains it (Choi and others, 2019)."""
+    """SGD must not be better than momentum, because SGD is momentum 0 (Choi and others, 2019)."""
     pairs = [(task_of("sgd", p, budget), task_of("momentum", p, budget)) for p in problems]
     shipped = [[shipped_result(task) for task in pair] for pair in pairs]
     usable = [i for i, pair in enumerate(shipped) if all(pair)]
@@ -92,7 +93,7 @@ def inclusion(budget: Budget, problems: list[Any]) -> Audit:
 
 
 def deepobs() -> Audit:
-    """The published test losses of DeepOBS on `quadratic_deep`, each of one run."""
+    """Compares test losses on `quadratic_deep` with those that DeepOBS published, each from one run."""
     details, passed = [], True
     losses = {name: test_losses(name) for name in PUBLISHED}
     for name, values in losses.items():
@@ -108,7 +109,7 @@ def deepobs() -> Audit:
 
 
 def power(runner: Runner) -> Audit:
-    """AdamW that skips a share of its updates, so that its tuned metric is 10 % worse, is found worse."""
+    """AdamW that skips updates, so that its tuned metric is 10 % worse, must get the verdict worse."""
     budget = BUDGETS["standard"]
     found: dict[str, dict[str, Any]] = {}
     for problem in choose_problems(POWER_PROBLEMS):
@@ -139,7 +140,7 @@ def _summary(verdict: Verdict) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs the chosen audits, and writes their results among those of the others."""
+    """Runs the chosen audits, and replaces their results in `audits.json`."""
     audits: dict[str, Callable[[Runner], Audit]] = {
         "equal": equal_optimizers,
         "power": power,
@@ -149,7 +150,7 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("audits", nargs="*", help=f"{', '.join(audits)}; default: all")
-    parser.add_argument("--store", type=Path, required=True, help="folder of finished units")
+    parser.add_argument("--store", type=Path, required=True, help="folder of finished units of work")
     arguments = parser.parse_args()
     path = FOLDER / "audits.json"
     old = json.loads(path.read_text("utf-8"))["audits"] if path.is_file() else []
