@@ -8,15 +8,15 @@ filled. The command tunes a bare `optax.adamw` with the quick budget on the prob
 compares it with the shipped results of AdamW, and writes the report. Finished units are not reused.
 
 In the same round, PyTorch and optax train the same number of runs: the same models on the same data, with the
-same batch size, steps and schedule, by AdamW. This favors them:
+same batch size, steps and schedule, by AdamW. The conditions favor PyTorch and optax:
 
-- They only train. Imports, compilation, evaluation, tuning and the report are not counted.
+- Only their training is timed. Imports, compilation, evaluation, tuning and the report are not counted.
 - All networks have the same learning rate, so a fused AdamW can update many of them.
-- PyTorch uses one thread or all, whichever is faster.
+- PyTorch uses one thread or all threads, whichever is faster.
 
-They train a few networks of each problem, and their seconds are multiplied to all runs. They drop a smaller
-last mini-batch of an epoch; the command uses it, which matters for `bigram` only. PyTorch is left out if it
-is not installed.
+PyTorch and optax train only a few networks of each problem. Their time for one network is multiplied by the
+number of runs. They drop a smaller last mini-batch of an epoch. The command uses it, which makes a difference
+only for `bigram`. PyTorch is left out if it is not installed.
 """
 
 import json
@@ -63,7 +63,7 @@ EMPTY, WARM, TRAINING = (
 
 
 class Peer(NamedTuple):
-    """A program that trains, the networks that it trains to be timed, and the package that it needs."""
+    """A program that trains, the number of networks that it trains when it is timed, and its package."""
 
     make: Callable[[Training], Train]
     networks: int
@@ -90,7 +90,7 @@ class Flags:
 
 
 class TimedPeer:
-    """A peer on one problem, after its warm-up; a call returns the seconds of one run."""
+    """A peer on one problem, after its warm-up. A call returns the seconds for one network."""
 
     def __init__(self, peer: Peer, training: Training):
         self.networks = peer.networks
@@ -109,11 +109,11 @@ class TimedPeer:
 
 
 def time_command(folder: Path, problems: tuple[str, ...]) -> tuple[float, float]:
-    """The seconds of the command from shell to report, and of its training alone.
+    """The seconds of the whole command, and of its training alone.
 
     Args:
-      folder: for the file of the optimizer, the report, the finished units, and the compilation cache, which
-        the next call with the same folder uses.
+      folder: a folder for the file of the optimizer, the report, the finished units of work and the
+        compilation cache. The next call with the same folder uses the compilation cache.
       problems: names of problems.
 
     Raises:
@@ -197,10 +197,11 @@ def run(flags: Flags) -> Record:
 
 
 def make_rows(seconds: dict[str, list[float]]) -> list[Record]:
-    """For each program its seconds, and how they compare with the command's.
+    """For each program, its seconds and its speed relative to the command.
 
-    `ratio` is the time of the command with an empty cache divided by this program's, and `training_ratio`
-    that of the command's training: medians over the rounds.
+    `ratio` is the time of the command with an empty cache divided by the time of this program.
+    `training_ratio` is the time of the command's training divided by the time of this program. Both are
+    medians over the rounds.
     """
 
     def ratio(first, times):

@@ -1,7 +1,7 @@
 """The training runs of `nnjax compare` as users of PyTorch and optax would write them.
 
-A peer is a function that is made from a `Training`. It trains the first networks of the training with AdamW,
-and returns their parameters as lists of arrays.
+Every peer makes a function from a `Training`. This function gets a number n, trains the first n networks of
+the training with AdamW, and returns their parameters as lists of arrays.
 """
 
 import time
@@ -19,7 +19,7 @@ from nnjax.nn import mean_cost, to_input
 from nnjax.optim import SCHEDULES
 
 LEARNING_RATE = 1e-3  # of all networks, at the end of the warm-up
-PROBE_STEPS = 30  # with each number of threads
+PROBE_STEPS = 30  # training steps for timing each number of threads
 
 Train = Callable[[int], list[list[np.ndarray]]]
 
@@ -48,7 +48,7 @@ def make_training(problem: Problem, networks: int, steps: int | None = None) -> 
 
     Args:
       problem: the problem.
-      networks: their number.
+      networks: the number of networks.
       steps: training steps; by default those of the problem.
     """
     steps = steps or problem.steps
@@ -69,7 +69,7 @@ def _order(rng: np.random.Generator, examples: int, batch_size: int, steps: int)
 
 
 def optax_scan(training: Training) -> Train:
-    """A network's training is a jitted `lax.scan` over its steps; one network after another."""
+    """optax: a jitted `lax.scan` over the steps trains one network after another."""
     rates, objective = jnp.asarray(training.learning_rates), training.problem.objective
     optimizer = optax.adamw(lambda step: rates[step], weight_decay=0.0)
 
@@ -132,7 +132,7 @@ def torch_costs() -> dict[str, Callable]:
 
 
 def torch_loop(training: Training) -> Train:
-    """PyTorch, eager; one network after another."""
+    """PyTorch in eager mode, which trains one network after another."""
     import torch  # pyright: ignore[reportMissingImports]
 
     cost = torch_costs()[training.problem.name]
@@ -152,7 +152,7 @@ def torch_loop(training: Training) -> Train:
 
 
 def torch_func(training: Training) -> Train:
-    """PyTorch, eager; `torch.func` maps the gradient over all networks, whose parameters are stacked."""
+    """PyTorch in eager mode; `torch.func` maps the gradient over the stacked parameters of all networks."""
     import torch  # pyright: ignore[reportMissingImports]
 
     gradients = torch.func.vmap(torch.func.grad(torch_costs()[training.problem.name]))
@@ -166,7 +166,7 @@ def torch_func(training: Training) -> Train:
 
 
 def faster_threads(make: Callable[[Training], Train], training: Training, networks: int) -> int:
-    """One thread or all of PyTorch's, whichever trains a few steps faster."""
+    """The number of threads of PyTorch, 1 or the default, whichever trains a few steps faster."""
     import torch  # pyright: ignore[reportMissingImports]
 
     train = make(
@@ -190,11 +190,11 @@ def _leaves(training: Training, networks: int) -> list[list[np.ndarray]]:
 
 
 def _train_tensors(params: list, gradients: Callable, training: Training, orders: np.ndarray) -> None:
-    """Trains tensors in place: of one network, or of all networks, which then share the learning rate.
+    """Trains the parameters of one network, or the stacked parameters of all networks, in place.
 
     Args:
       params: the tensors.
-      gradients: `gradients(params, inputs, targets)` of one mini-batch, or of one for each network.
+      gradients: a function of params, inputs and targets: one mini-batch, or one for each network.
       training: the examples and the learning rates.
       orders: for each step, the rows of the mini-batch or mini-batches.
     """

@@ -4,11 +4,12 @@
 gradients. The book's network (30 hidden neurons, quadratic cost, weights from N(0, 1/n_in)) is trained for
 about one epoch of MNIST. There are twelve tuning studies. A study draws eight settings for each variant, each
 with a schedule of its learning rate, selects the one with the smallest training cost, and trains it with two
-other seeds. Only these are reported. All variants share the seeds and the mini-batches, so they are compared
-with SGD in pairs. The p-values and intervals of the verdicts are corrected for the number of variants.
+other seeds. Only the results of these two seeds are reported. All variants have the same seeds and
+mini-batches, so they are compared with SGD in pairs. The p-values and intervals of the verdicts are corrected
+for the number of variants.
 
-Expected: small differences among the tuned first-order methods, and L-BFGS behind, because its line search
-needs gradients without noise.
+Expected: the differences among the tuned first-order methods are small, and L-BFGS is worse, because its line
+search needs gradients without noise.
 """
 
 import json
@@ -49,7 +50,7 @@ GROUPS = (
 
 
 def run(context: RunContext) -> Record:
-    """Compares the variants with SGD; the seeds of the context are the number of tuning studies."""
+    """Compares the variants with SGD; `context.seeds` is the number of tuning studies."""
     problem = book_network(context.load(), QUICK_STEPS if context.quick else STEPS)
     names = QUICK_VARIANTS if context.quick else VARIANTS
     report = compare(
@@ -66,7 +67,7 @@ def run(context: RunContext) -> Record:
 
 
 def book_network(data: nnjax.Dataset, steps: int) -> Problem:
-    """The book's network, whose result is the training cost; the second measure is the validation error."""
+    """The book's network. The metric is the training cost, and the reported error is the validation error."""
 
     def first(split: nnjax.Split) -> tuple:
         return tuple(part[:EVALUATED] for part in split)
@@ -85,7 +86,7 @@ def variant_records(report: Report) -> list[Record]:
     """For each variant, the smallest cost first: results of the studies, verdict, settings and curves."""
     studies = study_results(report.runs, report.problems)
     y = {str(name): part["y"].to_numpy() for name, part in studies.groupby("optimizer")}
-    # The variants take the place of the problems, so the verdicts hold for all of them at once.
+    # `judge` corrects for the number of problems. Here it gets variants, and corrects for their number.
     verdicts = judge({name: values - y[BASE] for name, values in y.items() if name != BASE})
     curves = {name: band for (_, name), band in learning_curves(report.runs, report.problems).items()}
     seconds = report.about["seconds"].set_index("optimizer")["seconds_alone"]
@@ -122,7 +123,7 @@ def plot(record: Record) -> Any:
     variants = record["variants"]
     for row, style in zip(variants, STYLES, strict=False):
         curve = {name: np.asarray(values, float) for name, values in row["curve"].items()}
-        band = np.stack([curve["low"], curve["median"], curve["high"]])  # its range is the band
+        band = np.stack([curve["low"], curve["median"], curve["high"]])  # the range is the band
         draw_learning_curves(curves, {row["name"]: band}, x=100 * curve["budget"], styles=[style])
         if "learning_rate" in row["settings"][0]:
             trials = np.asarray(row["trial_cost"], float)
@@ -144,7 +145,7 @@ def plot(record: Record) -> Any:
 
 
 def claims(record: Record) -> list[Claim]:
-    """A row for each variant, then the variants with each verdict; the chapter only names SGD."""
+    """A claim for each variant, then one for each verdict. None is from the book, which only uses SGD."""
     variants = record["variants"]
     verdicts = {row["name"]: row["verdict"]["verdict"] for row in variants if row["verdict"]}
     result = [(row["name"], describe(row)) for row in variants]
