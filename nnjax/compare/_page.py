@@ -138,8 +138,8 @@ def pictures_of(analysis: Analysis) -> dict[str, list[Picture]]:
     pictures["profiles"] = [
         Picture(
             _file_name("profile", target),
-            f"target: tuned AdamW at {tables.TARGET_NAMES.get(target, target)} of the budget",
-            f"Share of problems on which the target is reached: tuned AdamW at {target} of the budget",
+            f"target: tuned AdamW after {tables.TARGET_NAMES.get(target, target)} of the budget",
+            f"Share of problems on which the target is reached: tuned AdamW after {target} of the budget",
             tables.where(kind="fresh"),
             partial(draw_profile, analysis, target),
         )

@@ -257,7 +257,7 @@ def problems_table(analysis: Analysis) -> Table:
     """What each problem is."""
     head = [
         "problem",
-        "separates optimizers by",
+        "distinguishes optimizers by",
         "reported metric",
         "steps",
         "batch size",
