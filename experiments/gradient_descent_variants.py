@@ -45,7 +45,7 @@ GROUPS = (
     (f"Better than {BASE}", BETTER),
     (f"Worse than {BASE}", WORSE),
     (f"Equal to {BASE} within 5 %", EQUIVALENT),
-    ("Undecided with these studies", UNDECIDED),
+    ("Undecided", UNDECIDED),
 )
 
 

@@ -68,7 +68,7 @@ def equal_optimizers(runner: Runner) -> Audit:
         print(f"repetition {i + 1} of {REPETITIONS}: {wrong or 'no false verdict'}", flush=True)
     low, high = binomial_interval(false, REPETITIONS)
     return {
-        "name": "A/A: AdamW against itself with other study seeds, quick budget",
+        "name": "Equal optimizers (A/A): AdamW against itself with the seeds of other studies, quick budget",
         "result": "passed" if low <= protocol.ALPHA else "failed",
         "detail": f"{false} of {REPETITIONS} reports say better or worse on at least one problem: "
         f"{false / REPETITIONS:.0%}, exact 95 % interval {low:.0%} to {high:.0%}. At most 5 % are expected.",
@@ -85,8 +85,8 @@ def inclusion(budget: Budget, problems: list[Any]) -> Audit:
     verdicts = protocol.verdicts(runs, readings(budget, [problems[i] for i in usable]), "sgd", "momentum")
     better = [name for name, verdict in verdicts.items() if verdict.verdict == BETTER]
     return {
-        "name": f"Inclusion: SGD against momentum, which contains it, {budget.name} budget",
-        "result": "superset under-tuned" if better else "passed",
+        "name": f"Inclusion: SGD against momentum, of which SGD is a special case, {budget.name} budget",
+        "result": "failed: momentum is tuned too little" if better else "passed",
         "detail": f"SGD is better on {', '.join(better) or 'none'} of {len(verdicts)} problems.",
         "better": better, "problems": len(verdicts),
     }  # fmt: skip
@@ -103,7 +103,9 @@ def deepobs() -> Audit:
     return {
         "name": "Published results: test losses of quadratic_deep in DeepOBS, after 100 epochs",
         "result": "passed" if passed else "failed",
-        "detail": "; ".join(details) + " (10 seeds here; one published run; within two standard deviations).",
+        "detail": "; ".join(details)
+        + " (mean and standard deviation of 10 seeds here; a published loss is that of one run, and must "
+        "be within two standard deviations).",
         "losses": {name: values.tolist() for name, values in losses.items()},
     }
 
