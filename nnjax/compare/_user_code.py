@@ -3,13 +3,18 @@
 import hashlib
 import importlib.util
 import inspect
+import numbers
 import sys
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnjax.runtime.checks import stable_repr
+import jax
+import numpy as np
+
 from nnjax.runtime.files import expand_home
+from nnjax.storage import digest
 
 
 def is_reference(text: str) -> bool:
@@ -50,17 +55,18 @@ def _execute(path: Path) -> Any:
         raise ValueError(f"{path} must be a Python file, such as mine.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))  # so that the file can import files of its folder
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)  # so that it can import its neighbours
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:  # the code of a user can raise any exception
+    except (Exception, SystemExit) as error:  # a file can raise anything, and a script can end the process
         del sys.modules[name]
         raise ValueError(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
     finally:
-        sys.path.pop(0)
+        sys.path.remove(folder)  # the file may have inserted others before it
     return module
 
 
@@ -70,19 +76,71 @@ def _module_name(path: Path) -> str:
     return f"nnjax_user_{path.stem}_{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def code_identity(function: Any) -> str | None:
-    """What identifies the code of a function: its name and the SHA-256 digest of its source file.
+def code_identity(code: Any) -> str | None:
+    """What identifies a function, a class or a callable object: its source code, and the values it holds.
+
+    The source code is the name and the SHA-256 digest of the file. Values are the arguments of a `partial`,
+    the variables and defaults of a nested function or a lambda, and the attributes of an object.
 
     Returns:
-      None if there is no source file, as in an interactive session.
+      None if there is no source file, as in an interactive session, or if a value cannot be identified.
     """
-    if isinstance(function, partial):
-        inner = code_identity(function.func)
-        return inner and f"{inner} {stable_repr((function.args, function.keywords))}"
-    target = inspect.unwrap(function if callable(function) else type(function))
-    target = target if inspect.isroutine(target) or inspect.isclass(target) else type(target)
+    return _identity(code, ())
+
+
+def _identity(value: Any, outer: tuple[Any, ...]) -> str | None:
+    """What identifies a value; `outer` are the values that hold it, which a recursive function also holds."""
+    if value is None or isinstance(value, str | bytes | numbers.Number):
+        return repr(value)
+    if isinstance(value, np.ndarray | jax.Array):
+        return digest(value)
+    for depth, holder in enumerate(outer):
+        if value is holder:
+            return f"holder {depth}"
+    outer = (*outer, value)
+    if isinstance(value, Mapping):
+        return _join(_identity(part, outer) for item in value.items() for part in item)
+    if isinstance(value, tuple | list):
+        return _join(_identity(part, outer) for part in value)
+    source, values = _source_and_values(value)
+    return _join([source, *(_identity(part, outer) for part in values)])
+
+
+def _join(parts: Iterable[str | None]) -> str | None:
+    """The digest of several parts; None if one of them is None."""
+    parts = list(parts)
+    return None if None in parts else hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _source_and_values(code: Any) -> tuple[str | None, list[Any]]:
+    """What identifies the source of a callable object, and the values that it holds."""
+    if isinstance(code, partial):
+        return "partial", [code.func, code.args, code.keywords]
+    if inspect.ismethod(code):
+        return "method", [code.__func__, code.__self__]
+    if inspect.isfunction(code):
+        name = code.__code__.co_qualname
+        if "<" not in name:  # the file decides its defaults, and it has no variables of another function
+            return _source(code, name), []
+        positions = hashlib.sha256(repr([*code.__code__.co_positions()]).encode()).hexdigest()
+        variables = [cell.cell_contents for cell in code.__closure__ or ()]
+        return _source(code, f"{name} {positions}"), [variables, code.__defaults__, code.__kwdefaults__]
+    if inspect.isclass(code):
+        return _source(code, code.__qualname__), []
+    if hasattr(code, "__wrapped__"):  # by `jax.jit`
+        return "wrapped", [code.__wrapped__]
+    return _source(type(code), type(code).__qualname__), [getattr(code, "__dict__", {})]
+
+
+def _source(code: Any, name: str) -> str | None:
+    """The name of a function or class, and the digest of its source file; None without a file.
+
+    Also None for a class in a function, because its methods can use the variables of the function.
+    """
+    if inspect.isclass(code) and "<" in name:
+        return None
     try:
-        content = Path(inspect.getsourcefile(target) or "").read_bytes()
+        content = Path(inspect.getsourcefile(code) or "").read_bytes()
     except (TypeError, OSError):
         return None
-    return f"{target.__qualname__} {hashlib.sha256(content).hexdigest()}"
+    return f"{name} {hashlib.sha256(content).hexdigest()}"

@@ -1,7 +1,9 @@
 """Objects in a user's Python file."""
 
-from functools import partial
+from functools import partial, wraps
 
+import jax
+import numpy as np
 import optax
 import pytest
 
@@ -39,6 +41,7 @@ def test_a_changed_file_is_executed_again(tmp_path):
         ("def slow(:\n", "mine.py, line 1: "),
         ("x = 1\n\nimport not_installed_anywhere\n", "cannot be executed: ModuleNotFoundError: No module"),
         ("raise RuntimeError('no GPU')\n", "cannot be executed: RuntimeError: no GPU"),
+        ("import sys\nsys.exit(0)\n", "cannot be executed: SystemExit: 0"),
         ("import optax\ndef fast(): ...\n", "must define slow, got fast"),
         ("", "must define slow, got no functions"),
     ],
@@ -71,6 +74,73 @@ def test_the_identity_of_code_changes_with_its_file(tmp_path):
     write(path, "def slow(learning_rate): return 2\n")
     assert code_identity(load_object(f"{path}:slow")) != first
     assert code_identity(partial(optax.adam, b1=0.5)) != code_identity(partial(optax.adam, b1=0.9))
+
+
+def scaled(factor):
+    def sgd(learning_rate):
+        return optax.sgd(factor * learning_rate)
+
+    return sgd
+
+
+def with_default(factor):
+    def sgd(learning_rate, factor=factor):
+        return optax.sgd(factor * learning_rate)
+
+    return sgd
+
+
+def wrapped(factor):
+    @wraps(optax.sgd)
+    def sgd(learning_rate):
+        return optax.sgd(factor * learning_rate)
+
+    return sgd
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, learning_rate):
+        return optax.sgd(self.factor * learning_rate)
+
+    def method(self, learning_rate):
+        return self(learning_rate)
+
+
+def with_array(factor):
+    return partial(optax.sgd, momentum=np.array([factor]))
+
+
+def recursive(factor):
+    def sgd(learning_rate):
+        return sgd(factor) if learning_rate is None else optax.sgd(factor * learning_rate)
+
+    return sgd
+
+
+MAKERS = [
+    scaled, with_default, wrapped, Scaled, lambda factor: Scaled(factor).method, with_array, recursive,
+    lambda factor: jax.jit(scaled(factor)), lambda factor: lambda learning_rate: optax.sgd(factor),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_identity_of_code_contains_the_values_that_it_holds(make):
+    """Otherwise the stored results of one optimizer would be those of another one."""
+    assert code_identity(make(0.1)) == code_identity(make(0.1))
+    assert code_identity(make(0.1)) is not None
+    assert code_identity(make(0.1)) != code_identity(make(0.2))
+
+
+def test_two_functions_without_a_name_have_different_identities():
+    pair = [lambda learning_rate: optax.sgd(learning_rate), lambda learning_rate: optax.adam(learning_rate)]
+    assert code_identity(pair[0]) != code_identity(pair[1])
+
+
+def test_values_that_cannot_be_identified_have_no_identity():
+    assert code_identity(scaled(object())) is None
 
 
 def test_code_without_a_file_has_no_identity():
