@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
 from nnjax.compare._gradient_scale import ignores_learning_rate
 from nnjax.compare._problem import Problem
+from nnjax.compare._problem_checks import checked_data
 from nnjax.compare._shipped import shipped_result
 from nnjax.compare._user_code import code_identity
 from nnjax.compare.problems import PROBLEMS, SUITES
@@ -50,18 +51,14 @@ def make_plan(
     Raises:
       ValueError: a name is unknown, an optimizer cannot be tuned, or there is no problem.
     """
-    if not optimizers:
-        raise ValueError("optimizers must have at least one optimizer, got none")
-    for name in optimizers:
-        if name in against:
-            raise ValueError(f"against must name other optimizers than the compared ones, got {name!r} twice")
+    _check_names(optimizers, against)
     chosen_budget = lookup("budget", budget, BUDGETS) if isinstance(budget, str) else budget
     tunables = {name: _tunable(name, value, learning_rate) for name, value in optimizers.items()}
     tunables |= {name: baseline(name) for name in against}
     notes = [
-        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and on problems with "
-        "weight decay, the weight decay of all optimizers is decoupled."
-        for name in tunables if name in SAME_AS
+        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and where a problem has "
+        "weight decay, it is decoupled for all optimizers."
+        for name in tunables if name in SAME_AS and isinstance(optimizers.get(name, name), str)
     ]  # fmt: skip
     notes += [
         f"{name} ignores its learning rate: its first updates do not depend on it."
@@ -71,7 +68,8 @@ def make_plan(
     chosen = choose_problems(problems)
     for problem in chosen:
         try:
-            data[problem.name] = problem.load()
+            is_shipped = PROBLEMS.get(problem.name) is problem
+            data[problem.name] = problem.load() if is_shipped else checked_data(problem)
         except DatasetUnavailable as error:
             notes.append(f"{problem.name} is skipped: {error}")
     if not data:
@@ -84,6 +82,23 @@ def make_plan(
     return Plan(tuple(optimizers), tuple(against), tasks, data, chosen_budget, notes)
 
 
+def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
+    """Raises ValueError if names are missing, or if two optimizers would have the same name."""
+    if not isinstance(optimizers, Mapping):
+        raise ValueError(f"optimizers must be a mapping such as {{'mine': my_factory}}, got {optimizers!r}")
+    if not optimizers:
+        raise ValueError("optimizers must have at least one optimizer, got none")
+    if isinstance(against, str):
+        raise ValueError(f"against must be a sequence of names such as ({against!r},), got {against!r}")
+    if not against:
+        raise ValueError("against must name at least one baseline, got none")
+    for name in against:
+        if name in optimizers:
+            raise ValueError(f"against must name other optimizers than the compared ones, got {name!r} twice")
+        if list(against).count(name) > 1:
+            raise ValueError(f"against must have different names, got {name!r} twice")
+
+
 def _ignores_rate(tunable: Tunable) -> bool:
     default = setting(
         tunable, None, learning_rate_scale=1, has_weight_decay=False, schedules=("constant",),
@@ -92,17 +107,22 @@ def _ignores_rate(tunable: Tunable) -> bool:
     return ignores_learning_rate(tunable.factory, default.hyperparameters)
 
 
-def baseline(name: str) -> tuple[Tunable, str]:
-    """A baseline, and the identity of its code. Optimizers that are equal have the same identity."""
+def baseline(name: str, argument: str = "against") -> tuple[Tunable, str]:
+    """A baseline, and what identifies its code. Optimizers that coincide are the same.
+
+    Args:
+      name: the name of the baseline.
+      argument: the argument that has the name, for messages.
+    """
     choices = {**BASELINES, **{alias: BASELINES[same] for alias, same in SAME_AS.items()}}
-    tunable = lookup("against", name, choices)
+    tunable = lookup(argument, name, choices)
     return tunable, f"baseline {SAME_AS.get(name, name)} {BASELINES_VERSION}"
 
 
 def _tunable(name: str, optimizer: Any, learning_rate: tuple[float, float]) -> tuple[Tunable, str | None]:
     """An optimizer to compare, as a `Tunable`, and the identity of its code."""
     if isinstance(optimizer, str):
-        return baseline(optimizer)
+        return baseline(optimizer, "optimizers")
     tunable = as_tunable(optimizer, learning_rate)
     check_tunable(name, tunable)
     tunable = replace(tunable, scales_with_gradient=scales_with_gradient(tunable))
@@ -122,14 +142,19 @@ def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[P
     """
     chosen: dict[str, Problem] = {}
     for item in [problems] if isinstance(problems, str | Problem) else problems:
-        if isinstance(item, Problem):
-            chosen[item.name] = item
-            continue
-        if not isinstance(item, str):
-            raise ValueError(f"problems must be Problems, or names of problems or suites, got {item!r}")
-        names = SUITES.get(item, [item])
-        choices: dict[str, Any] = {**PROBLEMS, **dict.fromkeys(SUITES)}
-        chosen |= {name: lookup("problems", name, choices) for name in names}
+        for problem in _problems_of(item):
+            if chosen.setdefault(problem.name, problem) is not problem:
+                raise ValueError(f"problems must have different names, got {problem.name!r} twice")
     if not chosen:
         raise ValueError("problems must have at least one problem or suite, got none")
     return list(chosen.values())
+
+
+def _problems_of(item: str | Problem) -> list[Problem]:
+    """The problems of a suite, the one with a name, or the problem itself."""
+    if isinstance(item, Problem):
+        return [item]
+    if not isinstance(item, str):
+        raise ValueError(f"problems must be problems, suites or names, got {item!r}")
+    choices: dict[str, Any] = {**PROBLEMS, **dict.fromkeys(SUITES)}
+    return [lookup("problems", name, choices) for name in SUITES.get(item, [item])]

@@ -301,6 +301,13 @@ def scaled_sgd(learning_rate, scale):
     [
         ({"optimizers": {}}, "optimizers must have at least one optimizer, got none"),
         ({"against": ("adamww",)}, "against must be one of .* did you mean 'adamw'"),
+        ({"optimizers": sgd}, "optimizers must be a mapping such as {'mine': my_factory}, got <function sgd"),
+        ({"optimizers": {"mine": "adamww"}}, "optimizers must be one of .*'adamw'"),
+        ({"against": ()}, "against must name at least one baseline, got none"),
+        ({"against": "adamw"}, r"against must be a sequence of names such as \('adamw',\), got 'adamw'"),
+        ({"against": ("sgd", "sgd")}, "against must have different names, got 'sgd' twice"),
+        ({"problems": (SMALL, replace(SMALL))}, "problems must have different names, got 'small' twice"),
+        ({"problems": (replace(SMALL, name="bigram"), "quick")}, "problems must have different names"),
         ({"optimizers": {"adamw": sgd}}, "against must name other optimizers .* got 'adamw' twice"),
         ({"problems": "quik"}, "problems must be one of .* did you mean 'quick'"),
         ({"problems": ()}, "problems must have at least one problem or suite, got none"),
@@ -313,6 +320,39 @@ def test_wrong_arguments(settings, message):
     arguments = {"optimizers": {"mine": sgd}, "problems": "bigram", "budget": TINY} | settings
     with pytest.raises(ValueError, match=message):
         compare(arguments.pop("optimizers"), **arguments)
+
+
+def with_cost(function, **changes):
+    return replace(SMALL, objective=replace(SMALL.objective, cost=function), **changes)
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (with_cost(lambda theta, x: x[9] / None), "evaluation of small raised TypeError: "),
+        (
+            with_cost(lambda theta, x: cost(theta, x) - 1e6),
+            r"small must have .* got -.* on validation",
+        ),
+        (with_cost(lambda theta, x: jnp.nan * theta[0]), "small must have a positive and finite metric"),
+        (replace(SMALL, floor=lambda data, split: 1e6), "small must have a positive and finite metric"),
+        (replace(SMALL, load=lambda: {}["a"]), "load of small raised KeyError: 'a'"),
+        (replace(SMALL, load=lambda: 3), "load of small must be a function that returns a Dataset, got 3"),
+        (
+            replace(nnjax.problems["modular_addition"], target_accuracy=1e-6),
+            "got 0 on validation: the initial parameters must not reach target_accuracy",
+        ),
+    ],
+)
+def test_a_problem_without_a_positive_metric_is_an_error_before_training(problem, message, monkeypatch):
+    monkeypatch.setattr(runner.Runner, "run", lambda *a: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=message):
+        report_of(sgd, problem=problem)
+
+
+def test_an_optimizer_of_a_user_that_is_called_adam_does_not_coincide_with_adamw():
+    plan = make_plan({"adam": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
+    assert plan.notes == []
 
 
 def test_optimizers_that_coincide_are_a_note_and_are_equal():
