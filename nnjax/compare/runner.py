@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,12 @@ from nnjax.compare.protocol import Budget, RunSpec, Unit
 from nnjax.compare.search_spaces import Setting, Tunable, factory_for, setting
 from nnjax.data import Dataset
 from nnjax.sweep import Grid, sweep
+
+T = TypeVar("T")
+
+
+class OptimizerFailed(Exception):
+    """An optimizer cannot be trained on a problem."""
 
 
 class Task(NamedTuple):
@@ -65,6 +71,11 @@ class Task(NamedTuple):
     def length(self, batch_multiplier: int) -> tuple[int, int]:
         """The number of steps that the budget allows, and the number of steps between two evaluations."""
         affordable = int(self.problem.steps / (batch_multiplier * self.tunable.cost))
+        if not affordable:
+            raise ValueError(
+                f"a step must cost at most the {self.problem.steps} gradients of a run, got "
+                f"{batch_multiplier * self.tunable.cost:g}"
+            )
         rows = self.problem.steps // self.problem.evaluate_every
         every = -(-affordable // rows)
         return affordable // every * every, every
@@ -117,15 +128,14 @@ class Runner:
 
     def run(self, task: Task, data: Dataset) -> Result:
         """Runs the trials, the fresh seeds of the winners, and the default setting of a task."""
+        default = task.setting(RunSpec(protocol.DEFAULT, 0, 0, None))
         try:
-            check_state_and_updates(
-                task.tunable, task.problem, data, task.setting(RunSpec(protocol.DEFAULT, 0, 0, None))
-            )
+            _attempt(lambda: check_state_and_updates(task.tunable, task.problem, data, default))
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
             final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
             alone = [self._alone(task, data)] if task.budget.is_standard else []
-        except Exception as error:  # the code of an optimizer can raise any exception
-            return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=_message(error))
+        except OptimizerFailed as error:
+            return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=str(error))
         units = trials + final
         rows = [row for unit in units for row in unit["rows"]]
         seconds = [{"kind": "unit", **unit["seconds"]} for unit in units] + alone
@@ -147,7 +157,7 @@ class Runner:
         identity = {"task": task.identity(), "part": part}
         content = self.store.get(identity) if self.store and task.code else None
         if content is None:
-            content = compute()
+            content = _attempt(compute)
             if self.store and task.code:
                 self.store.put(identity, content)
         return content
@@ -218,6 +228,14 @@ def winning_points(task: Task, units: list[dict[str, Any]]) -> dict[int, tuple[f
     return points
 
 
-def _message(error: Exception) -> str:
-    """The kind of an error and the first line of its text."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+def _attempt(compute: Callable[[], T]) -> T:
+    """`compute()`, which runs the code of an optimizer.
+
+    Raises:
+      OptimizerFailed: it raises an exception; the message is its kind and the first line of its text.
+    """
+    try:
+        return compute()
+    except Exception as error:  # the code of an optimizer can raise anything
+        text = str(error).strip().partition("\n")[0]
+        raise OptimizerFailed(f"{type(error).__name__}: {text}") from error
