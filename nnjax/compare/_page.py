@@ -22,7 +22,7 @@ from nnjax.compare._page_figures import (
 )
 from nnjax.compare._wording import counts, overall
 from nnjax.compare.analysis import Analysis, Problems, analyse
-from nnjax.compare.verdicts import ALPHA, smallest_p
+from nnjax.compare.protocol import can_decide
 
 LIMITS = (
     "These are small networks. Rankings can change with the size of the network and of the data.",
@@ -64,7 +64,7 @@ def render(
         about=about,
         analysis=analysis,
         conclusions=conclusions(analysis),
-        no_verdict_possible=smallest_p(about["studies"]) * len(problems) > ALPHA,
+        no_verdict_possible=not can_decide(about["studies"], len(problems)),
         figures=figures,
         matrix=tables.verdict_matrix(analysis),
         details=tables.verdict_details(analysis),

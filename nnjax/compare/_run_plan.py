@@ -22,15 +22,23 @@ def run_plan(
     extend: bool = False,
     callback: Callable[[CompareProgress], None] | None = None,
 ) -> dict[tuple[str, str], Result]:
-    """The result of each task, by optimizer and problem: shipped, read from the store, or trained."""
-    results = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
-    missing = [task for task in plan.tasks if task.key not in results]
-    runner = Runner(store, _Reporter(callback, missing).on_unit)
-    for task in missing:
+    """By optimizer and problem, the result of each task: shipped, from the store, or trained now.
+
+    With `extend`, a shipped result that is bounded by its search space is tuned again like all others.
+    """
+    reporter = _Reporter(callback)
+    runner = Runner(store, reporter.on_unit)
+    shipped = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
+    for task in plan.tasks:
+        if task.key not in shipped:
+            reporter.expect(task)
+    results = {}
+    for task in plan.tasks:
         data = plan.data[task.problem.name]
-        result = runner.run(task, data)
+        result = shipped.get(task.key) or runner.run(task, data)
         while extend and not result.failure and (wider := widened(task, result)) != task.widened:
             task = task._replace(widened=wider)
+            reporter.expect(task)
             result = runner.run(task, data)
         results[task.key] = result
     return results
@@ -46,12 +54,16 @@ def widened(task: Task, result: Result) -> tuple[int, int]:
 class _Reporter:
     """Calls the callback with the progress after each unit."""
 
-    def __init__(self, callback: Callable[[CompareProgress], None] | None, tasks: Sequence[Task]):
+    def __init__(self, callback: Callable[[CompareProgress], None] | None):
         self._callback = callback
-        self._total = sum(num_units(task) for task in tasks)
+        self._total = 0
         self._done = 0
         self._start = time.perf_counter()
         self._best: dict[str, dict[str, float]] = {}
+
+    def expect(self, task: Task) -> None:
+        """Counts the units of a task that will be run."""
+        self._total += num_units(task)
 
     def on_unit(self, task: Task, rows: list[dict[str, Any]]) -> None:
         """Records a finished unit."""

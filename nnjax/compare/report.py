@@ -66,16 +66,36 @@ class Report:
 
 
 def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: str = "") -> Report:
-    """The report of the results of a plan; `command` is the command that repeats the comparison."""
-    finished = [result.runs for result in results.values() if not result.failure]
-    runs = pd.concat(finished, ignore_index=True) if finished else pd.DataFrame(columns=ORDER)
+    """The report of the results of a plan; `command` is the command that repeats it.
+
+    Raises:
+      ValueError: every optimizer failed on every problem.
+    """
+    finished = [result for result in results.values() if not result.failure]
+    if not finished:
+        raise ValueError(f"at least one optimizer must finish a problem: {'; '.join(_failures(results))}")
+    runs = pd.concat([result.runs for result in finished], ignore_index=True)
     runs = runs.sort_values(ORDER, ignore_index=True)
-    timings = pd.concat([result.timings for result in results.values()], ignore_index=True)
-    problems = {task.problem.name: _problem_numbers(task, runs) for task in plan.tasks}
+    timings = pd.concat([result.timings for result in finished], ignore_index=True)
+    with_runs = {*runs["problem"]}
+    problems = {
+        task.problem.name: _problem_numbers(task, runs)
+        for task in plan.tasks if task.problem.name in with_runs
+    }  # fmt: skip
+    notes = [*plan.notes, *_failures(results), *_notes(plan, results, len(problems))]
     return Report(
         make_verdicts(runs, problems, plan.candidates, plan.baselines),
-        runs, timings, problems, _about(plan, results, timings, command),
+        runs, timings, problems, _about(plan, results, timings, notes, command or _call(plan)),
     )  # fmt: skip
+
+
+def _call(plan: Plan) -> str:
+    """The call of `nnjax.compare`; how its optimizers were made is not known."""
+    names = ", ".join(f"{name!r}: ..." for name in plan.candidates)
+    return (
+        f"nnjax.compare({{{names}}}, against={plan.baselines!r}, problems={tuple(plan.data)!r}, "
+        f"budget={plan.budget.name!r})"
+    )
 
 
 def make_verdicts(
@@ -134,20 +154,33 @@ def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
     return protocol.bounded_sides(fresh.groupby("study")["quantile"].first().tolist())
 
 
-def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
-    """Sentences that a reader of the verdicts should know."""
-    notes = [
+def _failures(results: Mapping[tuple[str, str], Result]) -> list[str]:
+    """A sentence for each optimizer that failed on a problem."""
+    return [
         f"{optimizer} failed on {problem}: {result.failure}"
         for (optimizer, problem), result in results.items() if result.failure
     ]  # fmt: skip
+
+
+def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
+    """Sentences about search spaces and the number of studies that a reader of the verdicts has to know."""
+    notes = []
     for task in plan.tasks:
-        low, high = bounded_sides(task, results[task.key])
+        result = results[task.key]
+        name = f"{task.optimizer} on {task.problem.name}"
+        for side, decades in zip(("lower", "upper"), result.widened, strict=True):
+            if decades:
+                notes.append(
+                    f"{name} was tuned again: the {side} end of its learning rates was moved by a factor of "
+                    f"{10**decades}."
+                )
+        low, high = bounded_sides(task, result)
         sides = " and ".join(side for side, bounded in (("low", low), ("high", high)) if bounded)
         if sides:
+            advice = "Widen the space." if any(result.widened) else "Widen the space, or use --extend."
             notes.append(
-                f"{task.optimizer} on {task.problem.name} is bounded by its search space: the "
-                f"selected learning rates are at its {sides} end. Widen the space, or use --extend "
-                "(extend=True in Python)."
+                f"{name} is bounded by its search space: the selected learning rates are at its {sides} end. "
+                + advice
             )
     if not protocol.can_decide(plan.budget.studies, problems):
         notes.append(
@@ -158,12 +191,16 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
 
 
 def _about(
-    plan: Plan, results: Mapping[tuple[str, str], Result], timings: pd.DataFrame, command: str
+    plan: Plan,
+    results: Mapping[tuple[str, str], Result],
+    timings: pd.DataFrame,
+    notes: list[str],
+    command: str,
 ) -> dict[str, Any]:
     budget = plan.budget
     here = environment()
     return {
-        "command": command or f"nnjax.compare({', '.join(plan.candidates)})",
+        "command": command,
         "budget": budget.name,
         "studies": budget.studies,
         "trials": budget.trials,
@@ -172,7 +209,7 @@ def _about(
         "versions": here.pop("versions"),
         "machine": here,
         "seeds": f"studies {budget.study_numbers[0]} to {budget.study_numbers[-1]}",
-        "notes": [*plan.notes, *_notes(plan, results, len(plan.data))],
+        "notes": notes,
         "audits": shipped_audits(),
         "seconds": seconds_alone(timings),
         "shipped": {

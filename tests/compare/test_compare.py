@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import nnjax
-from nnjax.compare import Problem, Tunable, _page, compare, log_uniform, runner
+from nnjax.compare import Problem, Tunable, _page, _run_plan, compare, log_uniform, runner
 from nnjax.compare._run_plan import num_units, run_plan
 from nnjax.compare._store import Store
 from nnjax.compare.plan import make_plan
@@ -129,10 +129,6 @@ def test_a_report_is_saved_as_a_page_with_tables(report, tmp_path):
 # --- the store ---
 
 
-class Stop(Exception):
-    pass
-
-
 def test_a_comparison_that_stopped_continues_with_the_same_results(report, tmp_path, monkeypatch):
     trained = []
     train = runner.Runner._train
@@ -221,6 +217,45 @@ def test_an_optimizer_that_fails_is_reported_and_the_others_finish(factory, mess
     assert "mine failed on small" in _page.render(report.runs, report.problems, report.verdicts, report.about)
 
 
+FAILED = runner.Result(pd.DataFrame(), pd.DataFrame(), failure="RuntimeError: no")
+
+
+def test_a_comparison_in_which_everything_fails_is_an_error_with_the_messages():
+    plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
+    message = "must finish a problem: mine failed on small: RuntimeError: no; adamw failed on small: "
+    with pytest.raises(ValueError, match=message):
+        make_report(plan, {task.key: FAILED for task in plan.tasks})
+
+
+def test_a_problem_that_nothing_finishes_is_a_note_and_not_a_row(report):
+    problems = (SMALL, replace(SMALL, name="other"))
+    plan = make_plan({"mine": tuned(sgd)}, ("adamw",), problems, TINY, (1e-4, 1.0))
+    results = {}
+    for task in plan.tasks:
+        runs = report.runs[report.runs.optimizer == task.optimizer]
+        finished = runner.Result(runs, report.timings[report.timings.optimizer == task.optimizer])
+        results[task.key] = finished if task.problem is SMALL else FAILED
+    partial_report = make_report(plan, results)
+    assert set(partial_report.problems) == set(partial_report.verdicts.problem) == {"small"}
+    pd.testing.assert_frame_equal(partial_report.verdicts, report.verdicts)
+    assert "adamw failed on other: RuntimeError: no" in partial_report.about["notes"]
+
+
+def test_a_step_that_costs_more_than_a_run_has_a_message():
+    task = make_plan({"mine": replace(tuned(sgd), cost=41.0)}, ("adamw",), SMALL, TINY, (1e-4, 1.0)).tasks[0]
+    with pytest.raises(ValueError, match="a step must cost at most the 40 gradients of a run, got 41"):
+        task.length(1)
+
+
+def test_an_error_of_the_store_is_not_one_of_the_optimizer(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Store, "put", full)
+    with pytest.raises(OSError, match="no space left on device"):
+        report_of(tuned(sgd), store=tmp_path)
+
+
 def late_nan(learning_rate=0.1):
     def update(grads, count, params=None):
         scale = jnp.where(count < 20, -learning_rate, jnp.nan)
@@ -287,6 +322,25 @@ def test_a_space_that_bounds_the_result_is_a_note_and_is_widened_on_request(scal
     assert wide.widened == ((2, 0) if side == "low" else (0, 2))
     best = [result.runs.query("kind == 'fresh'").metric.mean() for result in (narrow, wide)]
     assert best[1] < best[0]
+
+
+def test_shipped_results_are_widened_on_request_too(monkeypatch):
+    """Otherwise only the candidate would profit from a wider range."""
+    plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
+    made = run_plan(plan)
+    quantiles = made["adamw", "small"].runs.assign(quantile=0.99)
+    shipped = made["adamw", "small"]._replace(runs=quantiles, made_on="another processor")
+    monkeypatch.setattr(
+        _run_plan, "shipped_result", lambda task: shipped if task.key == ("adamw", "small") else None
+    )
+    seen = []
+    result = run_plan(plan, extend=True, callback=seen.append)["adamw", "small"]
+    assert result.widened[1] >= 1
+    assert not result.made_on
+    assert seen[-1].done == seen[-1].total
+    notes = make_report(plan, {**made, ("adamw", "small"): result}).about["notes"]
+    assert any(note.startswith("adamw on small was tuned again: the upper end of") for note in notes)
+    assert run_plan(plan)["adamw", "small"] is shipped
 
 
 def scaled_sgd(learning_rate, scale):
