@@ -221,7 +221,10 @@ def times_table(analysis: Analysis) -> Table:
     }
     for problem, facts in analysis.problems.items():
         for target, value in facts["targets"].items():
-            cells = [rows.get((problem, target, optimizer)) for optimizer in analysis.optimizers]
+            cells = [
+                rows.get((problem, target, optimizer)) if (problem, optimizer) in analysis.curves else None
+                for optimizer in analysis.optimizers
+            ]
             if any(cells):
                 label = Cell(
                     TARGET_NAMES.get(target) or target, notes=(f"metric {number(value)}",), order=-value

@@ -80,10 +80,11 @@ def final_metrics(studies: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 def learning_curves(runs: pd.DataFrame, problems: Problems) -> dict[tuple[str, str], Band]:
     """The learning curves of the fresh runs, by (problem, optimizer).
 
-    Between two evaluations, a curve has the value of the first one. A value that is not finite counts as the
-    metric before training, and a value below ε as ε.
+    Between two evaluations, a curve keeps the value of the first. A value that is not finite counts as the
+    metric before training, and a value below ε as ε. A metric that is a number of steps has no curve.
     """
-    fresh = runs[(runs["kind"] == "fresh") & runs["curve"].notna()]
+    usable = runs["problem"].isin([name for name, facts in problems.items() if not facts["censored"]])
+    fresh = runs[usable & (runs["kind"] == "fresh") & runs["curve"].notna()]
     bands = {}
     for (problem, optimizer), group in by_pair(fresh):
         budgets = [np.append(0.0, used) for used in group["budget_used"]]

@@ -149,6 +149,9 @@ def scores(studies: pd.DataFrame, problems: Problems) -> pd.DataFrame:
 def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) -> pd.DataFrame:
     """The share of the budget at which each optimizer's median curve reaches each target.
 
+    An optimizer without a curve on a problem, because it failed, does not reach the targets. Values below ε
+    count as equal in the curves, so a target below ε is ε.
+
     Args:
       bands: from `learning_curves`.
       problems: the facts of the problems.
@@ -157,16 +160,26 @@ def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) 
       A row per (problem, target, optimizer) with budget, infinite if the target is not reached; and ratio,
       the budget relative to the fastest optimizer.
     """
-    rows = []
-    for (problem, optimizer), band in bands.items():
-        for target, value in problems[problem]["targets"].items():
-            if value is not None and not problems[problem]["censored"]:
-                reached = band.budget[(band.median <= value) & (band.budget > 0)]
-                budget = reached[0] if len(reached) else np.inf
-                rows.append({"problem": problem, "target": target, "optimizer": optimizer, "budget": budget})
+    rows = [
+        {
+            "problem": problem, "target": target, "optimizer": optimizer,
+            "budget": _time_to(max(value, problems[problem]["epsilon"]), bands.get((problem, optimizer))),
+        }
+        for problem in dict.fromkeys(problem for problem, _ in bands)
+        for target, value in problems[problem]["targets"].items() if value is not None
+        for optimizer in dict.fromkeys(optimizer for _, optimizer in bands)
+    ]  # fmt: skip
     times = pd.DataFrame(rows, columns=["problem", "target", "optimizer", "budget"]).astype({"budget": float})
     fastest = times.groupby(["problem", "target"])["budget"].transform("min")
     return times.assign(ratio=np.where(np.isfinite(times["budget"]), times["budget"] / fastest, np.inf))
+
+
+def _time_to(target: float, band: Band | None) -> float:
+    """The share of the budget at which a median curve reaches a target; infinite if it does not."""
+    if band is None:
+        return np.inf
+    reached = band.budget[(band.median <= target) & (band.budget > 0)]
+    return float(reached[0]) if len(reached) else np.inf
 
 
 def overall_tests(

@@ -142,23 +142,39 @@ def test_learning_curves_join_runs_with_different_evaluations():
             base | {"curve": None, "budget_used": None},
         ]
     )
-    band = analysis.learning_curves(runs, {"a": {"epsilon": 0.1}})["a", "sgd"]
+    facts = {"epsilon": 0.1, "censored": False}
+    band = analysis.learning_curves(runs, {"a": facts})["a", "sgd"]
     assert band.budget.tolist() == [0.0, 0.5, 1.0]
     assert band.median.tolist() == [8.0, 6.0, 5.0]
     np.testing.assert_allclose(band.low, [8.0, 4.4, 2.6])
+    assert analysis.learning_curves(runs, {"a": facts | {"censored": True}}) == {}  # the curves are costs
+
+
+CURVE = np.array([0.0, 0.25, 0.5, 1.0])
+FAST = analysis.Band(CURVE, np.array([9.0, 3.0, 2.0, 1.0]), CURVE, CURVE)
+SLOW = analysis.Band(CURVE, np.array([9.0, 8.0, 3.0, 2.5]), CURVE, CURVE)
 
 
 def test_times_to_targets_and_their_ratios():
-    curve = np.array([0.0, 0.25, 0.5, 1.0])
-    fast = analysis.Band(curve, np.array([9.0, 3.0, 2.0, 1.0]), curve, curve)
-    slow = analysis.Band(curve, np.array([9.0, 8.0, 3.0, 2.5]), curve, curve)
-    targets = {"1/4": 3.0, "1/2": 2.0, "1": 0.5, "none": None}
-    problems = {"a": {"censored": False, "targets": targets}, "b": {"censored": True, "targets": targets}}
-    bands = {("a", "fast"): fast, ("a", "slow"): slow, ("b", "fast"): fast}
-    times = analysis.times_to_targets(bands, problems).set_index(["optimizer", "target"])
+    problems = {"a": {"epsilon": 0.1, "targets": {"1/4": 3.0, "1/2": 2.0, "1": 0.5, "none": None}}}
+    times = analysis.times_to_targets({("a", "fast"): FAST, ("a", "slow"): SLOW}, problems)
+    times = times.set_index(["optimizer", "target"])
     assert times.budget["fast"].tolist() == [0.25, 0.5, math.inf]
     assert times.ratio["slow"].tolist() == [2.0, math.inf, math.inf]
     assert times.ratio["fast"].tolist() == [1.0, 1.0, math.inf]
+
+
+def test_an_optimizer_that_failed_on_a_problem_does_not_reach_its_targets():
+    problems = {name: {"epsilon": 0.1, "targets": {"1": 3.0}} for name in "ab"}
+    bands = {("a", "fast"): FAST, ("a", "slow"): SLOW, ("b", "slow"): SLOW}
+    times = analysis.times_to_targets(bands, problems).set_index(["optimizer", "problem"])
+    assert times.ratio["fast"].tolist() == [1.0, math.inf]
+    assert times.ratio["slow"].tolist() == [2.0, 1.0]
+
+
+def test_a_target_below_epsilon_is_reached_at_epsilon():
+    problems = {"a": {"epsilon": 1.0, "targets": {"1": 0.5}}}
+    assert analysis.times_to_targets({("a", "fast"): FAST}, problems).budget.tolist() == [1.0]
 
 
 def test_scores_are_interquartile_means_of_the_studies_scores(comparison):
