@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from scipy.stats import nct
 
-from nnjax.compare.statistics import holm_correction, paired_permutation_test
+from nnjax.compare.statistics import holm_correction, paired_permutation_test, t_interval
 
 ALPHA = 0.05
 MARGIN = math.log(1.05)  # differences of at most 5 % count as equal
@@ -44,18 +44,6 @@ class Verdict:
     studies_needed: int | None = None
 
 
-def interval(differences: ArrayLike, level: float) -> tuple[float, float]:
-    """The t-interval of a mean difference. Both ends are the mean if all differences are equal.
-
-    >>> interval([0.5, 0.5, 0.5], 0.95)
-    (0.5, 0.5)
-    """
-    differences = np.asarray(differences, float)
-    mean, sd, n = differences.mean(), differences.std(ddof=1), len(differences)
-    half = 0.0 if sd == 0 else stdtrit(n - 1, (1 + level) / 2) * sd / n**0.5
-    return float(mean - half), float(mean + half)
-
-
 def is_equivalent(differences: ArrayLike, problems: int = 1, alpha: float = ALPHA) -> bool:
     """Whether the mean difference is within ±5 %: two one-sided t-tests at the level α/P.
 
@@ -64,7 +52,7 @@ def is_equivalent(differences: ArrayLike, problems: int = 1, alpha: float = ALPH
     >>> is_equivalent([0.0, 0.001, -0.001, 0.002])
     True
     """
-    low, high = interval(differences, 1 - 2 * alpha / problems)
+    low, high = t_interval(differences, 1 - 2 * alpha / problems)
     return low > -MARGIN and high < MARGIN
 
 
@@ -138,7 +126,7 @@ def _judge_problem(differences: np.ndarray, p: float, problems: int, censored: b
     direction = (BETTER if effect < 0 else WORSE) if p < alpha and effect else UNDECIDED
     if censored:
         return Verdict(direction, effect, math.nan, math.nan, p)
-    low, high = interval(differences, 1 - alpha / problems)
+    low, high = t_interval(differences, 1 - alpha / problems)
     if is_equivalent(differences, problems, alpha):
         direction = EQUIVALENT
     by_margin = direction in (BETTER, WORSE) and (high < -MARGIN or low > MARGIN)
