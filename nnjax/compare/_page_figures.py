@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from nnjax.compare._curves import STYLES
+from nnjax.compare._tuning import tunes_learning_rate
 from nnjax.compare.analysis import Analysis
 from nnjax.compare.plots import save_figure
 from nnjax.compare.scores import performance_profile
@@ -121,22 +122,25 @@ def draw_tuning(analysis: Analysis, problem: str, title: str) -> Any:
 
 
 def draw_sensitivity(analysis: Analysis, problem: str, title: str) -> Any:
-    """The metric of the trials and of the default setting, against the position of the learning rate."""
+    """The metric of each trial against the position of its learning rate, and that of the default setting.
+
+    Optimizers whose learning rate is not tuned are left out.
+    """
     figure, axis = _axes(analysis, title)
     floor = analysis.problems[problem]["epsilon"]
     runs: Any = analysis.runs[analysis.runs["problem"] == problem]
-    keys = {(problem, optimizer): None for optimizer in runs["optimizer"]}
+    by_optimizer = runs[runs["kind"] == "trial"].groupby("optimizer")
+    keys = {(problem, optimizer): None for optimizer, trials in by_optimizer if tunes_learning_rate(trials)}
     ends = {}
     for optimizer, style in _lines(analysis, problem, keys):
         rows = runs[runs["optimizer"] == optimizer]
         trials, defaults = rows[rows["kind"] == "trial"], rows[rows["kind"] == "default"]
         x, y = 100 * trials["quantile"].to_numpy(), np.maximum(trials["metric"].to_numpy(float), floor)
         axis.plot(x, y, ".", color=style["color"], alpha=0.5, markersize=7, markeredgewidth=0)
-        if len(trials):
-            parts = np.array_split(np.argsort(x), min(MAX_BINS, max(len(trials) // 4, 1)))
-            medians = np.array([[np.median(x[part]), np.median(y[part])] for part in parts])
-            axis.plot(*medians.T, **style)
-            ends[optimizer] = medians[-1, 1]
+        parts = np.array_split(np.argsort(x), min(MAX_BINS, max(len(trials) // 4, 1)))
+        medians = np.array([[np.median(x[part]), np.median(y[part])] for part in parts])
+        axis.plot(*medians.T, **style)
+        ends[optimizer] = medians[-1, 1]
         if (problem, optimizer) in analysis.defaults:
             metric = np.exp(np.log(np.maximum(defaults["metric"], floor)).mean())
             axis.plot(
@@ -201,7 +205,7 @@ def _finish(
         axis.set(yscale="log", ylim=(low / margin, high * margin))
         _log_ticks(axis.yaxis, low / margin, high * margin)
     if not ends:
-        axis.text(0.5, 0.5, "no runs", transform=axis.transAxes, ha="center")
+        axis.text(0.5, 0.5, "nothing to draw", transform=axis.transAxes, ha="center")
         return figure
     to_axes = axis.transData + axis.transAxes.inverted()
     heights = np.array([to_axes.transform((1, end))[1] for end in ends.values()])

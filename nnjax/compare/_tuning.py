@@ -103,6 +103,11 @@ def _untuned(trials: Any, problems: Problems) -> dict[tuple[str, str], float]:
     return results
 
 
+def tunes_learning_rate(trials: pd.DataFrame) -> bool:
+    """Whether trials have different learning rates; if not, their quantile decides nothing."""
+    return len({json.loads(settings).get("learning_rate") for settings in trials["settings"]}) > 1
+
+
 def default_quantiles(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     """The position of the default learning rate in its range, by (problem, optimizer).
 

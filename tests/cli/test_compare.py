@@ -93,7 +93,7 @@ def test_a_comparison_prints_verdicts_and_writes_a_report(run, capsys):
 
 
 def test_a_decided_verdict_needs_no_more_studies(run, capsys):
-    """A baseline whose results are shipped is compared without training: SGD on the quadratic."""
+    """A baseline whose results are shipped is compared without training."""
     assert run("compare", "schedule_free_sgd", "--problems", "digits_autoencoder", "--json") == 0
     out, err = capsys.readouterr()
     (verdict,) = json.loads(out)["verdicts"]

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from nnjax.compare import _page, _page_tables
-from nnjax.compare._page_figures import separate
+from nnjax.compare._page_figures import draw_sensitivity, separate
 from nnjax.compare._wording import SPACE, change, counts, overall
+from nnjax.compare.analysis import analyse
 from synthetic_comparison import PROBLEMS, synthetic_comparison
 
 VOID = {"meta", "wbr", "br", "path", "use"}
@@ -218,6 +219,16 @@ def test_figures_are_written_as_svg_and_png(tmp_path):
     assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_an_optimizer_without_a_learning_rate_is_not_drawn_against_it(comparison):
+    runs, problems, verdicts, _ = comparison
+    without = runs.assign(settings=runs.settings.where(runs.optimizer != "mine", '{"damping": 1.0}'))
+    drawn = []
+    for table in (runs, without):
+        figure = draw_sensitivity(analyse(table, problems, verdicts), "bigram", "")
+        drawn.append([text.get_text() for text in figure.axes[0].texts])
+    assert drawn == [["mine", "sgd", "adamw"], ["sgd", "adamw"]]
 
 
 @pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
