@@ -107,7 +107,7 @@ def variant_records(report: Report) -> list[Record]:
                 "curve": curves[name]._asdict(),
                 # Each study has one trial in each part of the range of the learning rate.
                 "trial_cost": np.transpose([part["metric"] for _, part in trials.groupby("study")]),
-                "seconds_alone": float(seconds[name]),
+                "seconds_alone": seconds.get(name),  # None without the standard budget
             }
         )
     return rows
