@@ -128,7 +128,7 @@ class Problem:
         split is then a part of the training split.
         """
         if self.target_accuracy is not None:
-            return f"steps to {100 * self.target_accuracy:g} % validation accuracy"
+            return f"steps to {100 * self.target_accuracy:g} % {self.report_on} accuracy"
         cost = "training cost" if self.report_on == "validation" else "test cost"
         return f"{cost} - minimum" if self.floor else cost
 

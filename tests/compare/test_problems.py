@@ -255,6 +255,15 @@ def test_the_metric_is_the_last_cost_minus_the_floor_of_the_split():
     np.testing.assert_array_equal(of.metric(of.load(), "validation", costs, None, steps), [[3, np.nan]])
 
 
+def test_a_metric_is_named_after_its_split():
+    assert problem().metric_name == "test cost"
+    assert (
+        problem(report_on="validation", floor=lambda data, split: 0.1).metric_name
+        == "training cost - minimum"
+    )
+    assert problem(target_accuracy=0.9).metric_name == "steps to 90 % test accuracy"
+
+
 def test_a_censored_metric_is_the_first_step_that_reaches_the_target():
     of = problem(target_accuracy=0.5)
     n = len(of.load().validation.targets)
