@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from tyro.conf import Positional, arg
@@ -169,7 +170,7 @@ def _verdict_table(verdicts: Any) -> Table:
     for row in verdicts.itertuples():
         needed = "" if pandas.isna(row.studies_needed) else f", {row.studies_needed} studies would decide"
         table.add_row(
-            row.problem,
+            escape(row.problem),
             f"{row.optimizer} against {row.baseline}",
             f"{row.verdict}{' by at least 5 %' if row.by_margin else ''}{needed}",
             _ratio(row),
@@ -190,7 +191,7 @@ class _Bar:
 
     def __init__(self):
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[left]}"),
             console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("compiling", total=1.0, left="")
