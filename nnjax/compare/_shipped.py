@@ -22,13 +22,22 @@ FOLDER = files("nnjax.compare").joinpath("baselines")
 
 
 def shipped_result(task: Task) -> Result | None:
-    """The shipped result of a task; None if there is none, or if the definitions have changed."""
-    about = shipped_about(task.budget.name)
-    if about.get("tasks", {}).get(task_name(task)) != digest_of(task.identity()):
+    """The shipped result of a task; None if there is none, or if it was made by another definition."""
+    if _shipped_digest(task) != digest_of(task.identity()):
         return None
     runs, timings = (_table(task.budget.name, kind) for kind in ("runs", "timings"))
-    made_on = about["environment"]["processor"]
+    made_on = shipped_about(task.budget.name)["environment"]["processor"]
     return Result(_of_task(runs, task), _of_task(timings, task), made_on=made_on)
+
+
+def is_outdated(task: Task) -> bool:
+    """Whether the shipped result of a baseline on a problem was made by another definition."""
+    return _shipped_digest(task) not in (None, digest_of(task.identity()))
+
+
+def _shipped_digest(task: Task) -> str | None:
+    """The digest of the shipped task with the names of this one; None if there is none."""
+    return shipped_about(task.budget.name).get("tasks", {}).get(task_name(task))
 
 
 def task_name(task: Task) -> str:

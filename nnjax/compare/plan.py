@@ -8,7 +8,7 @@ from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
 from nnjax.compare._gradient_scale import ignores_learning_rate
 from nnjax.compare._problem import Problem
 from nnjax.compare._problem_checks import checked_data
-from nnjax.compare._shipped import shipped_result
+from nnjax.compare._shipped import is_outdated, shipped_result
 from nnjax.compare._user_code import code_identity
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.protocol import BUDGETS, Budget
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
       tasks: every optimizer that is trained, on every problem that is available.
       data: the data set of each problem, by name.
       budget: the budget of each task.
-      notes: sentences about problems that are skipped, optimizers that are equal, and ignored learning rates.
+      notes: sentences about problems that are skipped, optimizers that coincide, and outdated results.
     """
 
     candidates: tuple[str, ...]
@@ -55,15 +55,8 @@ def make_plan(
     chosen_budget = lookup("budget", budget, BUDGETS) if isinstance(budget, str) else budget
     tunables = {name: _tunable(name, value, learning_rate) for name, value in optimizers.items()}
     tunables |= {name: baseline(name) for name in against}
-    notes = [
-        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and where a problem has "
-        "weight decay, it is decoupled for all optimizers."
-        for name in tunables if name in SAME_AS and isinstance(optimizers.get(name, name), str)
-    ]  # fmt: skip
-    notes += [
-        f"{name} ignores its learning rate: its first updates do not depend on it."
-        for name, (tunable, _) in tunables.items() if name in optimizers and _ignores_rate(tunable)
-    ]  # fmt: skip
+    baselines = [name for name in tunables if isinstance(optimizers.get(name, name), str)]
+    notes = _notes(tunables, optimizers, baselines)
     data = {}
     chosen = choose_problems(problems)
     for problem in chosen:
@@ -79,6 +72,10 @@ def make_plan(
         for problem in chosen if problem.name in data
         for name, (tunable, code) in tunables.items()
     ]  # fmt: skip
+    outdated = [task for task in tasks if task.optimizer in baselines and is_outdated(task)]
+    if outdated:
+        names = ", ".join(f"{task.optimizer} on {task.problem.name}" for task in outdated)
+        notes.append(f"The shipped results belong to other definitions, so these are trained: {names}.")
     return Plan(tuple(optimizers), tuple(against), tasks, data, chosen_budget, notes)
 
 
@@ -97,6 +94,22 @@ def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
             raise ValueError(f"against must name other optimizers than the compared ones, got {name!r} twice")
         if list(against).count(name) > 1:
             raise ValueError(f"against must have different names, got {name!r} twice")
+
+
+def _notes(
+    tunables: Mapping[str, tuple[Tunable, str | None]], optimizers: Mapping[str, Any], baselines: list[str]
+) -> list[str]:
+    """Sentences about optimizers that coincide, or that ignore their learning rate."""
+    coinciding = [
+        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and where a problem has "
+        "weight decay, it is decoupled for all optimizers."
+        for name in baselines if name in SAME_AS
+    ]  # fmt: skip
+    ignoring = [
+        f"{name} ignores its learning rate: its first updates do not depend on it."
+        for name, (tunable, _) in tunables.items() if name in optimizers and _ignores_rate(tunable)
+    ]  # fmt: skip
+    return coinciding + ignoring
 
 
 def _ignores_rate(tunable: Tunable) -> bool:

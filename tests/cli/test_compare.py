@@ -52,6 +52,8 @@ def _files(run):
         (["mine.py:wrong_name"], "a hyper-parameter in the space of wrong_name must be one of learning_rate"),
         (["mine.py:slow", "sgd", "mine.py:slow"], "optimizers must have different names, got slow twice"),
         (["mine.py:slow", "--against", "adamww"], "against must be one of"),
+        (["mine.py:slow", "--against"], "against must name at least one baseline, got none"),
+        (["adamww"], "optimizers must be one of"),
         (["mine.py:slow", "--problems"], "problems must have at least one problem or suite, got none"),
         (["mine.py:slow", "--trials", 0], "trials must be a positive integer, got 0"),
         (["mine.py:slow", "--trials", 3], "trials must be a power of two"),

@@ -1,8 +1,10 @@
 """The results that are shipped with the package."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 
@@ -10,7 +12,7 @@ import nnjax
 from nnjax.compare import _shipped
 from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._store import digest_of
-from nnjax.compare.plan import baseline, choose_problems
+from nnjax.compare.plan import baseline, choose_problems, make_plan
 from nnjax.compare.protocol import BUDGETS, bounded_sides, rows_of
 from nnjax.compare.runner import Task
 
@@ -32,10 +34,24 @@ def test_every_baseline_is_shipped_for_the_quick_suite_and_its_definition_is_cur
 
 def test_another_definition_is_not_shipped():
     task = TASKS[0]
-    other = task.budget.__class__(**{**task.budget.__dict__, "first_study": 8})
     assert _shipped.shipped_result(task) is not None
-    assert _shipped.shipped_result(task._replace(budget=other)) is None
+    assert _shipped.shipped_result(task._replace(budget=replace(QUICK, first_study=8))) is None
     assert _shipped.shipped_result(task._replace(code="other")) is None
+
+
+def test_baselines_that_are_trained_again_are_a_note(monkeypatch):
+    shipped = Task("adamw", *baseline("adamw"), nnjax.problems["bigram"], QUICK)
+    about = {"tasks": {"adamw bigram": digest_of(shipped.identity()), "sgd bigram": "other"}}
+    monkeypatch.setattr(_shipped, "shipped_about", lambda budget: about)
+
+    def notes(**changes):
+        optimizers = {"sgd": lambda learning_rate: optax.sgd(learning_rate)}  # not the baseline of this name
+        return make_plan(optimizers, ("adamw",), "bigram", replace(QUICK, **changes), (1e-4, 1.0)).notes
+
+    assert notes() == []
+    assert notes(studies=4) == [
+        "The shipped results belong to other definitions, so these are trained: adamw on bigram."
+    ]
 
 
 def test_every_task_has_all_runs_with_finite_metrics(runs):
@@ -74,8 +90,6 @@ def test_spaces_that_bound_results_are_counted():
 
 
 def test_a_problem_with_another_version_has_no_reference():
-    from dataclasses import replace
-
     changed = replace(nnjax.problems["bigram"], version=2)
     task = Task("adamw", *baseline("adamw"), changed, QUICK)
     assert _shipped.shipped_reference(task) is None
