@@ -52,18 +52,20 @@ def compare(
       against: the names of the baselines to compare with.
       problems: a suite ("quick" or "standard"), the name of a problem, a `Problem`, or a sequence of these.
       budget: "quick", "standard", or a `Budget`.
-      learning_rate: the range in which the learning rate of a bare factory is tuned.
-      extend: whether to tune again where the range of the learning rate bounds the result, with a range that
-        is a decade wider on this side; at most twice on each side.
-      store: a folder for finished units, from which a comparison that stopped continues; by default, nothing
-        is stored, and never the results of an optimizer without a source file, as in an interactive session.
-      callback: called with the `CompareProgress` after each unit.
+      learning_rate: the range in which the learning rate of an optax factory without a search space is tuned.
+      extend: whether to tune an optimizer again if the selected learning rates are at one end of their range.
+        The range then becomes a decade wider at this end, at most twice at each end.
+      store: a folder for finished units of work, from which an interrupted comparison continues. By default,
+        nothing is stored. The results of an optimizer without a source file, as in an interactive session,
+        are never stored.
+      callback: a function that is called with the `CompareProgress` after each unit.
 
     Returns:
       A `Report`: `report.verdicts` is a table, and `report.save("report/")` writes the page.
 
     Raises:
-      ValueError: a wrong argument, before training starts; or every optimizer failed on every problem.
+      ValueError: a wrong argument (the error is raised before training starts), or every optimizer failed on
+        every problem.
 
     docs/comparing.md has examples.
     """

@@ -1,4 +1,4 @@
-"""Objects in a user's Python file, such as `mine.py:lookahead_adam`, and the identity of their code."""
+"""Objects in a user's Python file, such as `mine.py:lookahead_adam`, and the identity of code."""
 
 import hashlib
 import importlib.util
@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from nnjax.compare._problem import Problem
+from nnjax.compare.problems import PROBLEMS
 from nnjax.runtime.files import expand_home
 from nnjax.storage import digest
 
@@ -56,13 +58,13 @@ def _execute(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)  # so that it can import its neighbours
+    sys.path.insert(0, folder)  # so that the file can import files of its folder
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except (Exception, SystemExit) as error:  # a file can raise anything, and a script can end the process
+    except (Exception, SystemExit) as error:  # user code can raise anything, and can exit
         del sys.modules[name]
         raise ValueError(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
     finally:
@@ -86,6 +88,24 @@ def code_identity(code: Any) -> str | None:
       None if there is no source file, as in an interactive session, or if a value cannot be identified.
     """
     return _identity(code, ())
+
+
+def problem_identity(problem: Problem) -> dict[str, str] | None:
+    """What determines the results of a problem, as texts.
+
+    The name and the version stand for the definition of a problem of the package. Those of a user do not:
+    their source code, all fields and all data are part of the identity.
+
+    Returns:
+      None if a function of the problem has no source file.
+    """
+    identity = problem.identity()
+    if PROBLEMS.get(problem.name) is problem:
+        return identity
+    fields = _join(_identity(value, ()) for value in vars(problem).values())
+    splits = problem.load()
+    arrays = [array for split in (splits.train, splits.validation, splits.test) for array in split]
+    return identity | {"fields": fields, "data": digest(*arrays)} if fields else None
 
 
 def _identity(value: Any, outer: tuple[Any, ...]) -> str | None:

@@ -129,7 +129,7 @@ def scores(studies: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     rows = []
     names = scored_problems(problems)
     for optimizer, group in studies[studies["problem"].isin(names)].groupby("optimizer"):
-        by_problem = {}
+        by_problem: dict[Any, np.ndarray] = {name: np.zeros(1) for name in names}  # of a failed optimizer
         for problem, part in group.groupby("problem"):
             facts = problems[str(problem)]
             reference = max(facts["reference"], facts["epsilon"])
@@ -139,7 +139,8 @@ def scores(studies: pd.DataFrame, problems: Problems) -> pd.DataFrame:
         rows.append(
             {
                 "optimizer": optimizer, "score": score, "low": low, "high": high,
-                "worst_problem": worst, "worst_score": by_problem[worst].mean(), "problems": len(by_problem),
+                "worst_problem": worst, "worst_score": by_problem[worst].mean(),
+                "problems": group["problem"].nunique(),
             }
         )  # fmt: skip
     columns = ["optimizer", "score", "low", "high", "worst_problem", "worst_score", "problems"]

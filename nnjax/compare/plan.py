@@ -101,8 +101,8 @@ def _notes(
 ) -> list[str]:
     """Sentences about optimizers that coincide, or that ignore their learning rate."""
     coinciding = [
-        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and where a problem has "
-        "weight decay, it is decoupled for all optimizers."
+        f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and on problems with "
+        "weight decay, the weight decay of all optimizers is decoupled."
         for name in baselines if name in SAME_AS
     ]  # fmt: skip
     ignoring = [
@@ -121,7 +121,7 @@ def _ignores_rate(tunable: Tunable) -> bool:
 
 
 def baseline(name: str, argument: str = "against") -> tuple[Tunable, str]:
-    """A baseline, and what identifies its code. Optimizers that coincide are the same.
+    """A baseline, and the identity of its code. Optimizers that are equal have the same identity.
 
     Args:
       name: the name of the baseline.

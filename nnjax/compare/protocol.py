@@ -27,6 +27,8 @@ EPSILON = 1e-3  # metrics below this share of the initial metric count as equal
 TRIAL, FRESH, DEFAULT = "trial", "fresh", "default"
 KINDS = (TRIAL, FRESH, DEFAULT)
 
+MAX_STUDY = 1_000_000  # its seeds are 32-bit integers
+
 # Seeds of the runs of study s are 100 s + offset + index.
 _SEEDS_PER_STUDY = 100
 _OFFSETS = {TRIAL: 0, FRESH: 50, DEFAULT: 90}
@@ -65,8 +67,8 @@ class Budget:
             raise ValueError(f"trials must be a power of two of at most 32, got {self.trials}")
         if self.fresh > _OFFSETS[DEFAULT] - _OFFSETS[FRESH]:
             raise ValueError(f"fresh must be at most {_OFFSETS[DEFAULT] - _OFFSETS[FRESH]}, got {self.fresh}")
-        if self.first_study < 0:
-            raise ValueError(f"first_study must be at least 0, got {self.first_study}")
+        if not 0 <= self.first_study <= MAX_STUDY:
+            raise ValueError(f"first_study must be from 0 to {MAX_STUDY:,}, got {self.first_study}")
 
     @property
     def runs(self) -> int:
@@ -179,13 +181,19 @@ def guard(metric: np.ndarray, initial: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.where(diverged, initial, metric), diverged
 
 
-def select(selection: Sequence[float], learning_rates: Sequence[float]) -> int:
+def select(
+    selection: Sequence[float], learning_rates: Sequence[float], diverged: Sequence[bool] | None = None
+) -> int:
     """The index of the best trial, which a study selects; of equal trials, the one with the lowest rate.
 
     >>> select([2.0, 1.0, 1.0], [0.1, 0.3, 0.2])
     2
     """
-    return min(range(len(selection)), key=lambda i: (selection[i], learning_rates[i]))
+    rates, diverged = learning_rates, diverged or [False] * len(selection)
+    # The metric of a diverged trial is that of its initial parameters, which depends on the seed only.
+    return min(
+        range(len(selection)), key=lambda i: (diverged[i], 0 if diverged[i] else selection[i], rates[i])
+    )
 
 
 def bounded_sides(quantiles: Sequence[float]) -> tuple[bool, bool]:

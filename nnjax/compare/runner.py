@@ -14,6 +14,7 @@ from nnjax.compare._optimizer_checks import check_state_and_updates
 from nnjax.compare._problem import Problem
 from nnjax.compare._rows import KEYS, initial_metrics, make_rows
 from nnjax.compare._store import Store
+from nnjax.compare._user_code import problem_identity
 from nnjax.compare.protocol import Budget, RunSpec, Unit
 from nnjax.compare.search_spaces import Setting, Tunable, factory_for, setting
 from nnjax.data import Dataset
@@ -87,8 +88,8 @@ class Task(NamedTuple):
         tunable = asdict(self.tunable) | {"factory": self.code}
         return {
             "protocol": protocol.VERSION,
-            "problem": self.problem.identity(),
-            "optimizer": json.loads(json.dumps(tunable)),
+            "problem": problem_identity(self.problem),
+            "optimizer": json.loads(json.dumps(tunable, default=float)),
             "budget": budget,
             "widened": self.widened,
         }
@@ -129,6 +130,9 @@ class Runner:
     def run(self, task: Task, data: Dataset) -> Result:
         """Runs the trials, the fresh seeds of the winners, and the default setting of a task."""
         default = task.setting(RunSpec(protocol.DEFAULT, 0, 0, None))
+        if task.tunable.freezes and task.problem.target_accuracy is not None:
+            message = "its steps have different costs, so it has no number of steps to a target"
+            return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=message)
         try:
             _attempt(lambda: check_state_and_updates(task.tunable, task.problem, data, default))
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
@@ -149,17 +153,23 @@ class Runner:
     def _run_unit(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
         content = self._stored(task, unit, lambda: self._train(task, data, unit))
         rows = [{"optimizer": task.optimizer, **row} for row in content["rows"]]
+        if task.tunable.freezes:  # how much of the budget is used before the end is unknown
+            rows = [
+                row | {"curve": row["curve"][-1:], "budget_used": [1.0]} if row["curve"] else row
+                for row in rows
+            ]
         self.on_unit(task, rows)
         return content | {"rows": rows}
 
     def _stored(self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """A part of a task from the store. If it is missing, it is computed and stored."""
         identity = {"task": task.identity(), "part": part}
-        content = self.store.get(identity) if self.store and task.code else None
+        store = self.store if task.code and identity["task"]["problem"] else None
+        content = store.get(identity) if store else None
         if content is None:
             content = _attempt(compute)
-            if self.store and task.code:
-                self.store.put(identity, content)
+            if store:
+                store.put(identity, content)
         return content
 
     def _alone(self, task: Task, data: Dataset) -> dict[str, Any]:
@@ -223,7 +233,8 @@ def winning_points(task: Task, units: list[dict[str, Any]]) -> dict[int, tuple[f
     points = {}
     for study, rows in by_study.items():
         rates = [json.loads(row["settings"]).get("learning_rate", 0.0) for row in rows]
-        winner = rows[protocol.select([row["selection"] for row in rows], rates)]
+        selection, diverged = ([row[name] for row in rows] for name in ("selection", "diverged"))
+        winner = rows[protocol.select(selection, rates, diverged)]
         points[study] = protocol.sobol_points(study, task.budget.trials)[winner["index"]]
     return points
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nnjax.compare._references import REFERENCE
 from nnjax.compare._shipped import shipped_audits
 from nnjax.compare._wording import SIGNS, number
 from nnjax.compare.analysis import Analysis, analyse
+from nnjax.compare.claims import markdown_table
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.report import make_verdicts, problem_facts, seconds_alone
 from nnjax.compare.scores import performance_profile
@@ -38,11 +38,6 @@ def shipped_analysis(budget: str) -> Analysis:
     return analyse(runs, problems, make_verdicts(runs, problems, others, [REFERENCE]))
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
 def verdicts_table(budget: str) -> str:
     """Optimizers × problems: the sign of the verdict, and the ratio of the metric to the reference's."""
     analysis = shipped_analysis(budget)
@@ -53,7 +48,7 @@ def verdicts_table(budget: str) -> str:
         for optimizer in _by_score(analysis)
         if optimizer != REFERENCE
     ]
-    return markdown(["optimizer", *problems], rows)
+    return markdown_table(["optimizer", *problems], rows)
 
 
 def _verdict(row: dict[str, Any]) -> str:
@@ -78,7 +73,7 @@ def scores_table(budget: str) -> str:
                 *(counts if optimizer != REFERENCE else ["–"] * 4),
             ]
         )
-    return markdown(
+    return markdown_table(
         ["optimizer", "score (95 %)", "worst problem", "better", "equal", "worse", "undecided"], rows
     )
 
@@ -96,7 +91,7 @@ def profile_table(budget: str) -> str:
         *(f"within {factor:g} times" for factor in FACTORS[1:-1]),
         "reached",
     ]
-    return markdown(["optimizer", *head], rows)
+    return markdown_table(["optimizer", *head], rows)
 
 
 def undecided_table(budget: str) -> str:
@@ -110,7 +105,7 @@ def undecided_table(budget: str) -> str:
         needed = [f"{row['problem']} ({_studies(row['studies_needed'])})" for row in _rows(of_optimizer)]
         if needed:
             rows.append([optimizer, ", ".join(needed)])
-    return markdown(["optimizer", "undecided on (studies needed)"], rows)
+    return markdown_table(["optimizer", "undecided on (studies needed)"], rows)
 
 
 def _studies(needed: Any) -> str:
@@ -128,7 +123,7 @@ def seconds_table(budget: str) -> str:
         for optimizer in _by_score(analysis)
         if optimizer in table.index
     ]
-    return markdown(["optimizer", "seconds, all problems", "relative to SGD (median)"], rows)
+    return markdown_table(["optimizer", "seconds, all problems", "relative to SGD (median)"], rows)
 
 
 def problems_table(budget: str) -> str:
@@ -139,12 +134,12 @@ def problems_table(budget: str) -> str:
          number(facts["reference"]) if facts["reference"] else "–"]
         for name, facts in analysis.problems.items()
     ]  # fmt: skip
-    return markdown(["problem", "metric", "steps", "before training", f"tuned {REFERENCE}"], rows)
+    return markdown_table(["problem", "metric", "steps", "before training", f"tuned {REFERENCE}"], rows)
 
 
 def audits_table() -> str:
     """The audits, with their results."""
-    return markdown(
+    return markdown_table(
         ["audit", "result", "details"],
         [[audit["name"], audit["result"], audit["detail"]] for audit in shipped_audits()],
     )
