@@ -150,8 +150,10 @@ def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
     """Whether the range of the learning rate bounds the result of a task below or above."""
     if result.failure or not task.tunes_learning_rate:
         return False, False
-    fresh = protocol.rows_of(result.runs, kind=protocol.FRESH)
-    return protocol.bounded_sides(fresh.groupby("study")["quantile"].first().tolist())
+    winners = protocol.rows_of(result.runs, kind=protocol.FRESH).groupby("study").first()
+    # A winner with a metric below ε cannot improve, so its learning rate may be at the end of the range.
+    can_improve = winners["metric"] > protocol.EPSILON * winners["initial"]
+    return protocol.bounded_sides(winners["quantile"].where(can_improve, 0.5).tolist())
 
 
 def _failures(results: Mapping[tuple[str, str], Result]) -> list[str]:

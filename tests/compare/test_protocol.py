@@ -68,7 +68,7 @@ def test_units_separate_programs_and_keep_the_order():
         ({"trials": 6}, "trials must be a power of two of at most 32, got 6"),
         ({"studies": 1}, "studies must be at least 2"),
         ({"fresh": 41}, "fresh must be at most 40, got 41"),
-        ({"first_study": -1}, "first_study must be at least 0, got -1"),
+        ({"first_study": -1}, "first_study must be from 0 to 1,000,000, got -1"),
     ],
 )
 def test_wrong_budgets(change, message):
