@@ -168,6 +168,6 @@ def _problems_of(item: str | Problem) -> list[Problem]:
     if isinstance(item, Problem):
         return [item]
     if not isinstance(item, str):
-        raise ValueError(f"problems must be problems, suites or names, got {item!r}")
+        raise ValueError(f"problems must be Problems, or names of problems or suites, got {item!r}")
     choices: dict[str, Any] = {**PROBLEMS, **dict.fromkeys(SUITES)}
     return [lookup("problems", name, choices) for name in SUITES.get(item, [item])]
