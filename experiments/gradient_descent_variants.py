@@ -79,6 +79,7 @@ def book_network(data: nnjax.Dataset, steps: int) -> Problem:
     return Problem(
         "book_network", lambda: evaluated, CONFIG.init_fn(data), CONFIG.objective(data),
         batch_size=CONFIG.batch_size, steps=steps, separates_by="saturation", report_on="validation",
+        learning_rate_scale=10.0,
     )  # fmt: skip
 
 

@@ -142,6 +142,7 @@ def image_problems() -> list[Problem]:
         Problem(
             "book_mlp", images_and_others, partial(init, sizes=(784, 30, 10)), Objective(Dense(), quadratic),
             batch_size=32, steps=1520, separates_by="saturation, stuck outputs", report_on="validation",
+            learning_rate_scale=10.0,
         ),
         classifier("wide_mlp", partial(init, sizes=(196, 256, 256, 10), initial_weights=he),
                    Dense(relu, identity), 400, "width"),
