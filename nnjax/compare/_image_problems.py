@@ -138,6 +138,7 @@ def image_problems() -> list[Problem]:
             "logistic", partial(images, TRAIN), zero_layer,
             Objective(softmax_with_ridge, cross_entropy_plus_ridge, code=None), batch_size=128, steps=800,
             separates_by="convex objective", floor=logistic_minimum, report_on="validation",
+            learning_rate_scale=3.0, version=2,
         ),
         Problem(
             "book_mlp", images_and_others, partial(init, sizes=(784, 30, 10)), Objective(Dense(), quadratic),

@@ -3,7 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
+from typing import Any, TypeVar
+
+import jax
 
 from nnjax.compare import protocol
 from nnjax.compare._compare import CompareProgress
@@ -12,6 +16,9 @@ from nnjax.compare._store import Store
 from nnjax.compare.plan import Plan
 from nnjax.compare.report import bounded_sides
 from nnjax.compare.runner import Result, Runner, Task
+from nnjax.runtime.environment import cores
+
+R = TypeVar("R")
 
 MAX_WIDENINGS = 2  # of the range of the learning rate, on each side
 
@@ -32,16 +39,38 @@ def run_plan(
     for task in plan.tasks:
         if task.key not in shipped:
             reporter.expect(task)
-    results = {}
-    for task in plan.tasks:
+
+    def run(task: Task) -> tuple[Task, Result]:
         data = plan.data[task.problem.name]
         result = shipped.get(task.key) or runner.run(task, data)
         while extend and not result.failure and (wider := widened(task, result)) != task.widened:
             task = task._replace(widened=wider)
             reporter.expect(task)
             result = runner.run(task, data)
+        return task, result
+
+    results = {}
+    for task, result in _map_threads(run, plan.tasks, runner.stopped):
+        if plan.budget.is_standard and not result.made_on:
+            result = runner.time_alone(task, plan.data[task.problem.name], result)
         results[task.key] = result
     return results
+
+
+def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event) -> list[R]:
+    """`run` of each task. On a CPU, as many tasks as there are cores run at the same time.
+
+    The programs are small, so one of them does not use several cores well. Results do not depend on it.
+    """
+    workers = cores() if jax.default_backend() == "cpu" else 1
+    with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
+        futures = [pool.submit(run, task) for task in tasks]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:  # also an interrupt from the keyboard
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def widened(task: Task, result: Result) -> tuple[int, int]:
@@ -56,6 +85,7 @@ class _Reporter:
 
     def __init__(self, callback: Callable[[CompareProgress], None] | None):
         self._callback = callback
+        self._lock = Lock()
         self._total = 0
         self._done = 0
         self._start = time.perf_counter()
@@ -63,21 +93,23 @@ class _Reporter:
 
     def expect(self, task: Task) -> None:
         """Counts the units of a task that will be run."""
-        self._total += num_units(task)
+        with self._lock:
+            self._total += num_units(task)
 
     def on_unit(self, task: Task, rows: list[dict[str, Any]]) -> None:
         """Records a finished unit."""
-        self._done += 1
-        best = self._best.setdefault(task.problem.name, {})
-        value = min(row["selection"] for row in rows)
-        best[task.optimizer] = min(best.get(task.optimizer, math.inf), value)
-        if self._callback:
-            per_unit = (time.perf_counter() - self._start) / self._done
-            left = max(self._total - self._done, 0) * per_unit
-            progress = CompareProgress(
-                self._done, self._total, left, task.optimizer, task.problem.name, dict(best)
-            )
-            self._callback(progress)
+        with self._lock:
+            self._done += 1
+            best = self._best.setdefault(task.problem.name, {})
+            value = min(row["selection"] for row in rows)
+            best[task.optimizer] = min(best.get(task.optimizer, math.inf), value)
+            if self._callback:
+                per_unit = (time.perf_counter() - self._start) / self._done
+                left = max(self._total - self._done, 0) * per_unit
+                progress = CompareProgress(
+                    self._done, self._total, left, task.optimizer, task.problem.name, dict(best)
+                )
+                self._callback(progress)
 
 
 def num_units(task: Task) -> int:

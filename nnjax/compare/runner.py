@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from threading import Event
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -121,10 +122,12 @@ class Runner:
     Attributes:
       store: where finished units are stored, or None.
       on_unit: called with the task and the runs of each unit that is finished or was read from the store.
+      stopped: if it is set, no other unit starts.
     """
 
     store: Store | None = None
     on_unit: Callable[[Task, list[dict[str, Any]]], None] = lambda task, rows: None
+    stopped: Event = field(default_factory=Event)
     _initial: dict[Any, Any] = field(default_factory=dict)
 
     def run(self, task: Task, data: Dataset) -> Result:
@@ -137,12 +140,11 @@ class Runner:
             _attempt(lambda: check_state_and_updates(task.tunable, task.problem, data, default))
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
             final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
-            alone = [self._alone(task, data)] if task.budget.is_standard else []
         except OptimizerFailed as error:
             return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=str(error))
         units = trials + final
         rows = [row for unit in units for row in unit["rows"]]
-        seconds = [{"kind": "unit", **unit["seconds"]} for unit in units] + alone
+        seconds = [{"kind": "unit", **unit["seconds"]} for unit in units]
         timings = pd.DataFrame(seconds).assign(optimizer=task.optimizer, problem=task.problem.name)
         return Result(pd.DataFrame(rows), timings, task.widened)
 
@@ -151,6 +153,8 @@ class Runner:
         return [self._run_unit(task, data, unit) for unit in units]
 
     def _run_unit(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
+        if self.stopped.is_set():
+            raise InterruptedError
         content = self._stored(task, unit, lambda: self._train(task, data, unit))
         rows = [{"optimizer": task.optimizer, **row} for row in content["rows"]]
         if task.tunable.freezes:  # how much of the budget is used before the end is unknown
@@ -172,15 +176,20 @@ class Runner:
                 store.put(identity, content)
         return content
 
-    def _alone(self, task: Task, data: Dataset) -> dict[str, Any]:
-        """The seconds of one network of the default setting that is trained alone."""
+    def time_alone(self, task: Task, data: Dataset, result: Result) -> Result:
+        """A result with the seconds of one network of the default setting that is trained alone."""
+        if result.failure:
+            return result
 
         def measure():
             default = protocol.final_runs(task.budget, dict.fromkeys(task.budget.study_numbers, ()))[-1:]
             return {"seconds": float(train_runs(task, data, default)[0].seconds.sum())}
 
         seconds = self._stored(task, "alone", measure)["seconds"]
-        return {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
+        row = {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
+        names = {"optimizer": task.optimizer, "problem": task.problem.name}
+        timings = pd.concat([result.timings, pd.DataFrame([row | names])], ignore_index=True)
+        return result._replace(timings=timings)
 
     def _train(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
         start = time.perf_counter()

@@ -42,7 +42,11 @@ def main() -> None:
     runner = Runner(store)
     results = {}
     for i, task in enumerate(tasks):
-        results[task.key] = result = runner.run(task, task.problem.load())
+        data = task.problem.load()
+        result = runner.run(task, data)
+        if task.budget.is_standard:
+            result = runner.time_alone(task, data, result)
+        results[task.key] = result
         seconds = result.timings.total.sum() if len(result.timings) else 0.0
         print(f"{i + 1} of {len(tasks)}: {task_name(task)} {seconds:.1f} s {result.failure}", flush=True)
         write_files(arguments.budget, tasks[: i + 1], results)
