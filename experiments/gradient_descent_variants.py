@@ -40,6 +40,7 @@ QUICK_VARIANTS = ("momentum",)
 BUDGET = BUDGETS["standard"]
 QUICK_BUDGET = Budget("tiny", 2, 1, 1, 1, ("linear",), is_standard=False)
 STEPS, QUICK_STEPS = 1560, 40
+RATE_SCALE = 10.0  # of the learning rates of SGD and its relatives: the gradients of this network are small
 EVALUATED = 500  # training images for the training cost, and validation images for the validation error
 GROUPS = (
     (f"Better than {BASE}", BETTER),
@@ -79,7 +80,7 @@ def book_network(data: nnjax.Dataset, steps: int) -> Problem:
     return Problem(
         "book_network", lambda: evaluated, CONFIG.init_fn(data), CONFIG.objective(data),
         batch_size=CONFIG.batch_size, steps=steps, separates_by="saturation", report_on="validation",
-        learning_rate_scale=10.0,
+        learning_rate_scale=RATE_SCALE,
     )  # fmt: skip
 
 
@@ -184,6 +185,6 @@ EXPERIMENT = Experiment(
     uses=("dataset", "seeds"),
     constants={
         "config": CONFIG.to_json(), "base": BASE, "variants": VARIANTS, "steps": STEPS,
-        "evaluated": EVALUATED, "protocol": protocol.VERSION, "budget": asdict(BUDGET),
+        "evaluated": EVALUATED, "learning_rate_scale": RATE_SCALE, "protocol": protocol.VERSION, "budget": asdict(BUDGET),
     },
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event, Lock
 from typing import Any, TypeVar
 
@@ -66,6 +66,9 @@ def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event
     with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
         futures = [pool.submit(run, task) for task in tasks]
         try:
+            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in finished:
+                future.result()  # raises the exception of a task that failed
             return [future.result() for future in futures]
         except BaseException:  # also an interrupt from the keyboard
             stopped.set()

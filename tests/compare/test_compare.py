@@ -100,8 +100,9 @@ def test_all_units_of_an_optimizer_share_one_program():
         BUDGETS["standard"], studies=3, trials=8, defaults=3
     )  # 24 trials: units of 16 and 8 runs
     plan = make_plan({"mine": tuned(sgd)}, ("sgd",), SMALL, budget, (1e-4, 1.0))
-    runner.Runner().run(plan.tasks[0], DATA)
-    # A second one is for a single network, which is timed alone.
+    result = runner.Runner().run(plan.tasks[0], DATA)
+    assert _population.train_epoch._cache_size() - before == 1
+    runner.Runner().time_alone(plan.tasks[0], DATA, result)  # needs a program of one network
     assert _population.train_epoch._cache_size() - before == 2
 
 
@@ -133,6 +134,7 @@ def test_a_comparison_that_stopped_continues_with_the_same_results(report, tmp_p
     trained = []
     train = runner.Runner._train
     monkeypatch.setattr(runner.Runner, "_train", lambda *a: (trained.append(1), train(*a))[1])
+    monkeypatch.setattr(_run_plan, "cores", lambda: 1)  # so that no other unit is in training
     plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
 
     def stop(progress):
@@ -147,6 +149,24 @@ def test_a_comparison_that_stopped_continues_with_the_same_results(report, tmp_p
     pd.testing.assert_frame_equal(again.runs, report.runs, check_exact=True)
     assert make_report(plan, run_plan(plan, Store(tmp_path))).runs.equals(report.runs)
     assert len(trained) == 4
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
+    runs = []
+    for threads in (1, 4):
+        monkeypatch.setattr(_run_plan, "cores", lambda threads=threads: threads)
+        runs.append(make_report(plan, run_plan(plan)).runs)
+    pd.testing.assert_frame_equal(*runs, check_exact=True)
+
+
+def test_an_exception_in_one_of_several_threads_is_raised(monkeypatch):
+    def stop(progress):
+        raise KeyError(progress.done)
+
+    monkeypatch.setattr(_run_plan, "cores", lambda: 4)
+    with pytest.raises(KeyError, match="1"):
+        run_plan(make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0)), callback=stop)
 
 
 def test_a_damaged_unit_is_trained_again(report, tmp_path):
