@@ -185,6 +185,7 @@ EXPERIMENT = Experiment(
     uses=("dataset", "seeds"),
     constants={
         "config": CONFIG.to_json(), "base": BASE, "variants": VARIANTS, "steps": STEPS,
-        "evaluated": EVALUATED, "learning_rate_scale": RATE_SCALE, "protocol": protocol.VERSION, "budget": asdict(BUDGET),
+        "evaluated": EVALUATED, "learning_rate_scale": RATE_SCALE, "protocol": protocol.VERSION,
+        "budget": asdict(BUDGET),
     },
 )  # fmt: skip
