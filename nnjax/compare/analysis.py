@@ -140,7 +140,7 @@ def scores(studies: pd.DataFrame, problems: Problems) -> pd.DataFrame:
             {
                 "optimizer": optimizer, "score": score, "low": low, "high": high,
                 "worst_problem": worst, "worst_score": by_problem[worst].mean(),
-                "problems": group["problem"].nunique(),
+                "problems": len(set(group["problem"])),
             }
         )  # fmt: skip
     columns = ["optimizer", "score", "low", "high", "worst_problem", "worst_score", "problems"]

@@ -24,9 +24,9 @@ SHARES = (0.05, 0.1, 0.2, 0.4)
 def skipping(share: float) -> optax.GradientTransformation:
     """Zeroes the updates of a random share of the steps."""
 
-    def update(updates, count, params=None):
-        keep = jax.random.bernoulli(jax.random.fold_in(jax.random.key(0), count), 1 - share)
-        return jax.tree.map(lambda u: jnp.where(keep, u, 0), updates), count + 1
+    def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[Any, Any]:
+        keep = jax.random.bernoulli(jax.random.fold_in(jax.random.key(0), state), 1 - share)
+        return jax.tree.map(lambda u: jnp.where(keep, u, 0), updates), state + 1
 
     return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 

@@ -44,11 +44,11 @@ def task_of(optimizer: str, problem: Any, budget: Budget) -> Task:
 
 def readings(budget: Budget, problems: list[Any]) -> dict[str, Reading]:
     """For each problem, how its metric is interpreted, with the shipped ε."""
-    numbers = {p.name: shipped_reference(task_of(REFERENCE, p, budget)) for p in problems}
+    found = {p: shipped_reference(task_of(REFERENCE, p, budget)) for p in problems}
     return {
-        p.name: Reading(numbers[p.name]["epsilon"], p.steps + 1 if p.target_accuracy else None)
-        for p in problems
-    }
+        p.name: Reading(numbers["epsilon"], p.steps + 1 if p.target_accuracy else None)
+        for p, numbers in found.items() if numbers
+    }  # fmt: skip
 
 
 def equal_optimizers(runner: Runner) -> Audit:

@@ -15,6 +15,7 @@ from nnjax.compare._wording import SIGNS, number
 from nnjax.compare.analysis import Analysis, analyse
 from nnjax.compare.claims import markdown_table
 from nnjax.compare.problems import PROBLEMS, SUITES
+from nnjax.compare.protocol import rows_of
 from nnjax.compare.report import make_verdicts, problem_facts, seconds_alone
 from nnjax.compare.scores import performance_profile
 from nnjax.compare.verdicts import BETTER, EQUIVALENT, MAX_STUDIES, UNDECIDED, WORSE
@@ -33,7 +34,7 @@ def shipped_analysis(budget: str) -> Analysis:
         for name in SUITES[budget] if name in references
     }  # fmt: skip
     runs = pd.read_parquet(FOLDER / f"{budget}-runs.parquet")
-    runs = runs[runs.problem.isin(problems)]
+    runs = runs.loc[runs.problem.isin(problems)]
     others = [name for name in runs.optimizer.unique() if name != REFERENCE]
     return analyse(runs, problems, make_verdicts(runs, problems, others, [REFERENCE]))
 
@@ -99,10 +100,8 @@ def undecided_table(budget: str) -> str:
     analysis = shipped_analysis(budget)
     rows = []
     for optimizer in _by_score(analysis):
-        of_optimizer = analysis.verdicts[
-            (analysis.verdicts.optimizer == optimizer) & (analysis.verdicts.verdict == UNDECIDED)
-        ]
-        needed = [f"{row['problem']} ({_studies(row['studies_needed'])})" for row in _rows(of_optimizer)]
+        undecided = rows_of(analysis.verdicts, optimizer=optimizer, verdict=UNDECIDED)
+        needed = [f"{row['problem']} ({_studies(row['studies_needed'])})" for row in _rows(undecided)]
         if needed:
             rows.append([optimizer, ", ".join(needed)])
     return markdown_table(["optimizer", "undecided on (studies needed)"], rows)
