@@ -135,13 +135,13 @@ class Runner:
         default = task.setting(RunSpec(protocol.DEFAULT, 0, 0, None))
         if task.tunable.freezes and task.problem.target_accuracy is not None:
             message = "its steps have different costs, so it has no number of steps to a target"
-            return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=message)
+            return _failed(task, message)
         try:
             _attempt(lambda: check_state_and_updates(task.tunable, task.problem, data, default))
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
             final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
         except OptimizerFailed as error:
-            return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=str(error))
+            return _failed(task, str(error))
         units = trials + final
         rows = [row for unit in units for row in unit["rows"]]
         seconds = [{"kind": "unit", **unit["seconds"]} for unit in units]
@@ -185,7 +185,10 @@ class Runner:
             default = protocol.final_runs(task.budget, dict.fromkeys(task.budget.study_numbers, ()))[-1:]
             return {"seconds": float(train_runs(task, data, default)[0].seconds.sum())}
 
-        seconds = self._stored(task, "alone", measure)["seconds"]
+        try:
+            seconds = self._stored(task, "alone", measure)["seconds"]
+        except OptimizerFailed as error:
+            return _failed(task, str(error))
         row = {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
         names = {"optimizer": task.optimizer, "problem": task.problem.name}
         timings = pd.concat([result.timings, pd.DataFrame([row | names])], ignore_index=True)
@@ -246,6 +249,10 @@ def winning_points(task: Task, units: list[dict[str, Any]]) -> dict[int, tuple[f
         winner = rows[protocol.select(selection, rates, diverged)]
         points[study] = protocol.sobol_points(study, task.budget.trials)[winner["index"]]
     return points
+
+
+def _failed(task: Task, message: str) -> Result:
+    return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=message)
 
 
 def _attempt(compute: Callable[[], T]) -> T:

@@ -15,11 +15,13 @@ import pytest
 
 import nnjax
 from nnjax.compare import Problem, Tunable, _page, _run_plan, compare, log_uniform, runner
+from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._run_plan import num_units, run_plan
 from nnjax.compare._store import Store
+from nnjax.compare._user_code import problem_identity
 from nnjax.compare.plan import make_plan
 from nnjax.compare.protocol import BUDGETS, Budget
-from nnjax.compare.report import make_report
+from nnjax.compare.report import bounded_sides, make_report
 from nnjax.sweep import _population
 
 TINY = Budget("tiny", 2, 2, 1, 2, ("warmup_linear",), is_standard=False)
@@ -434,3 +436,45 @@ def test_optimizers_that_coincide_are_a_note_and_are_equal():
     assert any(note.startswith("adam and adamw coincide") for note in report.about["notes"])
     assert report.verdicts.effect.item() == 0
     assert math.isclose(report.verdicts.low.item(), 0, abs_tol=0)
+
+
+def test_a_bound_of_the_search_space_matters_only_while_metrics_can_improve(report):
+    (task, *_) = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0)).tasks
+    runs = report.runs[report.runs.optimizer == "mine"].assign(quantile=0.95, initial=1.0)
+    for metric, is_bounded in ((0.5, True), (1e-4, False)):
+        result = runner.Result(runs.assign(metric=metric), report.timings)
+        assert bounded_sides(task, result) == (False, is_bounded)
+    without_rate = task._replace(tunable=Tunable(sgd, {}))
+    assert bounded_sides(without_rate, runner.Result(runs.assign(metric=0.5), report.timings)) == (
+        False,
+        False,
+    )
+
+
+def test_steps_of_different_costs_have_a_curve_only_at_the_end():
+    freezing = BASELINES["lbfgs"]
+    (task, *_) = make_plan({"mine": freezing}, ("sgd",), SMALL, TINY, (1e-4, 1.0)).tasks
+    fresh = runner.Runner().run(task, DATA).runs.query("kind == 'fresh'")
+    assert fresh.budget_used.tolist() == [[1.0]] * len(fresh)
+    assert [len(curve) for curve in fresh.curve] == [1] * len(fresh)
+    censored = nnjax.problems["modular_addition"]
+    failed = runner.Runner().run(task._replace(problem=censored), censored.load())
+    assert "no number of steps to a target" in failed.failure
+
+
+def test_a_user_s_problem_is_identified_by_all_that_determines_its_results():
+    changes = ({"learning_rate_scale": 2.0}, {"floor": cost})
+    identities = [
+        problem_identity(problem)
+        for problem in (
+            SMALL,
+            replace(SMALL),
+            replace(SMALL, learning_rate_scale=2.0),
+            replace(SMALL, floor=cost),
+        )
+    ]
+    assert None not in identities
+    assert identities[0] == identities[1]
+    assert len({str(identity) for identity in identities}) == 3
+    shipped = nnjax.problems["bigram"]
+    assert problem_identity(shipped) == shipped.identity()

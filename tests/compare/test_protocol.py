@@ -163,3 +163,9 @@ def test_the_cut_does_not_depend_on_winners():
     without_point = [[run._replace(point=None) for run in runs] for runs in (first, second)]
     assert without_point[0] == without_point[1]
     assert all(isinstance(run, RunSpec) for run in first)
+
+
+def test_a_study_selects_a_diverged_trial_only_if_all_diverged_and_then_the_lowest_rate():
+    """The metric of a diverged trial is that of its initial parameters, which can be the smallest one."""
+    assert protocol.select([0.5, 0.9, 0.8], [0.1, 0.2, 0.3], [True, False, False]) == 2
+    assert protocol.select([0.5, 0.9, 0.8], [0.3, 0.1, 0.2], [True, True, True]) == 1
