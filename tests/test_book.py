@@ -120,6 +120,7 @@ def test_the_code_of_the_book_trains_and_prints(capsys):
     assert capsys.readouterr().out.splitlines() == ["Epoch 0 complete", "Epoch 1 complete"]
 
 
+@pytest.mark.slow
 def test_load_data_wrapper_returns_the_shapes_of_the_book(mnist_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(mnist_dir))
     training_data, validation_data, test_data = book.load_data_wrapper()

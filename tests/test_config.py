@@ -214,6 +214,7 @@ def test_networks_of_a_sweep_have_the_layers_of_the_configuration(changes, axes,
     assert arguments["learning_rate"] == (1.0, 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "axes", "dims"),
     [

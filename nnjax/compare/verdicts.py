@@ -82,15 +82,13 @@ def studies_needed(differences: ArrayLike, problems: int = 1, alpha: float = ALP
         return None
     level = alpha / problems
     minimum = math.ceil(1 - math.log2(level))  # with fewer studies no p-value is small enough
-    for n in range(max(minimum, 2), MAX_STUDIES + 1):
-        if sd == 0 or _power(mean / sd * n**0.5, n - 1, level) >= POWER:
-            return n
-    return None
-
-
-def _power(noncentrality: float, freedom: int, level: float) -> float:
+    studies = np.arange(max(minimum, 2), MAX_STUDIES + 1)
+    if sd == 0:
+        return int(studies[0])
+    freedom, noncentrality = studies - 1, mean / sd * np.sqrt(studies)
     critical = stdtrit(freedom, 1 - level / 2)
-    return float(nct.sf(critical, freedom, noncentrality) + nct.cdf(-critical, freedom, noncentrality))
+    power = nct.sf(critical, freedom, noncentrality) + nct.cdf(-critical, freedom, noncentrality)
+    return next(map(int, studies[power >= POWER]), None)
 
 
 def judge(

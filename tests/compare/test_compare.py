@@ -451,6 +451,7 @@ def test_a_bound_of_the_search_space_matters_only_while_metrics_can_improve(repo
     )
 
 
+@pytest.mark.slow
 def test_steps_of_different_costs_have_a_curve_only_at_the_end():
     freezing = BASELINES["lbfgs"]
     (task, *_) = make_plan({"mine": freezing}, ("sgd",), SMALL, TINY, (1e-4, 1.0)).tasks

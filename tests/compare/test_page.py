@@ -124,6 +124,7 @@ def test_everything_is_escaped():
         assert len(runs.query(query))
 
 
+@pytest.mark.slow
 def test_every_verdict_has_its_word_and_its_style(comparison):
     runs, problems, verdicts, about = comparison
     words = ["better", "worse", "equivalent", "undecided", "not reached"]

@@ -220,6 +220,7 @@ def test_the_recurrent_matrix_is_orthogonal():
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(32), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", problems.SUITES["quick"])
 def test_adam_improves_every_quick_problem(name):
     of = nnjax.problems[name]

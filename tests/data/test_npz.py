@@ -68,6 +68,7 @@ def test_the_command_line_trains_evaluates_and_sweeps_a_classification(path, run
     assert capsys.readouterr().out.split("\n")[3].split()[:2] == ["learning_rate", "test"]
 
 
+@pytest.mark.slow
 def test_the_command_line_reports_the_cost_of_a_regression(path, run, capsys):
     y = X @ np.float32([[1.0], [2.0], [0.0]])
     np.savez(path, train_inputs=X, train_targets=y, validation_inputs=X, validation_targets=y)

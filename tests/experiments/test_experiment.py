@@ -178,6 +178,7 @@ def test_wrong_flags_raise(flags):
         toy().resolve(flags)
 
 
+@pytest.mark.slow
 def test_a_quick_sweep_trains_the_same_networks_as_a_full_one(digits):
     """A quick run only limits the networks of each program."""
     config = nnjax.TrainConfig(hidden=(5,))

@@ -18,6 +18,7 @@ def test_without_a_current_record_there_is_no_table(monkeypatch, tmp_path, conte
     assert tables.of_experiment("smoothness", str) == tables.NOT_RUN
 
 
+@pytest.mark.slow
 def test_a_section_has_question_claims_and_provenance(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     record = SMOOTHNESS.run_and_record(Flags())

@@ -52,6 +52,7 @@ def equinox_transformer(params, tokens):
     return jax.vmap(norm(params.norm))(h) @ head.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_logits_and_gradients_are_those_of_equinox(tied, x64):
     params, forward = draw(tied), Transformer(HEADS)

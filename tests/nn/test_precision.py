@@ -45,6 +45,7 @@ def test_float64_in_float32_parameters_is_more_exact(x64):
     np.testing.assert_array_equal(output, expected.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_a_network_learns_in_bfloat16_alone_and_in_a_sweep(digits):
     settings = {"objective": objective(jnp.bfloat16), "optimizer": optax.adam, "learning_rate": 0.01}
     params = nnjax.init(KEY, SIZES)

@@ -146,6 +146,7 @@ def test_a_run_resumes_on_another_number_of_devices(hundred_steps, mesh8, tmp_pa
     np.testing.assert_array_equal(resumed.history.test_correct, uninterrupted.history.test_correct)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_mesh_resumes_with_identical_results(hundred_steps, mesh8, tmp_path, compilations):
     settings = {"hidden": 4, "learning_rate": (0.3, 3.0), "seeds": 3, "batch_size": 50, "mesh": mesh8}
     nnjax.sweep(KEY, hundred_steps, epochs=1, checkpoint=tmp_path, **settings)

@@ -305,6 +305,7 @@ def test_if_all_checkpoints_are_damaged_training_does_not_start_again(params, di
         train(params, digits, checkpoint=run_dir)
 
 
+@pytest.mark.slow
 def test_every_changed_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path):
     tree = {"w": np.random.default_rng(0).random((30, 20)), "epoch": np.int32(3)}
     policy = every_epoch(tmp_path / "run")

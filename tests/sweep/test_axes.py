@@ -61,6 +61,7 @@ def test_points_are_combined_with_other_axes_and_seeds(digits):
     assert len(labels) == 8
 
 
+@pytest.mark.slow
 def test_optimizers_and_batch_sizes_are_axes(digits):
     grid = sweep(digits, optimizer=(optax.sgd, optax.adam), batch_size=(200, 400), learning_rate=0.01)
     assert grid.test_correct.dims == ("optimizer", "batch_size", "seed", "epoch")
@@ -112,6 +113,7 @@ def assert_equal_trees(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_a_saved_grid_has_labels_results_watched_values_and_parameters(digits, tmp_path):
     grid = sweep(
         digits, hidden=[4, (5, 4)], zip={"learning_rate": (0.5, 1.0), "schedule": ("constant", "cosine")},

@@ -138,6 +138,7 @@ def test_only_plain_sgd_on_dense_networks_is_blocked():
     assert not steps(sizes=(784, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "is_blocked"),
     [

@@ -83,6 +83,7 @@ def plan(data, model, factory=optax.sgd, batch_size=10, seeds=1, limit=None, sha
     return axes, cells, list(_plan.make_chunks(cells, axes.networks(), data, not shared_batches, limit))
 
 
+@pytest.mark.slow
 def test_steps_need_no_memory_for_batches_of_each_network(digits, monkeypatch):
     """An epoch shuffles a copy of the examples for each network; steps gather rows of one array."""
     monkeypatch.setattr(_plan, "CPU_CACHE_BYTES", 2 * _plan.num_bytes(digits.train))

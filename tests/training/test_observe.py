@@ -100,7 +100,8 @@ def test_without_watches_nothing_is_added_to_the_program(digits, monkeypatch):
     assert program() == expected
 
 
-@pytest.mark.parametrize("shared_batches", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shared_batches", [True, False])
 def test_a_network_of_a_sweep_has_the_watched_values_of_fit(digits, shared_batches):
     """Without watches, these networks would be padded and trained in blocks by plain SGD."""
     settings = {"epochs": 2, "batch_size": 200, "watch": {"norms": nnjax.watch.gradient_norms}}
