@@ -50,6 +50,7 @@ from benchmarks.harness import Record, provenance, write_result
 from nnjax.compare.plan import Plan, make_plan, to_train
 from nnjax.compare.problems import SUITES
 from nnjax.compare.protocol import UNIT_RUNS
+from nnjax.runtime import environment
 
 BUDGET, BASELINE = "quick", "adamw"
 OPTIMIZER = "import optax\n\ncandidate = optax.adamw\n"
@@ -58,7 +59,7 @@ OPTIMIZER = "import optax\n\ncandidate = optax.adamw\n"
 EMPTY, WARM, TRAINING = (
     "`nnjax compare`, empty compilation cache",
     "`nnjax compare`, warm compilation cache",
-    "its training alone",
+    "`nnjax compare`, its training only",
 )
 
 
@@ -109,7 +110,10 @@ class TimedPeer:
 
 
 def time_command(folder: Path, problems: tuple[str, ...]) -> tuple[float, float]:
-    """The seconds of the whole command, and of its training alone.
+    """The seconds of the whole command, and of its training only.
+
+    The command trains as many problems at a time as there are cores. The seconds of its training are the sum
+    over the units of work, divided by this number.
 
     Args:
       folder: a folder for the file of the optimizer, the report, the finished units of work and the
@@ -133,7 +137,8 @@ def time_command(folder: Path, problems: tuple[str, ...]) -> tuple[float, float]
     if done.returncode:
         raise RuntimeError(f"nnjax compare failed: {done.stderr}")
     units = [json.loads(path.read_text()) for path in store.glob("*.json")]
-    return seconds, sum(unit["seconds"]["training"] for unit in units)
+    at_a_time = min(environment()["cores"], len(problems))
+    return seconds, sum(unit["seconds"]["training"] for unit in units) / at_a_time
 
 
 def check_plan(problems: tuple[str, ...]) -> Plan:
