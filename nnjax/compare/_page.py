@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from nnjax.compare import _page_tables as tables
 from nnjax.compare._page_figures import (
     Picture,
@@ -21,7 +19,7 @@ from nnjax.compare._page_figures import (
     write_pictures,
 )
 from nnjax.compare._wording import counts, overall
-from nnjax.compare.analysis import Analysis, Problems, analyse
+from nnjax.compare.analysis import Analysis
 from nnjax.compare.protocol import can_decide
 
 LIMITS = (
@@ -33,13 +31,11 @@ LIMITS = (
 )
 
 
-def render(
-    runs: pd.DataFrame, problems: Problems, verdicts: pd.DataFrame, about: Mapping[str, Any]
-) -> str:  # fmt: skip
+def render(analysis: Analysis, about: Mapping[str, Any]) -> str:
     """The page as HTML. It contains its style, its script and its figures, and loads nothing.
 
     Args:
-      runs, problems, verdicts: as `nnjax.compare.analysis` describes them.
+      analysis: all tables of the comparison.
       about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; notes, a list of
         sentences; audits, a list of mappings with name, result and detail; seconds, a table with
         optimizer, problem and seconds_alone; and shipped, a mapping from the name of a processor to the
@@ -52,7 +48,6 @@ def render(
       ImportError: matplotlib or jinja2 is not installed.
     """
     environment = _environment()
-    analysis = analyse(runs, problems, verdicts)
     sources = {name: Path(__file__).with_name(f"page.{name}").read_text("utf-8") for name in ("css", "js")}
     figures = {
         section: [(picture, inline_svg(picture)) for picture in pictures]
@@ -64,7 +59,7 @@ def render(
         about=about,
         analysis=analysis,
         conclusions=conclusions(analysis),
-        no_verdict_possible=not can_decide(about["studies"], len(problems)),
+        no_verdict_possible=not can_decide(about["studies"], len(analysis.problems)),
         figures=figures,
         matrix=tables.verdict_matrix(analysis),
         details=tables.verdict_details(analysis),
@@ -79,15 +74,9 @@ def render(
     )
 
 
-def write_figures(folder: Path, runs: pd.DataFrame, problems: Problems, verdicts: pd.DataFrame) -> None:
-    """Writes every figure of the page as an SVG and a PNG file.
-
-    Args:
-      folder: an existing folder.
-      runs, problems, verdicts: as for `render`.
-    """
-    _environment()
-    for pictures in pictures_of(analyse(runs, problems, verdicts)).values():
+def write_figures(folder: Path, analysis: Analysis) -> None:
+    """Writes every figure of the page as an SVG and a PNG file into an existing folder."""
+    for pictures in pictures_of(analysis).values():
         write_pictures(folder, pictures)
 
 

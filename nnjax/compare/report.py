@@ -12,6 +12,7 @@ from nnjax.compare import protocol
 from nnjax.compare._problem import Problem
 from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
+from nnjax.compare.analysis import analyse
 from nnjax.compare.plan import Plan
 from nnjax.compare.protocol import Reading
 from nnjax.compare.runner import Result, Task
@@ -59,8 +60,9 @@ class Report:
             write_atomically(folder / f"{name}.parquet", getattr(self, name).to_parquet(index=False))
         from nnjax.compare._page import render, write_figures  # needs the extra `compare`
 
-        page = render(self.runs, self.problems, self.verdicts, self.about)
-        write_figures(make_dir(folder / "figures"), self.runs, self.problems, self.verdicts)
+        analysis = analyse(self.runs, self.problems, self.verdicts)
+        page = render(analysis, self.about)
+        write_figures(make_dir(folder / "figures"), analysis)
         write_atomically(folder / "index.html", page.encode())
         return folder / "index.html"
 

@@ -19,6 +19,7 @@ from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._run_plan import num_units, run_plan
 from nnjax.compare._store import Store
 from nnjax.compare._user_code import problem_identity
+from nnjax.compare.analysis import analyse
 from nnjax.compare.plan import make_plan
 from nnjax.compare.protocol import BUDGETS, Budget
 from nnjax.compare.report import bounded_sides, make_report
@@ -236,7 +237,8 @@ def test_an_optimizer_that_fails_is_reported_and_the_others_finish(factory, mess
     assert report.verdicts.empty
     (note,) = [note for note in report.about["notes"] if note.startswith("mine failed on small: ")]
     assert re.search(message, note)
-    assert "mine failed on small" in _page.render(report.runs, report.problems, report.verdicts, report.about)
+    analysis = analyse(report.runs, report.problems, report.verdicts)
+    assert "mine failed on small" in _page.render(analysis, report.about)
 
 
 FAILED = runner.Result(pd.DataFrame(), pd.DataFrame(), failure="RuntimeError: no")

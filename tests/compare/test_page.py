@@ -56,6 +56,10 @@ class Parsed(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.words))
 
 
+def page_of(runs, problems, verdicts, about):
+    return _page.render(analyse(runs, problems, verdicts), about)
+
+
 @pytest.fixture(scope="module")
 def comparison():
     return synthetic_comparison()
@@ -63,7 +67,7 @@ def comparison():
 
 @pytest.fixture(scope="module")
 def html(comparison):
-    return _page.render(*comparison)
+    return page_of(*comparison)
 
 
 def test_the_page_begins_with_the_conclusion_and_the_verdicts(html, comparison):
@@ -116,7 +120,7 @@ def test_everything_is_escaped():
     about |= dict.fromkeys(("command", "budget", "seeds"), EVIL)
     about |= {"notes": [EVIL], "versions": {EVIL: EVIL}, "machine": {EVIL: EVIL}}
     about["audits"] = [{"name": EVIL, "result": EVIL, "detail": EVIL}]
-    parsed = Parsed(_page.render(runs, problems, verdicts, about))
+    parsed = Parsed(page_of(runs, problems, verdicts, about))
     assert parsed.tags.count("script") == 1
     assert parsed.tags.count("b") == 2  # the names in the conclusion
     assert parsed.text.count(EVIL) > 20
@@ -131,7 +135,7 @@ def test_every_verdict_has_its_word_and_its_style(comparison):
     changed = verdicts.iloc[:5].assign(
         verdict=words, by_margin=[True, *[False] * 4], studies_needed=pd.array([None] * 5, "Int64")
     )
-    html = _page.render(runs, problems, changed, about)
+    html = page_of(runs, problems, changed, about)
     for style in words:
         assert f'class="verdict {style.replace(" ", "-")}"' in html
     text = Parsed(html).text
@@ -159,7 +163,7 @@ def test_the_page_shows_command_versions_machine_seeds_notes_and_audits(html, co
 
 
 def test_the_same_comparison_gives_the_same_page(comparison, html):
-    assert _page.render(*comparison) == html
+    assert page_of(*comparison) == html
 
 
 EDGE_CASES = {
@@ -174,7 +178,7 @@ EDGE_CASES = {
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_unusual_comparisons_have_a_page(case):
     runs, problems, verdicts, about = synthetic_comparison(**EDGE_CASES[case])
-    text = Parsed(_page.render(runs, problems, verdicts, about)).text
+    text = Parsed(page_of(runs, problems, verdicts, about)).text
     assert "nan" not in re.sub(r"\w*nan\w+|\w+nan\w*", "", text.lower())
     assert "inf " not in text
     expected = {
@@ -191,14 +195,14 @@ def test_an_optimizer_that_failed_on_a_problem_has_no_result_there(comparison):
     runs, problems, verdicts, about = comparison
     runs = runs[(runs.optimizer != "mine") | (runs.problem != "bigram")]
     verdicts = verdicts[(verdicts.optimizer != "mine") | (verdicts.problem != "bigram")]
-    text = Parsed(_page.render(runs, problems, verdicts, about)).text
+    text = Parsed(page_of(runs, problems, verdicts, about)).text
     assert "bigram no result" in text
     assert "on 2 of 4 problems" in text
 
 
 def test_too_few_studies_are_stated(comparison):
     runs, problems, verdicts, about = comparison
-    text = Parsed(_page.render(runs, problems, verdicts, about | {"studies": 5})).text
+    text = Parsed(page_of(runs, problems, verdicts, about | {"studies": 5})).text
     assert "5 studies cannot give a verdict of better or worse on 5 problems" in text
 
 
@@ -207,7 +211,7 @@ def test_figures_are_written_as_svg_and_png(tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
-        _page.write_figures(folder, runs, problems, verdicts)
+        _page.write_figures(folder, analyse(runs, problems, verdicts))
     names = {path.name for path in folders[0].iterdir()}
     stems = {
         "curves-bigram",
@@ -243,7 +247,7 @@ def test_a_missing_extra_is_named(monkeypatch, comparison, module):
 
     monkeypatch.setattr(builtins, "__import__", without_module)
     with pytest.raises(ImportError, match=re.escape('pip install "nnjax[compare]"')):
-        _page.render(*comparison)
+        page_of(*comparison)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +327,7 @@ def test_long_names_do_not_make_the_page_scroll_sideways(show):
     names = {"mine": "mine_" * 12, "bigram": "m" * 60}
     about["seconds"] = about["seconds"].replace(names)
     facts = {names["bigram"]: problems["bigram"]}
-    html = _page.render(runs.replace(names), facts, verdicts.replace(names), about | {"command": "x" * 300})
+    html = page_of(runs.replace(names), facts, verdicts.replace(names), about | {"command": "x" * 300})
     assert show(390, 844, html).execute_script("return document.documentElement.scrollWidth") == 390
 
 
