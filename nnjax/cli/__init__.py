@@ -54,7 +54,7 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(f"nnjax {nnjax.__version__}")
         return 0
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, emoji=False)
     warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
     try:
         command = tyro.cli(_commands(arguments), args=arguments, prog="nnjax", description=__doc__)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import platformdirs
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
 from nnjax.cli._flags import Directory, OptionalInteger, command_line
@@ -61,7 +61,7 @@ class Compare:
 
     def run(self) -> int:
         if self.list:
-            console.print(_lists(), markup=False)
+            _show_lists(self.json)
             return 0
         if not self.optimizers:
             raise ValueError(
@@ -74,8 +74,11 @@ class Compare:
         from nnjax.compare.report import make_report
 
         plan = self._plan()
-        console.print(_summary(plan, to_train(plan)), markup=False)
+        tasks = to_train(plan)
+        console.print(_summary(plan, tasks), markup=False)
         if self.dry_run:
+            if self.json:
+                print_json(_amount_of_work(plan, tasks))
             return 0
         _check_packages()
         make_dir(self.out)
@@ -83,7 +86,8 @@ class Compare:
             results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show)
         report = make_report(plan, results, self._command())
         page = report.save(self.out)
-        console.print(_verdict_table(report.verdicts))
+        if len(report.verdicts):
+            console.print(_verdict_table(report.verdicts))
         for note in report.about["notes"]:
             console.print(f"- {note}", markup=False)
         console.print(f"report in {page}", markup=False)
@@ -114,37 +118,58 @@ class Compare:
         return make_plan(optimizers, self.against, problems, budget, self.learning_rate)
 
 
-def _lists() -> str:
-    """The baselines with their search spaces, and the names of the problems."""
+def _show_lists(as_json: bool) -> None:
+    """Prints the baselines with their search spaces, and the names of the problems."""
     from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
     from nnjax.compare.problems import SUITES
 
+    baselines = {
+        name: {
+            **{
+                budget: {key: str(distribution) for key, distribution in space.items()}
+                for budget, space in (("quick", tunable.space), ("standard", tunable.standard_space))
+            },
+            "gradients_per_step": tunable.cost,
+        }
+        for name, tunable in BASELINES.items()
+    }
+    if as_json:
+        print_json({"baselines": baselines, "same_as": dict(SAME_AS), "suites": dict(SUITES)})
+        return
     lines = ["Baselines and their tuned hyper-parameters (after the bar: only with the standard budget):"]
-    for name, tunable in BASELINES.items():
-        spaces = [
-            ", ".join(f"{key} {space}" for key, space in part.items())
-            for part in (tunable.space, tunable.standard_space)
-        ]
-        cost = f" ({tunable.cost:g} gradients per step)" if tunable.cost != 1 else ""
-        lines.append(f"  {name:20} {' | '.join(part for part in spaces if part)}{cost}")
+    for name, facts in baselines.items():
+        spaces = [", ".join(f"{key} {d}" for key, d in facts[b].items()) for b in ("quick", "standard")]
+        cost = facts["gradients_per_step"]
+        costs = f" ({cost:g} gradients per step)" if cost != 1 else ""
+        lines.append(f"  {name:20} {' | '.join(part for part in spaces if part)}{costs}")
     lines += [f"  {alias:20} the same as {name}" for alias, name in SAME_AS.items()]
     lines.append("Suites of problems, which `nnjax problems` describes:")
     lines += [f"  {suite:20} {', '.join(names)}" for suite, names in SUITES.items()]
-    return "\n".join(lines)
+    console.print("\n".join(lines), markup=False)
 
 
-def _summary(plan: Any, tasks: Sequence[Any]) -> str:
-    """The runs that will be trained, and an estimate of the time."""
+def _amount_of_work(plan: Any, tasks: Sequence[Any]) -> dict[str, Any]:
+    """The runs that will be trained, an estimate of their seconds or None, and the pairs that are shipped."""
     from nnjax.compare._run_plan import estimate_seconds
 
     runs, seconds = sum(task.budget.runs for task in tasks), estimate_seconds(tasks)
-    about = f", about {max(seconds / 60, 0.1):.1f} minutes" if seconds == seconds and runs else ""
-    shipped = len(plan.tasks) - len(tasks)
+    return {
+        "runs": runs,
+        "seconds": None if math.isnan(seconds) else seconds,
+        "shipped": len(plan.tasks) - len(tasks),
+        "pairs": len(plan.tasks),
+    }
+
+
+def _summary(plan: Any, tasks: Sequence[Any]) -> str:
+    """The amount of work in words."""
+    work = _amount_of_work(plan, tasks)
+    about = f", about {max(work['seconds'] / 60, 0.1):.1f} minutes" if work["seconds"] else ""
     names = f"{', '.join(plan.candidates)} against {', '.join(plan.baselines)}"
     return (
-        f"{names} on {count(len(plan.data), 'problem')}, "
-        f"{plan.budget.name} budget: {runs:,} runs to train{about}; the results of {shipped} of "
-        f"{len(plan.tasks)} pairs of optimizer and problem are shipped"
+        f"{names} on {count(len(plan.data), 'problem')}, {plan.budget.name} budget: {work['runs']:,} runs to "
+        f"train{about}; the results of {work['shipped']} of {work['pairs']} pairs of optimizer and problem "
+        "are shipped"
     )
 
 
@@ -166,7 +191,9 @@ def _verdict_table(verdicts: Any) -> Table:
     """A line for each problem, candidate and baseline."""
     import pandas  # imported here, because it takes a second
 
-    table = Table("problem", "optimizer", "verdict", "metric", "p", title="Verdicts about the optimizers")
+    table = Table(Column("problem", no_wrap=True), title="Verdicts about the optimizers")
+    for name in ("optimizer", "verdict", "metric", "p"):
+        table.add_column(name, overflow="fold")
     for row in verdicts.itertuples():
         needed = "" if pandas.isna(row.studies_needed) else f", {row.studies_needed} studies would decide"
         table.add_row(
@@ -207,7 +234,7 @@ class _Bar:
         """Draws the progress after a unit."""
         best = ", ".join(f"{name} {value:.3g}" for name, value in progress.best.items())
         left = f"{progress.seconds_left / 60:.1f} minutes left"
-        text = f"{progress.optimizer} on {progress.problem}, best: {best}"
+        text = f"{progress.optimizer} on {progress.problem}, best trial: {best}"
         if console.is_terminal:
             self._bar.update(
                 self._task, completed=progress.done, total=progress.total, description=text, left=left

@@ -25,7 +25,7 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-console = _Console(highlight=False, soft_wrap=True)
+console = _Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def discard_stdout() -> None:

@@ -88,7 +88,9 @@ def load_or_best_model(path: Path | None) -> Model:
     if path:
         return load_model(path)
     if best := best_model(model_dir()):
-        Console(stderr=True).print(f"model: {best[0]}", markup=False, soft_wrap=True, style="dim")
+        Console(stderr=True, emoji=False).print(
+            f"model: {best[0]}", markup=False, soft_wrap=True, style="dim"
+        )
         return best[1]
     raise ValueError(
         f"there is no model of digits in {model_dir()}: pass a model file, or train one in less than a "

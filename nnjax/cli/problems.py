@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console, print_json
@@ -23,7 +23,9 @@ class Problems:
         from nnjax.compare.problems import PROBLEMS  # imported here, because it imports scipy.stats
 
         rows = [describe(problem) for problem in PROBLEMS.values()]
-        table = Table("problem", "separates by", "parameters", "batch", "steps", "metric", "data", "suites")
+        table = Table(Column("problem", no_wrap=True))
+        for name in ("separates by", "parameters", "batch", "steps", "metric", "data", "suites"):
+            table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(
                 row["name"], row["separates_by"], f"{row['parameters']:,}", str(row["batch_size"]),

@@ -18,6 +18,7 @@ from nnjax.compare._distributions import LogUniform, log_uniform, one_minus_log_
 from nnjax.compare._frozen import frozen_when_spent
 from nnjax.compare._muon import muon
 from nnjax.compare._tunable import Tunable
+from nnjax.compare.search_spaces import WEIGHT_DECAY
 from nnjax.optim import gauss_newton
 
 LINE_SEARCH_STEPS = 15
@@ -110,6 +111,7 @@ _B1 = {"b1": one_minus_log_uniform(0.01, 0.5)}
 _MOMENTUM = {"momentum": one_minus_log_uniform(0.005, 1)}
 _B2 = {"b2": one_minus_log_uniform(1e-3, 0.2)}
 _EPS = {"eps": log_uniform(1e-10, 1e-3)}
+_DECAY = {"weight_decay": WEIGHT_DECAY}
 
 
 def _rate(low: float, high: float) -> dict[str, LogUniform]:
@@ -134,8 +136,8 @@ BASELINES: Mapping[str, Tunable] = {
         {"decay": one_minus_log_uniform(1e-3, 0.2)} | _EPS,
         scales_with_gradient=False,
     ),
-    "adamw": Tunable(optax.adamw, _ADAM, _B2 | _EPS, scales_with_gradient=False),
-    "nadamw": Tunable(optax.nadamw, _ADAM, _B2 | _EPS, scales_with_gradient=False),
+    "adamw": Tunable(optax.adamw, _ADAM | _DECAY, _B2 | _EPS, scales_with_gradient=False),
+    "nadamw": Tunable(optax.nadamw, _ADAM | _DECAY, _B2 | _EPS, scales_with_gradient=False),
     "amsgrad": Tunable(optax.amsgrad, _ADAM, _B2 | _EPS, scales_with_gradient=False),
     "adabelief": Tunable(
         optax.adabelief, _ADAM, _B2 | {"eps": log_uniform(1e-16, 1e-8)}, scales_with_gradient=False
@@ -147,39 +149,43 @@ BASELINES: Mapping[str, Tunable] = {
         _B2,
         scales_with_gradient=False,
     ),
-    "lamb": Tunable(optax.lamb, _rate(1e-4, 1) | _B1, _B2 | _EPS, scales_with_gradient=False),
+    "lamb": Tunable(optax.lamb, _rate(1e-4, 1) | _B1 | _DECAY, _B2 | _EPS, scales_with_gradient=False),
     "lars": Tunable(
-        lars, _rate(0.1, 1000) | {"momentum": one_minus_log_uniform(0.01, 0.5)}, scales_with_gradient=False
+        lars,
+        _rate(0.1, 1000) | {"momentum": one_minus_log_uniform(0.01, 0.5)} | _DECAY,
+        scales_with_gradient=False,
     ),
     # Every 10 steps, the estimate of the diagonal of the Hessian costs 2 more gradients.
     "sophia": Tunable(
         contrib.sophia,
-        _rate(1e-4, 1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)},
+        _rate(1e-4, 1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)} | _DECAY,
         _B2,
         cost=1.2,
         scales_with_gradient=False,
     ),
     "muon": Tunable(
         muon,
-        _rate(1e-4, 1) | {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)},
+        _rate(1e-4, 1)
+        | {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)}
+        | _DECAY,
         scales_with_gradient=False,
     ),
     "schedule_free_sgd": Tunable(
-        schedule_free_sgd, _rate(1e-2, 100) | _B1, schedules=("constant",), scales_with_gradient=True
+        schedule_free_sgd, _rate(1e-2, 100) | _B1 | _DECAY, schedules=("constant",), scales_with_gradient=True
     ),
     "schedule_free_adamw": Tunable(
         schedule_free_adamw,
-        _rate(1e-3, 10) | _B1,
+        _rate(1e-3, 10) | _B1 | _DECAY,
         _B2 | _EPS,
         schedules=("constant",),
         scales_with_gradient=False,
     ),
     # The next two optimizers estimate their learning rates.
-    "prodigy": Tunable(prodigy, {"estim_lr_coef": log_uniform(0.1, 10)}, scales_with_gradient=False),
-    "dadapt_adamw": Tunable(dadapt_adamw, _rate(0.1, 10), scales_with_gradient=False),
+    "prodigy": Tunable(prodigy, {"estim_lr_coef": log_uniform(0.1, 10)} | _DECAY, scales_with_gradient=False),
+    "dadapt_adamw": Tunable(dadapt_adamw, _rate(0.1, 10) | _DECAY, scales_with_gradient=False),
     "lbfgs": Tunable(
         lbfgs,
-        {},
+        _DECAY,
         schedules=("constant",),
         cost=2,
         batch_multipliers=(1, 4),

@@ -19,7 +19,7 @@ class CompareProgress(NamedTuple):
       done, total: the number of finished units of work, and the number of all units.
       seconds_left: the estimated time until all units are finished.
       optimizer, problem: the optimizer and the problem of the last finished unit.
-      best: the best selection metric on this problem so far, by optimizer.
+      best: the selection metric of the best trial on this problem so far, by optimizer.
     """
 
     done: int
@@ -33,7 +33,7 @@ class CompareProgress(NamedTuple):
 def compare(
     optimizers: Mapping[str, Any],
     *,
-    against: Sequence[str] = ("adamw",),
+    against: str | Sequence[str] = "adamw",
     problems: str | Problem | Sequence[str | Problem] = "quick",
     budget: "str | Budget" = "quick",
     learning_rate: tuple[float, float] = (1e-4, 1.0),
@@ -49,7 +49,7 @@ def compare(
 
     Args:
       optimizers: a mapping from names to optax factories, `Tunable`s or names of baselines.
-      against: the names of the baselines to compare with.
+      against: the name of the baseline to compare with, or several names.
       problems: a suite ("quick" or "standard"), the name of a problem, a `Problem`, or a sequence of these.
       budget: "quick", "standard", or a `Budget`.
       learning_rate: the range in which the learning rate of an optax factory without a search space is tuned.

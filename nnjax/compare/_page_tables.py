@@ -130,11 +130,13 @@ def metrics_table(analysis: Analysis) -> Table:
 
 
 def _metric(row: dict[str, Any]) -> Cell:
-    notes = [] if math.isnan(row["low"]) else [f"{number(row['low'])} to {number(row['high'])}"]
+    has_interval = not (row["floored"] or math.isnan(row["low"]))
+    notes = [f"{number(row['low'])} to {number(row['high'])}"] * has_interval
     notes += [f"error on the test split {number(row['error'])}"] * (not math.isnan(row["error"]))
     notes += [f"{share(row['diverged'])} diverged"] * (row["diverged"] > 0)
     query = where(problem=row["problem"], optimizer=row["optimizer"], kind="fresh")
-    return Cell(number(row["metric"]), query, tuple(notes), order=row["metric"])
+    text = "≤ " * row["floored"] + number(row["metric"])
+    return Cell(text, query, tuple(notes), order=row["metric"])
 
 
 def sensitivity_table(analysis: Analysis) -> Table:
@@ -142,10 +144,11 @@ def sensitivity_table(analysis: Analysis) -> Table:
     head = [
         "problem",
         "optimizer",
+        "selected learning rates",
         "trials near the best",
         "diverged",
-        "tuned, relative to default",
-        "not tuned",
+        "tuned, against default",
+        "other problems' setting, against tuned",
     ]
     table = Table("tuning", head)
     rows = {(row["problem"], row["optimizer"]): row for row in analysis.sensitivity.to_dict("records")}
@@ -162,6 +165,7 @@ def sensitivity_table(analysis: Analysis) -> Table:
                     [
                         Cell(problem),
                         Cell(optimizer),
+                        _number(_range(row), f"{pair} and kind == 'fresh'", row["rate"]),
                         Cell(near, trials, order=row["near_best"]),
                         Cell(share(row["diverged"]), trials, order=row["diverged"]),
                         _number(gain, compared, row["gain"]),
@@ -169,6 +173,10 @@ def sensitivity_table(analysis: Analysis) -> Table:
                     ]
                 )
     return table
+
+
+def _range(row: dict[str, Any]) -> str:
+    return f"{number(row['rate'])} ({number(row['rate_low'])} to {number(row['rate_high'])})"
 
 
 def _number(text: str, query: str, order: float, file: str = "runs.parquet") -> Cell:

@@ -91,6 +91,7 @@ class _Reporter:
         self._lock = Lock()
         self._total = 0
         self._done = 0
+        self._new = 0  # units that were not read from the store
         self._start = time.perf_counter()
         self._best: dict[str, dict[str, float]] = {}
 
@@ -99,15 +100,16 @@ class _Reporter:
         with self._lock:
             self._total += num_units(task)
 
-    def on_unit(self, task: Task, rows: list[dict[str, Any]]) -> None:
+    def on_unit(self, task: Task, rows: list[dict[str, Any]], is_new: bool) -> None:
         """Records a finished unit."""
         with self._lock:
             self._done += 1
+            self._new += is_new
             best = self._best.setdefault(task.problem.name, {})
             value = min(row["selection"] for row in rows)
             best[task.optimizer] = min(best.get(task.optimizer, math.inf), value)
             if self._callback:
-                per_unit = (time.perf_counter() - self._start) / self._done
+                per_unit = (time.perf_counter() - self._start) / max(self._new, 1)
                 left = max(self._total - self._done, 0) * per_unit
                 progress = CompareProgress(
                     self._done, self._total, left, task.optimizer, task.problem.name, dict(best)

@@ -47,11 +47,17 @@ def study_results(runs: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     """The result of each tuning study: the mean over its fresh seeds.
 
     Returns:
-      A row per (problem, optimizer, study) with y, metric = exp(y), error, and the share that diverged.
+      A row per (problem, optimizer, study) with y, metric = exp(y), error, the share that diverged, and
+      whether all metrics are at most ε.
     """
     fresh = of_kind(runs, problems, "fresh")
-    groups = fresh.groupby(["problem", "optimizer", "study"], as_index=False)
-    studies = groups.agg(y=("y", "mean"), error=("error", "mean"), diverged=("diverged", "mean"))
+    epsilon = np.array([problems[name]["epsilon"] for name in fresh["problem"]], float)
+    groups = fresh.assign(floored=fresh["metric"] <= epsilon).groupby(
+        ["problem", "optimizer", "study"], as_index=False
+    )
+    studies = groups.agg(
+        y=("y", "mean"), error=("error", "mean"), diverged=("diverged", "mean"), floored=("floored", "all")
+    )
     return studies.assign(metric=np.exp(studies["y"]))
 
 
@@ -71,9 +77,10 @@ def final_metrics(studies: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
                 "problem": problem, "optimizer": optimizer, "studies": len(group),
                 "metric": np.exp(group["y"].mean()), "low": low, "high": high,
                 "error": errors.mean() if len(errors) else np.nan, "diverged": group["diverged"].mean(),
+                "floored": group["floored"].all(),
             }
         )  # fmt: skip
-    columns = ["problem", "optimizer", "studies", "metric", "low", "high", "error", "diverged"]
+    columns = ["problem", "optimizer", "studies", "metric", "low", "high", "error", "diverged", "floored"]
     return pd.DataFrame(rows, columns=columns)
 
 

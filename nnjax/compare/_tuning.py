@@ -31,12 +31,14 @@ def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> 
       problem, optimizer, trials: the names, and the number of trials.
       near_best, near_low, near_high: the share of trials within 5 % of the best one, with Wilson's interval.
       diverged: the share of diverged trials.
+      rate, rate_low, rate_high: the median, the lowest and the highest learning rate that a study selects.
       gain, gain_low, gain_high: the mean of y of the tuned settings minus the mean of y of the default
         setting, with Welch's interval.
       untuned: y of the setting that is best on all other problems, minus the mean of y of the tuned settings.
     """
     trials, defaults = of_kind(runs, problems, "trial"), of_kind(runs, problems, "default")
     studies, untuned = study_results(runs, problems), _untuned(trials, problems)
+    selected = {pair: _learning_rates(group) for pair, group in by_pair(runs[runs["kind"] == "fresh"])}
     rows = []
     for (problem, optimizer), group in by_pair(trials):
         tuned, default = (
@@ -53,11 +55,21 @@ def sensitivity(runs: pd.DataFrame, problems: Problems, level: float = 0.95) -> 
                 "problem": problem, "optimizer": optimizer, "trials": len(group),
                 "near_best": near / len(group), "near_low": near_low, "near_high": near_high,
                 "diverged": group["diverged"].mean(),
+                **_median_and_range(selected.get((problem, optimizer), np.full(1, np.nan))),
                 "gain": gain, "gain_low": gain_low, "gain_high": gain_high,
                 "untuned": untuned.get((problem, optimizer), np.nan) - mean,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _learning_rates(runs: pd.DataFrame) -> np.ndarray:
+    """The learning rates of runs; NaN for an optimizer that has none."""
+    return np.array([json.loads(text).get("learning_rate") for text in runs["settings"]], float)
+
+
+def _median_and_range(rates: np.ndarray) -> dict[str, float]:
+    return {"rate": float(np.median(rates)), "rate_low": rates.min(), "rate_high": rates.max()}
 
 
 def mean_difference(
@@ -105,7 +117,7 @@ def _untuned(trials: Any, problems: Problems) -> dict[tuple[str, str], float]:
 
 def tunes_learning_rate(trials: pd.DataFrame) -> bool:
     """Whether trials have different learning rates; if not, their quantile decides nothing."""
-    return len({json.loads(settings).get("learning_rate") for settings in trials["settings"]}) > 1
+    return len(np.unique(_learning_rates(trials))) > 1
 
 
 def default_quantiles(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
@@ -114,8 +126,7 @@ def default_quantiles(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     The range is log-uniform, so the quantile is a linear function of the logarithm of the learning rate. This
     function is fitted to the trials. Optimizers whose trials do not lie on such a line are left out.
     """
-    rates = [json.loads(settings).get("learning_rate") for settings in runs["settings"]]
-    table = runs.assign(log_rate=np.log(np.array(rates, float)))
+    table = runs.assign(log_rate=np.log(_learning_rates(runs)))
     positions = {}
     for pair, group in by_pair(table):
         trials, defaults = (group.loc[group["kind"] == kind] for kind in ("trial", "default"))

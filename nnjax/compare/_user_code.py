@@ -5,6 +5,8 @@ import importlib.util
 import inspect
 import numbers
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -164,3 +166,17 @@ def _source(code: Any, name: str) -> str | None:
     except (TypeError, OSError):
         return None
     return f"{name} {hashlib.sha256(content).hexdigest()}"
+
+
+def place_in_user_code(error: Exception) -> str:
+    """The last line in a traceback that is not in a library, such as " (mine.py, line 4)"; "" if none is."""
+    paths = sysconfig.get_paths()
+    libraries = (
+        str(Path(__file__).parents[1]),
+        *(paths[name] for name in ("stdlib", "purelib", "platlib")),
+        "<",
+    )
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(libraries):
+            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+    return ""

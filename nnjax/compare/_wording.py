@@ -42,7 +42,7 @@ def change(effect: float, low: float = math.nan, high: float = math.nan) -> str:
     """A difference of logarithms as a change in percent, with its interval in brackets.
 
     >>> change(math.log(0.88), math.log(0.84), math.log(0.92)).replace(SPACE, " ")
-    '12 % lower (8.0 % to 16 %)'
+    '12 % lower (8.0 % to 16 % lower)'
     >>> change(0.01, -0.02, 0.04).replace(SPACE, " ")
     '1.0 % higher (2.0 % lower to 4.1 % higher)'
     >>> change(math.log(30), math.log(20), math.log(45)).replace(SPACE, " ")
@@ -60,7 +60,7 @@ def change(effect: float, low: float = math.nan, high: float = math.nan) -> str:
     ends = sorted((low, high), key=abs)
     if low < 0 < high:
         return f"{text} ({_percent(low)} lower to {_percent(high)} higher)"
-    return f"{text} ({_percent(ends[0])} to {_percent(ends[1])})"
+    return f"{text} ({_percent(ends[0])} to {_percent(ends[1])} {_direction(effect)})"
 
 
 def _direction(effect: float) -> str:

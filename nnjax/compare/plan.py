@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 def make_plan(
     optimizers: Mapping[str, Any],
-    against: Sequence[str],
+    against: str | Sequence[str],
     problems: str | Problem | Sequence[str | Problem],
     budget: str | Budget,
     learning_rate: tuple[float, float],
@@ -51,6 +51,7 @@ def make_plan(
     Raises:
       ValueError: a name is unknown, an optimizer cannot be tuned, or there is no problem.
     """
+    against = (against,) if isinstance(against, str) else tuple(against)
     _check_names(optimizers, against)
     chosen_budget = lookup("budget", budget, BUDGETS) if isinstance(budget, str) else budget
     tunables = {name: _tunable(name, value, learning_rate) for name, value in optimizers.items()}
@@ -64,7 +65,8 @@ def make_plan(
             is_shipped = PROBLEMS.get(problem.name) is problem
             data[problem.name] = problem.load() if is_shipped else checked_data(problem)
         except DatasetUnavailable as error:
-            notes.append(f"{problem.name} is skipped: {error}")
+            reason = str(error).partition("\n")[0]
+            notes.append(f"{problem.name} is skipped: {reason}")
     if not data:
         raise ValueError(f"problems must have at least one with available data, got none: {' '.join(notes)}")
     tasks = [
@@ -75,8 +77,8 @@ def make_plan(
     outdated = [task for task in tasks if task.optimizer in baselines and is_outdated(task)]
     if outdated:
         names = ", ".join(f"{task.optimizer} on {task.problem.name}" for task in outdated)
-        notes.append(f"The shipped results belong to other definitions, so these are trained: {names}.")
-    return Plan(tuple(optimizers), tuple(against), tasks, data, chosen_budget, notes)
+        notes.append(f"The shipped results belong to another budget or definition; trained now: {names}.")
+    return Plan(tuple(optimizers), against, tasks, data, chosen_budget, notes)
 
 
 def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
@@ -85,8 +87,6 @@ def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
         raise ValueError(f"optimizers must be a mapping such as {{'mine': my_factory}}, got {optimizers!r}")
     if not optimizers:
         raise ValueError("optimizers must have at least one optimizer, got none")
-    if isinstance(against, str):
-        raise ValueError(f"against must be a sequence of names such as ({against!r},), got {against!r}")
     if not against:
         raise ValueError("against must name at least one baseline, got none")
     for name in against:
@@ -99,17 +99,21 @@ def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
 def _notes(
     tunables: Mapping[str, tuple[Tunable, str | None]], optimizers: Mapping[str, Any], baselines: list[str]
 ) -> list[str]:
-    """Sentences about optimizers that coincide, or that ignore their learning rate."""
+    """Sentences about optimizers that coincide, are not tuned, or ignore their learning rate."""
     coinciding = [
         f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and on problems with "
         "weight decay, the weight decay of all optimizers is decoupled."
         for name in baselines if name in SAME_AS
     ]  # fmt: skip
+    untuned = [
+        f"Nothing is tuned for {name}: it has no `learning_rate`, and no search space."
+        for name, (tunable, _) in tunables.items() if not (tunable.space or tunable.standard_space)
+    ]  # fmt: skip
     ignoring = [
         f"{name} ignores its learning rate: its first updates do not depend on it."
         for name, (tunable, _) in tunables.items() if name in optimizers and _ignores_rate(tunable)
     ]  # fmt: skip
-    return coinciding + ignoring
+    return coinciding + untuned + ignoring
 
 
 def _ignores_rate(tunable: Tunable) -> bool:

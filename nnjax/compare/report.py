@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nnjax.compare import protocol
@@ -45,7 +46,8 @@ class Report:
     about: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return f"Report({len(self.runs)} runs)\n{self.verdicts.to_string(index=False)}"
+        notes = "".join(f"\n- {note}" for note in self.about["notes"])
+        return f"Report({len(self.runs)} runs)\n{self.verdicts.to_string(index=False)}{notes}"
 
     def save(self, folder: str | PathLike) -> Path:
         """Writes the page, its figures and the tables into a folder, and returns the path of the page.
@@ -84,7 +86,12 @@ def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: 
         task.problem.name: _problem_numbers(task, runs)
         for task in plan.tasks if task.problem.name in with_runs
     }  # fmt: skip
-    notes = [*plan.notes, *_failures(results), *_notes(plan, results, len(problems))]
+    notes = [
+        *_failures(results),
+        *_divergences(plan, runs),
+        *plan.notes,
+        *_notes(plan, results, len(problems)),
+    ]
     return Report(
         make_verdicts(runs, problems, plan.candidates, plan.baselines),
         runs, timings, problems, _about(plan, results, timings, notes, command or _call(plan)),
@@ -166,6 +173,22 @@ def _failures(results: Mapping[tuple[str, str], Result]) -> list[str]:
     ]  # fmt: skip
 
 
+def _divergences(plan: Plan, runs: pd.DataFrame) -> list[str]:
+    """A sentence for each candidate and problem with tuned settings whose fresh runs diverged."""
+    notes = []
+    for task in plan.tasks:
+        fresh = protocol.rows_of(
+            runs, problem=task.problem.name, optimizer=task.optimizer, kind=protocol.FRESH
+        )
+        diverged = int(np.sum(fresh["diverged"]))
+        if task.optimizer in plan.candidates and diverged:
+            notes.append(
+                f"{task.optimizer} diverged on {task.problem.name}: {diverged} of {len(fresh)} runs with its "
+                "tuned settings. Their metric is the one before training."
+            )
+    return notes
+
+
 def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:
     """Sentences about search spaces and the number of studies that a reader of the verdicts has to know."""
     notes = []
@@ -194,6 +217,13 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
     return notes
 
 
+def _space(task: Task) -> str:
+    """The tuned hyper-parameters of an optimizer and their ranges, in words."""
+    standard = task.tunable.standard_space if task.budget.is_standard else {}
+    spaces = {**task.tunable.space, **standard}
+    return ", ".join(f"{name} {space}" for name, space in spaces.items()) or "nothing is tuned"
+
+
 def _about(
     plan: Plan,
     results: Mapping[tuple[str, str], Result],
@@ -212,6 +242,8 @@ def _about(
         "defaults": budget.defaults,
         "versions": here.pop("versions"),
         "machine": here,
+        "schedules": list(budget.schedules),
+        "spaces": {task.optimizer: _space(task) for task in plan.tasks},
         "seeds": f"studies {budget.study_numbers[0]} to {budget.study_numbers[-1]}",
         "notes": notes,
         "audits": shipped_audits(),

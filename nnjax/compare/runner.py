@@ -15,7 +15,7 @@ from nnjax.compare._optimizer_checks import check_state_and_updates
 from nnjax.compare._problem import Problem
 from nnjax.compare._rows import KEYS, initial_metrics, make_rows
 from nnjax.compare._store import Store
-from nnjax.compare._user_code import problem_identity
+from nnjax.compare._user_code import place_in_user_code, problem_identity
 from nnjax.compare.protocol import Budget, RunSpec, Unit
 from nnjax.compare.search_spaces import Setting, Tunable, factory_for, setting
 from nnjax.data import Dataset
@@ -121,12 +121,13 @@ class Runner:
 
     Attributes:
       store: where finished units are stored, or None.
-      on_unit: called with the task and the runs of each unit that is finished or was read from the store.
+      on_unit: called for each finished unit with its task, its runs, and whether it was trained now, and not
+        read from the store.
       stopped: if it is set, no other unit starts.
     """
 
     store: Store | None = None
-    on_unit: Callable[[Task, list[dict[str, Any]]], None] = lambda task, rows: None
+    on_unit: Callable[[Task, list[dict[str, Any]], bool], None] = lambda task, rows, is_new: None
     stopped: Event = field(default_factory=Event)
     _initial: dict[Any, Any] = field(default_factory=dict)
 
@@ -155,26 +156,28 @@ class Runner:
     def _run_unit(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
         if self.stopped.is_set():
             raise InterruptedError
-        content = self._stored(task, unit, lambda: self._train(task, data, unit))
+        content, is_new = self._stored(task, unit, lambda: self._train(task, data, unit))
         rows = [{"optimizer": task.optimizer, **row} for row in content["rows"]]
         if task.tunable.freezes:  # how much of the budget is used before the end is unknown
             rows = [
                 row | {"curve": row["curve"][-1:], "budget_used": [1.0]} if row["curve"] else row
                 for row in rows
             ]
-        self.on_unit(task, rows)
+        self.on_unit(task, rows, is_new)
         return content | {"rows": rows}
 
-    def _stored(self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A part of a task from the store. If it is missing, it is computed and stored."""
+    def _stored(
+        self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]
+    ) -> tuple[dict[str, Any], bool]:
+        """A part of a task, from the store or computed and stored now, and whether it was computed."""
         identity = {"task": task.identity(), "part": part}
         store = self.store if task.code and identity["task"]["problem"] else None
-        content = store.get(identity) if store else None
-        if content is None:
-            content = _attempt(compute)
-            if store:
-                store.put(identity, content)
-        return content
+        if store and (content := store.get(identity)) is not None:
+            return content, False
+        content = _attempt(compute)
+        if store:
+            store.put(identity, content)
+        return content, True
 
     def time_alone(self, task: Task, data: Dataset, result: Result) -> Result:
         """A result with the seconds of one network of the default setting that is trained alone."""
@@ -186,7 +189,7 @@ class Runner:
             return {"seconds": float(train_runs(task, data, default)[0].seconds.sum())}
 
         try:
-            seconds = self._stored(task, "alone", measure)["seconds"]
+            seconds = self._stored(task, "alone", measure)[0]["seconds"]
         except OptimizerFailed as error:
             return _failed(task, str(error))
         row = {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
@@ -259,10 +262,11 @@ def _attempt(compute: Callable[[], T]) -> T:
     """`compute()`, which runs the code of an optimizer.
 
     Raises:
-      OptimizerFailed: it raises an exception; the message is its kind and the first line of its text.
+      OptimizerFailed: it raises an exception; the message has its kind, the first line of its text, and the
+        last line of the user's code that was running.
     """
     try:
         return compute()
     except Exception as error:  # the code of an optimizer can raise anything
         text = str(error).strip().partition("\n")[0]
-        raise OptimizerFailed(f"{type(error).__name__}: {text}") from error
+        raise OptimizerFailed(f"{type(error).__name__}: {text}{place_in_user_code(error)}") from error

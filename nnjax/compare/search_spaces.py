@@ -66,8 +66,8 @@ def setting(
       tunable: the optimizer and its search space.
       point: 8 quantiles, at least 0 and less than 1; None for the default setting.
       learning_rate_scale: multiplies the learning rates of an optimizer that scales with gradients.
-      has_weight_decay: whether the problem has weight decay. If not, factories with a parameter
-        `weight_decay` get 0.
+      has_weight_decay: whether the problem has weight decay. If it has, a factory with a parameter
+        `weight_decay` is tuned with it. If not, a `weight_decay` of the space is 0.
       schedules: the names of the budget's schedules.
       is_standard: whether the standard space is tuned too.
       widened: decades by which the space of the learning rate is wider, below and above.
@@ -80,7 +80,7 @@ def setting(
     """
     spaces = {**tunable.space, **tunable.standard_space}
     column_of = {"weight_decay": WEIGHT_DECAY_COLUMN} | columns(tunable)
-    if accepts(factory_for(tunable, has_weight_decay), "weight_decay"):
+    if has_weight_decay and accepts(factory_for(tunable, has_weight_decay), "weight_decay"):
         spaces.setdefault("weight_decay", WEIGHT_DECAY)
     fixed = () if is_standard else {*tunable.standard_space} - {"weight_decay"}
     values: dict[str, float] = {}

@@ -60,7 +60,7 @@ def fetch(files: Mapping[str, Expected], folder: Path) -> None:
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     columns = DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     folder.mkdir(parents=True, exist_ok=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:

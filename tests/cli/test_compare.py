@@ -72,12 +72,18 @@ def test_lists_need_no_training(run, capsys):
     out = capsys.readouterr().out
     for text in ("schedule_free_adamw", "quadratic", "adam", "the same as adamw"):
         assert text in out
+    assert run("compare", "--list", "--json") == 0
+    lists = json.loads(capsys.readouterr().out)
+    assert set(lists["baselines"]["adamw"]["quick"]) == {"learning_rate", "b1", "weight_decay"}
+    assert lists["suites"]["quick"][0] == "quadratic"
 
 
 def test_a_dry_run_says_what_would_be_trained(run, capsys):
     assert run("compare", "mine.py:slow", *SMALL, "--dry-run") == 0
     out = capsys.readouterr().out
     assert "slow against adamw on 1 problem, quick budget: 24 runs to train" in out
+    assert run("compare", "mine.py:slow", *SMALL, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": 24, "seconds": None, "shipped": 0, "pairs": 2}
     assert not Path("report").exists()
 
 

@@ -255,7 +255,7 @@ def test_a_missing_extra_is_named(monkeypatch, comparison, module):
     [
         ((0.0, 0.0, 0.0), "no difference"),
         ((np.log(0.5),), "50 % lower"),
-        ((np.log(0.003), np.log(0.002), np.log(0.004)), "99.7 % lower (99.6 % to 99.8 %)"),
+        ((np.log(0.003), np.log(0.002), np.log(0.004)), "99.7 % lower (99.6 % to 99.8 % lower)"),
         ((np.log(3), np.log(0.9), np.log(12)), "200 % higher (10 % lower to 1,100 % higher)"),
         ((np.log(1500), np.log(0.5), np.log(2e4)), "1,500 times as high (0.5 to 20,000 times)"),
         ((np.nan, np.nan, np.nan), "–"),

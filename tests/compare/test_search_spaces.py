@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare.search_spaces import (
     LogUniform,
     Setting,
@@ -164,11 +165,13 @@ def test_only_optimizers_that_scale_with_gradients_have_a_scaled_learning_rate()
     assert rates == pytest.approx([0.1, 0.01])
 
 
-def test_weight_decay_is_zero_without_it_and_tuned_with_it():
+def test_weight_decay_is_tuned_where_the_problem_has_it_and_elsewhere_zero_or_the_default():
     point = (0.5, 0, 0.5, 0.625, 0, 0, 0, 0)
-    assert make_setting(ADAMW, point).hyperparameters["weight_decay"] == 0
-    assert "weight_decay" not in make_setting(as_tunable(optax.adam), point).hyperparameters
     own = Tunable(optax.adamw, RATE, spaces("weight_decay"))  # from 0.1 to 1
+    assert make_setting(own, point).hyperparameters["weight_decay"] == 0
+    assert make_setting(BASELINES["adamw"], point).hyperparameters["weight_decay"] == 0
+    for default in (ADAMW, as_tunable(optax.adam)):
+        assert "weight_decay" not in make_setting(default, point).hyperparameters
     for tunable, expected in ((ADAMW, 0.1), (as_tunable(optax.adam), 0.1), (own, 0.1 * 10**0.625)):
         trial = make_setting(tunable, point, has_weight_decay=True)
         assert trial.hyperparameters["weight_decay"] == pytest.approx(expected)

@@ -51,7 +51,7 @@ def test_baselines_that_are_trained_again_are_a_note(monkeypatch):
 
     assert notes() == []
     assert notes(studies=4) == [
-        "The shipped results belong to other definitions, so these are trained: adamw on bigram."
+        "The shipped results belong to another budget or definition; trained now: adamw on bigram."
     ]
 
 
