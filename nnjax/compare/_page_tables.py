@@ -165,7 +165,7 @@ def sensitivity_table(analysis: Analysis) -> Table:
                     [
                         Cell(problem),
                         Cell(optimizer),
-                        _number(_range(row), f"{pair} and kind == 'fresh'", row["rate"]),
+                        _selected(row, f"{pair} and kind == 'fresh'"),
                         Cell(near, trials, order=row["near_best"]),
                         Cell(share(row["diverged"]), trials, order=row["diverged"]),
                         _number(gain, compared, row["gain"]),
@@ -175,8 +175,11 @@ def sensitivity_table(analysis: Analysis) -> Table:
     return table
 
 
-def _range(row: dict[str, Any]) -> str:
-    return f"{number(row['rate'])} ({number(row['rate_low'])} to {number(row['rate_high'])})"
+def _selected(row: dict[str, Any], query: str) -> Cell:
+    if math.isnan(row["rate"]):
+        return Cell("–")
+    notes = (f"{number(row['rate_low'])} to {number(row['rate_high'])}",)
+    return Cell(number(row["rate"]), query, notes, order=row["rate"])
 
 
 def _number(text: str, query: str, order: float, file: str = "runs.parquet") -> Cell:
