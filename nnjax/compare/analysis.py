@@ -14,6 +14,7 @@ verdicts:
 Metrics are compared as y = ln max(m, ε), as in `nnjax.compare.verdicts`.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from nnjax.compare._studies import (
 from nnjax.compare._tuning import default_quantiles, mean_difference, sensitivity, tuning_curves
 from nnjax.compare.scores import BestOfK, log_score, stratified_interquartile_mean
 from nnjax.compare.statistics import holm_correction
-from nnjax.compare.verdicts import ALPHA, smallest_p
+from nnjax.compare.verdicts import ALPHA, MARGIN, smallest_p
 
 __all__ = [
     "Analysis",
@@ -151,7 +152,8 @@ def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) 
     """The share of the budget at which each optimizer's median curve reaches each target.
 
     An optimizer without a curve on a problem, because it failed, does not reach the targets. Values below ε
-    count as equal in the curves, so a target below ε is ε.
+    count as equal in the curves, so a target below ε is ε. A target that is less than 5 % below the one before
+    is left out.
 
     Args:
       bands: from `learning_curves`.
@@ -167,12 +169,21 @@ def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) 
             "budget": _time_to(max(value, problems[problem]["epsilon"]), bands.get((problem, optimizer))),
         }
         for problem in dict.fromkeys(problem for problem, _ in bands)
-        for target, value in problems[problem]["targets"].items() if value is not None
+        for target, value in _distinct(problems[problem]["targets"]).items()
         for optimizer in dict.fromkeys(optimizer for _, optimizer in bands)
     ]  # fmt: skip
     times = pd.DataFrame(rows, columns=["problem", "target", "optimizer", "budget"]).astype({"budget": float})
     fastest = times.groupby(["problem", "target"])["budget"].transform("min")
     return times.assign(ratio=np.where(np.isfinite(times["budget"]), times["budget"] / fastest, np.inf))
+
+
+def _distinct(targets: Mapping[str, float | None]) -> dict[str, float]:
+    """The targets that are at least 5 % below the one before; the others measure the same plateau."""
+    distinct: dict[str, float] = {}
+    for name, value in targets.items():
+        if value is not None and value <= min(distinct.values(), default=math.inf) * math.exp(-MARGIN):
+            distinct[name] = value
+    return distinct
 
 
 def _time_to(target: float, band: Band | None) -> float:

@@ -177,6 +177,12 @@ def test_a_target_below_epsilon_is_reached_at_epsilon():
     assert analysis.times_to_targets({("a", "fast"): FAST}, problems).budget.tolist() == [1.0]
 
 
+def test_targets_on_a_plateau_are_one_target():
+    problems = {"a": {"epsilon": 0.1, "targets": {"1/4": 3.0, "1/2": 2.9, "1": 2.8}}}
+    times = analysis.times_to_targets({("a", "fast"): FAST}, problems)
+    assert times.target.tolist() == ["1/4", "1"]  # 2.9 is less than 5 % below 3.0
+
+
 def test_scores_are_interquartile_means_of_the_studies_scores(comparison):
     runs, problems, _, _ = comparison
     studies = analysis.study_results(runs, problems)
