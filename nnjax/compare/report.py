@@ -160,9 +160,12 @@ def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
     if result.failure or not task.tunes_learning_rate:
         return False, False
     winners = protocol.rows_of(result.runs, kind=protocol.FRESH).groupby("study").first()
-    # A winner with a metric below ε cannot improve, so its learning rate may be at the end of the range.
-    can_improve = winners["metric"] > protocol.EPSILON * winners["initial"]
-    return protocol.bounded_sides(winners["quantile"].where(can_improve, 0.5).tolist())
+    # The lowest of equal learning rates wins. So the end of the range says nothing where the metric is below ε,
+    # or where no run reaches the target.
+    decides = winners["metric"] > protocol.EPSILON * winners["initial"]
+    if task.problem.target_accuracy is not None:
+        decides = winners["metric"] <= task.problem.steps
+    return protocol.bounded_sides(winners["quantile"].where(decides, 0.5).tolist())
 
 
 def _failures(results: Mapping[tuple[str, str], Result]) -> list[str]:

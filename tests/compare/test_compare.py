@@ -446,6 +446,10 @@ def test_a_bound_of_the_search_space_matters_only_while_metrics_can_improve(repo
     for metric, is_bounded in ((0.5, True), (1e-4, False)):
         result = runner.Result(runs.assign(metric=metric), report.timings)
         assert bounded_sides(task, result) == (False, is_bounded)
+    with_target = task._replace(problem=nnjax.problems["modular_addition"])
+    for steps, is_bounded in ((900.0, True), (with_target.problem.steps + 1.0, False)):
+        result = runner.Result(runs.assign(metric=steps), report.timings)
+        assert bounded_sides(with_target, result) == (False, is_bounded)
     without_rate = task._replace(tunable=Tunable(sgd, {}))
     assert bounded_sides(without_rate, runner.Result(runs.assign(metric=0.5), report.timings)) == (
         False,
