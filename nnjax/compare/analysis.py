@@ -152,8 +152,8 @@ def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) 
     """The share of the budget at which each optimizer's median curve reaches each target.
 
     An optimizer without a curve on a problem, because it failed, does not reach the targets. Values below ε
-    count as equal in the curves, so a target below ε is ε. A target that is less than 5 % below the one before
-    is left out.
+    count as equal in the curves, so a target below ε is ε. A target that is less than 5 % below the one
+    before is left out.
 
     Args:
       bands: from `learning_curves`.

@@ -160,8 +160,8 @@ def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
     if result.failure or not task.tunes_learning_rate:
         return False, False
     winners = protocol.rows_of(result.runs, kind=protocol.FRESH).groupby("study").first()
-    # The lowest of equal learning rates wins. So the end of the range says nothing where the metric is below ε,
-    # or where no run reaches the target.
+    # The lowest of equally good learning rates wins. So the end of the range says nothing where the metric is
+    # below ε, or where no run reaches the target.
     decides = winners["metric"] > protocol.EPSILON * winners["initial"]
     if task.problem.target_accuracy is not None:
         decides = winners["metric"] <= task.problem.steps
