@@ -1,7 +1,6 @@
 """Objects in a user's Python file, such as `mine.py:lookahead_adam`, and the identity of code."""
 
 import hashlib
-import importlib.util
 import inspect
 import numbers
 import sys
@@ -9,8 +8,11 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
 from functools import partial
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -49,20 +51,27 @@ def load_object(reference: str) -> Any:
     return names[name]
 
 
+class _SourceLoader(SourceFileLoader):
+    """Compiles the source. Bytecode of an older file counts as current if size and second are equal."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _execute(path: Path) -> Any:
     """The module of a file, which is executed once in each process."""
     name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ValueError(f"{path} must be a Python file, such as mine.py")
-    module = importlib.util.module_from_spec(spec)
+    loader = _SourceLoader(name, str(path))
+    module = module_from_spec(cast(ModuleSpec, spec_from_loader(name, loader)))
     sys.modules[name] = module
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)  # so that the file can import files of its folder
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None

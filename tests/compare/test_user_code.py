@@ -1,5 +1,6 @@
 """Objects in a user's Python file."""
 
+import sys
 from functools import partial, wraps
 
 import jax
@@ -28,7 +29,8 @@ def test_a_file_can_import_its_neighbours(tmp_path):
     assert load_object(f"{path}:RATE") == 0.5
 
 
-def test_a_changed_file_is_executed_again(tmp_path):
+def test_a_changed_file_is_executed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     path = write(tmp_path / "mine.py", "RATE = 1\n")
     assert load_object(f"{path}:RATE") == 1
     write(path, "RATE = 2\n")
