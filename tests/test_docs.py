@@ -122,7 +122,14 @@ def test_the_ladder_reaches_its_goals_for_two_cores(records):
     assert steps["convolution"]["seconds"] <= 20 * 60
 
 
-@pytest.mark.parametrize("document", build_tables.DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(path, marks=pytest.mark.slow) if path == build_tables.LEADERBOARD else path
+        for path in build_tables.DOCUMENTS
+    ],
+    ids=lambda path: path.name,
+)
 def test_the_tables_are_current(document):
     text = document.read_text()
     assert equal_up_to_rounding(text, build_tables.replace_tables(text, build_tables.DOCUMENTS[document]))

@@ -148,6 +148,7 @@ def test_updates_are_those_of_a_plain_call_of_optax(name):
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(actual))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_slow(BASELINES))
 @pytest.mark.parametrize("has_weight_decay", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_sweep_trains_all_schedules_in_one_program(name, has_weight_decay, digits, advanced):
@@ -194,6 +195,7 @@ def test_adam_coincides_with_adamw():
     np.testing.assert_array_equal(*updates)
 
 
+@pytest.mark.slow
 def test_muon_orthogonalizes_hidden_matrices_only():
     key = jax.random.key(0)
 

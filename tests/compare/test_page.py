@@ -162,6 +162,7 @@ def test_the_page_shows_command_versions_machine_seeds_notes_and_audits(html, co
         assert words in text
 
 
+@pytest.mark.slow
 def test_the_same_comparison_gives_the_same_page(comparison, html):
     assert page_of(*comparison) == html
 
@@ -200,6 +201,7 @@ def test_an_optimizer_that_failed_on_a_problem_has_no_result_there(comparison):
     assert "on 2 of 4 problems" in text
 
 
+@pytest.mark.slow
 def test_too_few_studies_are_stated(comparison):
     runs, problems, verdicts, about = comparison
     text = Parsed(page_of(runs, problems, verdicts, about | {"studies": 5})).text

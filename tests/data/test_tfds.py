@@ -427,6 +427,7 @@ def test_color_images_are_learned(tmp_path, channels):
     assert run.history.test_accuracy[-1] > 0.9
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_the_choice_and_trains_and_evaluates(tmp_path, run, capsys):
     name, _ = make((6, 6, 3), 5, {"train": 60, "test": 10})
     chosen = (

@@ -109,6 +109,7 @@ def test_of_equal_candidates_the_one_with_the_lowest_learning_rate_is_selected()
     assert select_candidate(same) == 0
 
 
+@pytest.mark.slow
 def test_an_ensemble_predicts_by_the_mean_of_its_probabilities(digits):
     runner = LadderRunner(RunContext("digits", 1, 1, quick=False), digits)
     config = replace(FIRST_CONFIG, epochs=1)

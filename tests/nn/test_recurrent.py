@@ -36,6 +36,7 @@ def elman_states(params, x):
     return jnp.stack(states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_outputs_and_gradients_are_those_of_an_independent_implementation(cell, x64):
     x = jax.random.normal(KEY, (TIME, N_IN))
@@ -73,6 +74,7 @@ def test_rows_of_images_are_read_by_fit_and_sweep(cell, digits):
     assert grid.test_accuracy.isel(epoch=-1).min() > 0.9
 
 
+@pytest.mark.slow
 def test_a_network_remembers_the_first_token():
     """The target of every position is the first token, so a network without a state cannot know it."""
     random = np.random.default_rng(0)

@@ -111,6 +111,7 @@ def test_a_hyperparameter_called_key_can_be_an_axis(digits):
     assert grid.train_cost.sel(key=0).values != grid.train_cost.sel(key=1).values
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_and_accumulated_by_chains(digits):
     """Two steps accumulated are one step with the mean gradient; clipping bounds the norm of the update."""
     inputs, targets = (jnp.asarray(part[:20]) for part in digits.train)

@@ -72,6 +72,7 @@ def test_the_network_predicts_the_text_from_the_crops(model, draw_digits):
     assert "".join(map(str, predictions.tolist())) == reading.text
 
 
+@pytest.mark.slow
 def test_an_enlarged_picture_has_the_same_text_and_enlarged_boxes(model, draw_digits):
     picture, text = draw_digits(6, 4)
     reading = nnjax.read_picture(picture, model)

@@ -126,6 +126,7 @@ def test_a_convolutional_network_is_saved_as_it_is_evaluated(convolutional, tmp_
     np.testing.assert_allclose(loaded, saved, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_stride_padding_and_pool_are_saved(tmp_path, digits):
     net = nnjax.ConvNet((8, 8), (3, 2), (1, 2), "SAME", (2, 1))
     params = net.init(jax.random.key(0), channels=(4, 2), dense=(10,))

@@ -20,6 +20,7 @@ def sweep(data, **settings):
     return nnjax.sweep(KEY, data, **{"hidden": 5, "epochs": 1, "batch_size": 200} | settings)
 
 
+@pytest.mark.slow
 def test_settings_in_zip_vary_together_in_one_program(digits, compilations):
     """Random search: every point has its own rate, decay, schedule and seed."""
     rates, decays, seeds = [0.003, 0.01, 0.03], [0.8, 0.9, 0.95], [7, 0, 7]

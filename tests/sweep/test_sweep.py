@@ -265,6 +265,7 @@ def test_other_epochs_and_learning_rates_do_not_compile(small, compilations):
     assert not [name for name in compilations if "epoch" in name or "evaluate" in name]
 
 
+@pytest.mark.slow
 def test_progress_has_counts_settings_and_history(small):
     progress = []
     grid = nnjax.sweep(

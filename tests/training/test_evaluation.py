@@ -90,6 +90,7 @@ def test_counts_without_evaluation_are_minus_one_and_their_accuracy_nan(digits):
     assert grid.test_accuracy.isel(epoch=2).notnull().all()
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_results_of_fit():
     axes = {"learning_rate": (0.01, 0.1)}
     settings = {"objective": LINEAR, "epochs": 3, "metrics": {"error": absolute_error}}

@@ -53,6 +53,7 @@ def test_gradients_are_those_of_the_mini_batch(digits, x64):
     np.testing.assert_allclose(run.history.watched["norm"], [norms], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_every_selects_steps_and_changes_nothing_else(digits):
     every_step = fit(digits, watch={"biases": output_biases}).history.watched["biases"].reshape(14, 10)
     for every, steps in ((3, [[0, 3, 6], [9, 12, -1]]), (None, [[0], [7]]), (20, [[0], [-1]])):
@@ -124,6 +125,7 @@ def test_a_network_of_a_sweep_has_the_watched_values_of_fit(digits, shared_batch
         assert np.isnan(cell[..., layers:]).all()
 
 
+@pytest.mark.slow
 def test_probes_are_shared_by_the_networks_of_a_sweep(digits):
     probe = digits.train.inputs[:20], digits.train.targets[:20]
     watch = {"sharpness": nnjax.watch.gauss_newton_eigenvalue(nnjax.Objective(), *probe, iterations=3)}

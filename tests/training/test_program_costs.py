@@ -69,6 +69,7 @@ def test_a_step_of_fit_launches_few_kernels_and_moves_few_bytes(examples):
     assert 0.8e6 < compiled.cost_analysis()["bytes accessed"] <= 2.6e6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 def test_the_steps_within_a_block_touch_no_pixel_and_no_first_layer(examples):
     optimizer = make_optimizer(optax.sgd, {"learning_rate": 3.0})

@@ -136,6 +136,7 @@ def test_drop_remainder_must_be_equal_to_resume(digits, tmp_path):
         sweep(steps=2, checkpoint=tmp_path / "sweep", drop_remainder=True)
 
 
+@pytest.mark.slow
 def test_each_epoch_draws_its_order_once(digits, monkeypatch):
     """3 rows of 5 steps are parts of 3 epochs with 6 steps; networks with their own batches draw 3 each."""
     drawn, permutation = [], jax.random.permutation
