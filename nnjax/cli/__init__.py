@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import jax
 import platformdirs
 import tyro
-from rich.console import Console
 from tyro.conf import subcommand
 
 import nnjax
@@ -17,7 +16,7 @@ from nnjax.cli._flags import with_shown_defaults
 from nnjax.cli._settings import load_settings
 from nnjax.cli.baselines import Baselines
 from nnjax.cli.compare import Compare
-from nnjax.cli.console import INTERRUPTED, discard_stdout, messages_to_stderr
+from nnjax.cli.console import INTERRUPTED, discard_stdout, errors, messages_to_stderr
 from nnjax.cli.data import Data
 from nnjax.cli.doctor import Doctor
 from nnjax.cli.draw import Draw
@@ -54,8 +53,7 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(f"nnjax {nnjax.__version__}")
         return 0
-    errors = Console(stderr=True, emoji=False)
-    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}", markup=False, soft_wrap=True)
+    warnings.showwarning = lambda message, *_: errors.print(f"nnjax: {message}")
     try:
         command = tyro.cli(_commands(arguments), args=arguments, prog="nnjax", description=__doc__)
         _use_compilation_cache()
@@ -77,7 +75,7 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt as interrupt:
         errors.print(", ".join(["nnjax: interrupted", *interrupt.args]))
         return INTERRUPTED
-    errors.print(f"nnjax: error: {message}", style="red", markup=False, soft_wrap=True)
+    errors.print(f"nnjax: error: {message}", style="red")
     return BAD_INPUT
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -74,11 +74,11 @@ class Compare:
         from nnjax.compare.report import make_report
 
         plan = self._plan()
-        tasks = to_train(plan)
-        console.print(_summary(plan, tasks), markup=False)
+        work = _amount_of_work(plan, to_train(plan))
+        console.print(_summary(plan, work), markup=False)
         if self.dry_run:
             if self.json:
-                print_json(_amount_of_work(plan, tasks))
+                print_json(work)
             return 0
         _check_packages()
         make_dir(self.out)
@@ -161,9 +161,8 @@ def _amount_of_work(plan: Any, tasks: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _summary(plan: Any, tasks: Sequence[Any]) -> str:
+def _summary(plan: Any, work: Mapping[str, Any]) -> str:
     """The amount of work in words."""
-    work = _amount_of_work(plan, tasks)
     about = f", about {max(work['seconds'] / 60, 0.1):.1f} minutes" if work["seconds"] else ""
     names = f"{', '.join(plan.candidates)} against {', '.join(plan.baselines)}"
     return (

@@ -26,6 +26,7 @@ class _Console(Console):
 
 
 console = _Console(highlight=False, soft_wrap=True, emoji=False)
+errors = Console(stderr=True, markup=False, soft_wrap=True, emoji=False)
 
 
 def discard_stdout() -> None:

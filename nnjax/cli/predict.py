@@ -7,12 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
 from tyro.conf import Positional, arg
 
 from nnjax.cli._flags import OptionalFile
 from nnjax.cli._runtime_flags import Switch
-from nnjax.cli.console import print_json
+from nnjax.cli.console import errors, print_json
 from nnjax.runtime.files import check_writable
 from nnjax.storage import Model, best_model, load_model, model_dir
 from nnjax.storage._model_reader import is_model_file
@@ -88,9 +87,7 @@ def load_or_best_model(path: Path | None) -> Model:
     if path:
         return load_model(path)
     if best := best_model(model_dir()):
-        Console(stderr=True, emoji=False).print(
-            f"model: {best[0]}", markup=False, soft_wrap=True, style="dim"
-        )
+        errors.print(f"model: {best[0]}", style="dim")
         return best[1]
     raise ValueError(
         f"there is no model of digits in {model_dir()}: pass a model file, or train one in less than a "

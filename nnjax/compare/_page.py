@@ -36,10 +36,11 @@ def render(analysis: Analysis, about: Mapping[str, Any]) -> str:
 
     Args:
       analysis: all tables of the comparison.
-      about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; notes, a list of
-        sentences; audits, a list of mappings with name, result and detail; seconds, a table with
-        optimizer, problem and seconds_alone; and shipped, a mapping from the name of a processor to the
-        optimizers whose shipped results were computed on it.
+      about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; schedules, a list of
+        names; spaces, a mapping from optimizers to search spaces in words; notes, a list of sentences;
+        audits, a list of mappings with name, result and detail; seconds, a table with optimizer, problem and
+        seconds_alone; and shipped, a mapping from the name of a processor to the optimizers whose shipped
+        results were computed on it.
 
     Returns:
       The same text for the same input.

@@ -28,8 +28,12 @@ def log_metric(runs: pd.DataFrame, problems: Problems) -> np.ndarray:
     >>> log_metric(runs, {"a": {"epsilon": np.exp(-7.0)}}).tolist()
     [0.0, -7.0]
     """
-    epsilon = np.array([problems[name]["epsilon"] for name in runs["problem"]], float)
-    return protocol.log_metric(runs["metric"].to_numpy(float), epsilon)
+    return protocol.log_metric(runs["metric"].to_numpy(float), _epsilon(runs, problems))
+
+
+def _epsilon(runs: pd.DataFrame, problems: Problems) -> np.ndarray:
+    """ε of the problem of each run."""
+    return np.array([problems[name]["epsilon"] for name in runs["problem"]], float)
 
 
 def of_kind(runs: pd.DataFrame, problems: Problems, kind: str) -> pd.DataFrame:
@@ -51,11 +55,8 @@ def study_results(runs: pd.DataFrame, problems: Problems) -> pd.DataFrame:
       whether all metrics are at most ε.
     """
     fresh = of_kind(runs, problems, "fresh")
-    epsilon = np.array([problems[name]["epsilon"] for name in fresh["problem"]], float)
-    groups = fresh.assign(floored=fresh["metric"] <= epsilon).groupby(
-        ["problem", "optimizer", "study"], as_index=False
-    )
-    studies = groups.agg(
+    fresh = fresh.assign(floored=fresh["metric"] <= _epsilon(fresh, problems))
+    studies = fresh.groupby(["problem", "optimizer", "study"], as_index=False).agg(
         y=("y", "mean"), error=("error", "mean"), diverged=("diverged", "mean"), floored=("floored", "all")
     )
     return studies.assign(metric=np.exp(studies["y"]))

@@ -162,8 +162,9 @@ def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
     winners = protocol.rows_of(result.runs, kind=protocol.FRESH).groupby("study").first()
     # The lowest of equally good learning rates wins. So the end of the range says nothing where the metric is
     # below ε, or where no run reaches the target.
-    decides = winners["metric"] > protocol.EPSILON * winners["initial"]
-    if task.problem.target_accuracy is not None:
+    if task.problem.target_accuracy is None:
+        decides = winners["metric"] > protocol.EPSILON * winners["initial"]
+    else:
         decides = winners["metric"] <= task.problem.steps
     return protocol.bounded_sides(winners["quantile"].where(decides, 0.5).tolist())
 

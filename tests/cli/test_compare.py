@@ -47,6 +47,7 @@ def _files(run):
         ([], "optimizers must have at least one, such as mine.py:my_optimizer or sgd"),
         (["broken.py:slow"], "broken.py, line 1: invalid syntax"),
         (["nowhere.py:slow"], "there is no file nowhere.py"),
+        (["nowhere.py:x"], "nowhere.py:x: there is no file"),  # :x: is not an emoji
         (["mine.py:fast"], "mine.py must define fast, got slow, needs_more"),
         (["mine.py:needs_more"], "the space of needs_more must have a distribution for rank"),
         (["mine.py:wrong_name"], "a hyper-parameter in the space of wrong_name must be one of learning_rate"),
@@ -101,6 +102,7 @@ def test_a_comparison_prints_verdicts_and_writes_a_report(run, capsys):
     assert "mine.py:slow" in Path("report/index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_decided_verdict_needs_no_more_studies(run, capsys):
     """A baseline whose results are shipped is compared without training."""
     assert run("compare", "gauss_newton", "--problems", "digits_rnn", "--json") == 0

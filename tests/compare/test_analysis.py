@@ -65,6 +65,24 @@ def test_final_metrics_are_geometric_means_with_t_intervals(comparison):
     assert row.studies == STUDIES
 
 
+def test_metrics_of_which_none_exceeds_epsilon_are_floored(comparison):
+    runs, problems, _, _ = comparison
+    problem, optimizer = PAIR
+    largest = rows(runs[runs.kind == "fresh"], *PAIR).metric.max()
+    for epsilon, floored in ((largest, True), (0.99 * largest, False)):
+        changed = problems | {problem: problems[problem] | {"epsilon": epsilon}}
+        table = analysis.final_metrics(analysis.study_results(runs, changed))
+        assert bool(rows(table, problem, optimizer).floored.item()) is floored
+
+
+def test_the_selected_learning_rates_are_those_of_the_fresh_runs(comparison):
+    runs, problems, _, _ = comparison
+    row = rows(analysis.sensitivity(runs, problems), *PAIR).iloc[0]
+    fresh = rows(runs[runs.kind == "fresh"], *PAIR).settings.map(json.loads)
+    rates = sorted(settings["learning_rate"] for settings in fresh)
+    assert (row.rate, row.rate_low, row.rate_high) == (np.median(rates), rates[0], rates[-1])
+
+
 def test_sensitivity_counts_trials_near_the_best(comparison):
     runs, problems, _, _ = comparison
     row = rows(analysis.sensitivity(runs, problems), *PAIR).iloc[0]

@@ -224,7 +224,7 @@ def growing(learning_rate=0.1):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (raising, "RuntimeError: no such device"),
+        (raising, r"RuntimeError: no such device \(test_compare\.py, line \d+\)"),
         (transposed, r"updates must have the shapes of the parameters, got \(1, 5\) instead of \(5,\)"),
         (half_precision, r"updates must have .* got bfloat16\[5\] instead of float32\[5\]"),
         (dense_hessian, "the state must have at most 256 MiB for one run, got 381 MiB"),
@@ -293,6 +293,10 @@ def test_a_run_that_becomes_nan_has_diverged_and_gets_the_initial_metric():
     mine = report.runs[report.runs.optimizer == "mine"]
     assert mine.diverged.all()
     assert (mine.metric == mine.initial).all()
+    n = (mine.kind == "fresh").sum()
+    assert report.about["notes"][0].startswith(
+        f"mine diverged on small: {n} of {n} runs with its tuned settings"
+    )
     assert report.verdicts.effect.item() > 0
 
 
@@ -305,6 +309,7 @@ def test_an_optimizer_that_ignores_its_learning_rate_is_a_note():
     assert "mine ignores its learning rate: its first updates do not depend on it." in notes
 
 
+@pytest.mark.slow
 def test_a_wrong_default_changes_the_default_runs_but_not_the_tuned_ones():
     good, wrong = (
         report_of(replace(tuned(sgd), default={"learning_rate": rate})).runs.query("optimizer == 'mine'")
@@ -348,6 +353,7 @@ def test_a_space_that_bounds_the_result_is_a_note_and_is_widened_on_request(scal
     assert best[1] < best[0]
 
 
+@pytest.mark.slow
 def test_shipped_results_are_widened_on_request_too(monkeypatch):
     """Otherwise only the candidate would profit from a wider range."""
     plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
@@ -431,6 +437,25 @@ def test_a_problem_without_a_positive_metric_is_an_error_before_training(problem
 def test_an_optimizer_of_a_user_that_is_called_adam_does_not_coincide_with_adamw():
     plan = make_plan({"adam": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
     assert plan.notes == []
+
+
+def test_an_optimizer_without_hyperparameters_is_a_note():
+    plan = make_plan({"mine": lambda: optax.sgd(0.1)}, "adamw", SMALL, TINY, (1e-4, 1.0))
+    assert plan.notes == ["Nothing is tuned for mine: it has no `learning_rate`, and no search space."]
+
+
+def test_the_time_left_does_not_count_units_from_the_store(monkeypatch):
+    (task, *_) = make_plan({"mine": tuned(sgd)}, "adamw", SMALL, TINY, (1e-4, 1.0)).tasks
+    clock, seen = iter((0.0, 1.0, 11.0)), []
+    monkeypatch.setattr(_run_plan.time, "perf_counter", lambda: next(clock))
+    reporter = _run_plan._Reporter(seen.append)
+    for _ in range(3):
+        reporter.expect(task)
+    rows = [{"selection": 1.0}]
+    reporter.on_unit(task, rows, is_new=False)
+    reporter.on_unit(task, rows, is_new=True)
+    total = 3 * num_units(task)
+    assert seen[-1].seconds_left == 11.0 * (total - 2)
 
 
 def test_optimizers_that_coincide_are_a_note_and_are_equal():
