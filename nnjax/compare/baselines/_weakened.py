@@ -18,7 +18,7 @@ from nnjax.compare.runner import Runner, Task
 
 WORSE_BY = 1.1  # the wanted ratio of the metrics of the weakened and the original AdamW
 FIRST_STUDY = 1000  # number of the first study that chooses the share
-SHARES = (0.05, 0.1, 0.2, 0.4)
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 
 
 def skipping(share: float) -> optax.GradientTransformation:
