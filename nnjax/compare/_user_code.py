@@ -17,7 +17,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from nnjax.compare._problem import Problem
+from nnjax.compare._problem import Problem, data_digest
 from nnjax.compare.problems import PROBLEMS
 from nnjax.runtime.files import expand_home
 from nnjax.storage import digest
@@ -114,9 +114,7 @@ def problem_identity(problem: Problem) -> dict[str, str] | None:
     if PROBLEMS.get(problem.name) is problem:
         return identity
     fields = _join(_identity(value, ()) for value in vars(problem).values())
-    splits = problem.load()
-    arrays = [array for split in (splits.train, splits.validation, splits.test) for array in split]
-    return identity | {"fields": fields, "data": digest(*arrays)} if fields else None
+    return identity | {"fields": fields, "data": data_digest(problem)} if fields else None
 
 
 def _identity(value: Any, outer: tuple[Any, ...]) -> str | None:
