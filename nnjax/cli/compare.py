@@ -42,7 +42,7 @@ class Compare:
     trials: OptionalInteger = None
     """Number of trials of a study, a power of two (default: that of the budget)."""
     first_study: int = 0
-    """Number of the first study; studies with other numbers have other settings and seeds."""
+    """Index of the first study; studies with other indices have other settings and seeds."""
     learning_rate: tuple[float, float] = (1e-4, 1.0)
     """Range in which the learning rate of an optimizer without a search space is tuned."""
     extend: Switch = False
@@ -57,7 +57,8 @@ class Compare:
     dry_run: Switch = False
     """Print the number of runs and an estimate of the time, and train nothing."""
     json: Switch = False
-    """Print the verdicts as JSON on standard output, and messages on standard error."""
+    """Print the verdicts, or the result of --list or --dry-run, as JSON on standard output, and messages on
+    standard error."""
 
     def run(self) -> int:
         if self.list:
@@ -65,8 +66,8 @@ class Compare:
             return 0
         if not self.optimizers:
             raise ValueError(
-                "optimizers must have at least one, such as mine.py:my_optimizer or sgd, got none: --list "
-                "shows the baselines"
+                "optimizers must not be empty: give at least one, such as mine.py:my_optimizer or sgd. "
+                "--list shows the baselines"
             )
         from nnjax.compare._run_plan import run_plan  # imported here, because pandas takes a second
         from nnjax.compare._store import Store
@@ -123,12 +124,13 @@ def _show_lists(as_json: bool) -> None:
     from nnjax.compare._baseline_optimizers import BASELINES, SAME_AS
     from nnjax.compare.problems import SUITES
 
+    def words(space: Mapping[str, Any]) -> dict[str, str]:
+        return {name: str(distribution) for name, distribution in space.items()}
+
     baselines = {
         name: {
-            **{
-                budget: {key: str(distribution) for key, distribution in space.items()}
-                for budget, space in (("quick", tunable.space), ("standard", tunable.standard_space))
-            },
+            "quick": words(tunable.space),
+            "standard": words(tunable.standard_space),
             "gradients_per_step": tunable.cost,
         }
         for name, tunable in BASELINES.items()
@@ -143,6 +145,11 @@ def _show_lists(as_json: bool) -> None:
         costs = f" ({cost:g} gradients per step)" if cost != 1 else ""
         lines.append(f"  {name:20} {' | '.join(part for part in spaces if part)}{costs}")
     lines += [f"  {alias:20} the same as {name}" for alias, name in SAME_AS.items()]
+    lines.append(
+        "The weight decay is tuned only on modular_addition, for every optimizer. Elsewhere, it is 0.\n"
+        "If the updates of an optimizer grow with the gradients, its learning rates are multiplied by the "
+        "scale of the problem."
+    )
     lines.append("Suites of problems, which `nnjax problems` describes:")
     lines += [f"  {suite:20} {', '.join(names)}" for suite, names in SUITES.items()]
     console.print("\n".join(lines), markup=False)
@@ -191,7 +198,7 @@ def _verdict_table(verdicts: Any) -> Table:
     import pandas  # imported here, because it takes a second
 
     table = Table(Column("problem", no_wrap=True), title="Verdicts about the optimizers")
-    for name in ("optimizer", "verdict", "metric", "p"):
+    for name in ("optimizer", "verdict", "metric / baseline's", "p"):
         table.add_column(name, overflow="fold")
     for row in verdicts.itertuples():
         needed = "" if pandas.isna(row.studies_needed) else f", {row.studies_needed} studies would decide"
@@ -209,7 +216,7 @@ def _ratio(row: Any) -> str:
     """The ratio of the metrics of candidate and baseline, with its interval."""
     ratio, low, high = (math.exp(value) for value in (row.effect, row.low, row.high))
     interval = "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"
-    return f"x {ratio:.2f}{interval}"
+    return f"{ratio:.2f}{interval}"
 
 
 class _Bar:
@@ -233,7 +240,7 @@ class _Bar:
         """Draws the progress after a unit."""
         best = ", ".join(f"{name} {value:.3g}" for name, value in progress.best.items())
         left = f"{progress.seconds_left / 60:.1f} minutes left"
-        text = f"{progress.optimizer} on {progress.problem}, best trial: {best}"
+        text = f"{progress.optimizer} on {progress.problem}, best run: {best}"
         if console.is_terminal:
             self._bar.update(
                 self._task, completed=progress.done, total=progress.total, description=text, left=left

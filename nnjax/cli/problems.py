@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from nnjax.cli._runtime_flags import Switch
@@ -20,20 +21,27 @@ class Problems:
     """Print the list as JSON on standard output."""
 
     def run(self) -> int:
-        from nnjax.compare.problems import PROBLEMS  # imported here, because it imports scipy.stats
+        from nnjax.compare.problems import PROBLEMS, SUITES  # imported here, because it imports scipy.stats
 
         rows = [describe(problem) for problem in PROBLEMS.values()]
-        table = Table(Column("problem", no_wrap=True))
-        for name in ("separates by", "parameters", "batch", "steps", "metric", "data", "suites"):
-            table.add_column(name, overflow="fold")
+        numbers = (Column(name, no_wrap=True, justify="right") for name in ("parameters", "batch", "steps"))
+        table = Table(
+            Column("problem", no_wrap=True),
+            Column("separates by", min_width=13),
+            *numbers,
+            "metric",
+            box=SIMPLE_HEAD,
+        )
         for row in rows:
             table.add_row(
                 row["name"], row["separates_by"], f"{row['parameters']:,}", str(row["batch_size"]),
-                f"{row['steps']:,}", row["metric"], "MNIST" if row["needs_mnist"] else "built in",
-                ", ".join(row["suites"]),
+                f"{row['steps']:,}", row["metric"],
             )  # fmt: skip
         console.print(table)
-        console.print("Problems on MNIST need its files. Download them with: nnjax data prepare mnist")
+        for suite, names in SUITES.items():
+            console.print(f"suite {suite}: {', '.join(names)}")
+        on_mnist = ", ".join(row["name"] for row in rows if row["needs_mnist"])
+        console.print(f"need MNIST, which `nnjax data prepare mnist` downloads: {on_mnist}")
         if self.json:
             print_json({"problems": rows})
         return 0

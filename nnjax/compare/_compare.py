@@ -19,7 +19,7 @@ class CompareProgress(NamedTuple):
       done, total: the number of finished units of work, and the number of all units.
       seconds_left: the estimated time until all units are finished.
       optimizer, problem: the optimizer and the problem of the last finished unit.
-      best: the selection metric of the best trial on this problem so far, by optimizer.
+      best: the smallest selection metric of any run on this problem so far, by optimizer.
     """
 
     done: int

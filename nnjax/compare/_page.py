@@ -20,13 +20,13 @@ from nnjax.compare._page_figures import (
 )
 from nnjax.compare._wording import counts, overall
 from nnjax.compare.analysis import Analysis
-from nnjax.compare.protocol import can_decide
 
 LIMITS = (
     "These are small networks. Rankings can change with the size of the network and of the data.",
-    "Each problem has one batch size. Rankings can change with it.",
+    "Each problem has one batch size; L-BFGS and Gauss-Newton also try four times this size. Rankings can "
+    "change with the batch size.",
     "A verdict holds for the problems, the budget and the search spaces of this page, and not for others.",
-    "A budget is a number of gradients of examples. The time in seconds is reported separately, because it "
+    "A budget is a number of per-example gradients. The time in seconds is reported separately, because it "
     "depends on the machine.",
 )
 
@@ -37,10 +37,10 @@ def render(analysis: Analysis, about: Mapping[str, Any]) -> str:
     Args:
       analysis: all tables of the comparison.
       about: command, budget, studies, trials, fresh_seeds, versions, machine, seeds; schedules, a list of
-        names; spaces, a mapping from optimizers to search spaces in words; notes, a list of sentences;
-        audits, a list of mappings with name, result and detail; seconds, a table with optimizer, problem and
-        seconds_alone; and shipped, a mapping from the name of a processor to the optimizers whose shipped
-        results were computed on it.
+        names; spaces, a mapping from optimizers to lists of search spaces in words; notes, a list of
+        sentences; audits, a list of mappings with name, result and detail; seconds, a table with optimizer,
+        problem and seconds_alone; and shipped, a mapping from the name of a processor to the optimizers whose
+        shipped results were computed on it.
 
     Returns:
       The same text for the same input.
@@ -58,9 +58,7 @@ def render(analysis: Analysis, about: Mapping[str, Any]) -> str:
         **sources,
         script_hash=base64.b64encode(hashlib.sha256(sources["js"].encode()).digest()).decode(),
         about=about,
-        analysis=analysis,
         conclusions=conclusions(analysis),
-        no_verdict_possible=not can_decide(about["studies"], len(analysis.problems)),
         figures=figures,
         matrix=tables.verdict_matrix(analysis),
         details=tables.verdict_details(analysis),

@@ -15,9 +15,10 @@ from nnjax.compare._wording import (
     p_value,
     share,
     share_interval,
+    studies_needed,
 )
 from nnjax.compare.analysis import Analysis
-from nnjax.compare.verdicts import MAX_STUDIES, UNDECIDED
+from nnjax.compare.verdicts import MAX_STUDIES
 
 TARGET_NAMES = {"1/4": "a quarter", "1/2": "half", "1": "all"}
 
@@ -101,9 +102,7 @@ def verdict_details(analysis: Analysis) -> Table:
     head = ["problem", "optimizer", "baseline", "metric", "verdict", "p", "studies needed"]
     table = Table("details", head)
     for row in analysis.verdicts.to_dict("records"):
-        needed = "–" if row["verdict"] != UNDECIDED or math.isnan(row["low"]) else f"over {MAX_STUDIES:,}"
-        if not pd.isna(row["studies_needed"]):
-            needed = str(row["studies_needed"])
+        needed = studies_needed(row)
         table.rows.append(
             [
                 *(Cell(row[key]) for key in ("problem", "optimizer", "baseline")),
@@ -227,22 +226,16 @@ def overall_table(analysis: Analysis) -> Table:
 def times_table(analysis: Analysis) -> Table:
     """The share of the budget after which each optimizer reaches each target."""
     table = Table("times", ["problem", "target", *analysis.optimizers])
-    rows = {
-        (row["problem"], row["target"], row["optimizer"]): row for row in analysis.times.to_dict("records")
-    }
-    for problem, facts in analysis.problems.items():
-        for target, value in facts["targets"].items():
-            cells = [
-                rows.get((problem, target, optimizer)) if (problem, optimizer) in analysis.curves else None
-                for optimizer in analysis.optimizers
-            ]
-            if any(cells):
-                label = Cell(
-                    TARGET_NAMES.get(target) or target, notes=(f"metric {number(value)}",), order=-value
-                )
-                table.rows.append(
-                    [Cell(problem), label, *(_time(row) if row else Cell("–") for row in cells)]
-                )
+    targets: dict[tuple[str, str, float], dict[str, Any]] = {}
+    for row in analysis.times.to_dict("records"):
+        targets.setdefault((row["problem"], row["target"], row["value"]), {})[row["optimizer"]] = row
+    for (problem, target, value), rows in targets.items():
+        cells = [
+            _time(rows[optimizer]) if (problem, optimizer) in analysis.curves else Cell("–")
+            for optimizer in analysis.optimizers
+        ]
+        label = Cell(TARGET_NAMES.get(target, target), notes=(f"metric {number(value)}",), order=-value)
+        table.rows.append([Cell(problem), label, *cells])
     return table
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from nnjax.compare._problem import Problem
 from nnjax.compare._rows import initial_metrics
+from nnjax.compare._user_code import describe_error
 from nnjax.data import Dataset, DatasetUnavailable
 
 
@@ -39,5 +40,4 @@ def _call(name: str, function: Callable[[], Any]) -> Any:
     except DatasetUnavailable:
         raise
     except Exception as error:  # the code of a problem can raise anything
-        text = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{name} raised {type(error).__name__}: {text}") from error
+        raise ValueError(f"{name} raised {describe_error(error)}") from error

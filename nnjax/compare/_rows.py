@@ -76,7 +76,7 @@ def make_rows(
             "seed": run.seed,
             "quantile": None if run.point is None else run.point[0],
             "batch_multiplier": setting.batch_multiplier,
-            "settings": json.dumps(setting.hyperparameters | {"schedule": setting.schedule}),
+            "settings": json.dumps(setting.hyperparameters | {"schedule": setting.schedule}, sort_keys=True),
             "selection": float(selection[i]),
             "metric": float(metric[i]),
             "initial": float(initial[problem.report_on][i]),

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event, Lock
@@ -47,6 +48,8 @@ def run_plan(
             task = task._replace(widened=wider)
             reporter.expect(task)
             result = runner.run(task, data)
+        if result.failure:
+            reporter.drop(task)
         return task, result
 
     results = {}
@@ -58,12 +61,11 @@ def run_plan(
 
 
 def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event) -> list[R]:
-    """`run` of each task. On a CPU, as many tasks as there are cores run at the same time.
+    """`run` of each task, several at the same time.
 
     The programs are small, so one of them does not use several cores well. Results do not depend on it.
     """
-    workers = cores() if jax.default_backend() == "cpu" else 1
-    with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
+    with ThreadPoolExecutor(tasks_at_a_time(len(tasks))) as pool:
         futures = [pool.submit(run, task) for task in tasks]
         try:
             finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -74,6 +76,11 @@ def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def tasks_at_a_time(tasks: int) -> int:
+    """How many of a number of tasks are run at the same time: on a CPU, one on each core."""
+    return min(cores(), tasks) if jax.default_backend() == "cpu" else 1
 
 
 def widened(task: Task, result: Result) -> tuple[int, int]:
@@ -91,6 +98,7 @@ class _Reporter:
         self._lock = Lock()
         self._total = 0
         self._done = 0
+        self._done_of: Counter[tuple[str, str]] = Counter()
         self._new = 0  # units that were not read from the store
         self._start = time.perf_counter()
         self._best: dict[str, dict[str, float]] = {}
@@ -100,10 +108,16 @@ class _Reporter:
         with self._lock:
             self._total += num_units(task)
 
+    def drop(self, task: Task) -> None:
+        """Stops counting the units of a task that failed."""
+        with self._lock:
+            self._total -= max(num_units(task) - self._done_of[task.key], 0)
+
     def on_unit(self, task: Task, rows: list[dict[str, Any]], is_new: bool) -> None:
         """Records a finished unit."""
         with self._lock:
             self._done += 1
+            self._done_of[task.key] += 1
             self._new += is_new
             best = self._best.setdefault(task.problem.name, {})
             value = min(row["selection"] for row in rows)
@@ -128,5 +142,6 @@ def num_units(task: Task) -> int:
 
 
 def estimate_seconds(tasks: Sequence[Task]) -> float:
-    """The estimated time of tasks, from the times of the shipped reference; NaN if none is shipped."""
-    return sum(shipped_seconds_per_unit(task) * num_units(task) for task in tasks)
+    """The estimated time of tasks, from the times of the shipped reference; NaN if one is not shipped."""
+    seconds = sum(shipped_seconds_per_unit(task) * num_units(task) for task in tasks)
+    return seconds / max(tasks_at_a_time(len(tasks)), 1)

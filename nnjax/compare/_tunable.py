@@ -124,6 +124,18 @@ def check_tunable(name: str, tunable: Tunable) -> None:
     ValueError: a hyper-parameter in the space of mine must be one of learning_rate, momentum, ...
     """
     _check_factory(name, tunable.factory)
+    for key in ("space", "standard_space", "default"):
+        if not isinstance(value := getattr(tunable, key), Mapping):
+            raise ValueError(f"{key} of {name} must be a mapping such as {{}}, got {value!r}")
+    if not isinstance(tunable.schedules, tuple | None):
+        raise ValueError(
+            f'schedules of {name} must be a tuple such as ("constant",), or None, got {tunable.schedules!r}'
+        )
+    if tunable.scales_with_gradient not in (True, False, None):
+        raise ValueError(
+            f"scales_with_gradient of {name} must be True, False or None, got "
+            f"{tunable.scales_with_gradient!r}"
+        )
     for space in (tunable.space, tunable.standard_space):
         for key, distribution in space.items():
             if not isinstance(distribution, LogUniform):

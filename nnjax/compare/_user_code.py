@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -52,7 +53,11 @@ def load_object(reference: str) -> Any:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles the source. Bytecode of an older file counts as current if size and second are equal."""
+    """Always compiles the source.
+
+    Python would execute the bytecode of an older version that has the same size and was written in the same
+    second.
+    """
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -65,7 +70,7 @@ def _execute(path: Path) -> Any:
         return sys.modules[name]
     if path.suffix != ".py":
         raise ValueError(f"{path} must be a Python file, such as mine.py")
-    loader = _SourceLoader(name, str(path))
+    loader = _SourceLoader(name, str(path.resolve()))
     module = module_from_spec(cast(ModuleSpec, spec_from_loader(name, loader)))
     sys.modules[name] = module
     folder = str(path.resolve().parent)
@@ -74,12 +79,14 @@ def _execute(path: Path) -> Any:
         loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise ValueError(f"{Path(error.filename or path).name}{line}: {error.msg}") from None
     except (Exception, SystemExit) as error:  # user code can raise anything, and can exit
         del sys.modules[name]
-        raise ValueError(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path} cannot be executed: {describe_error(error)}") from error
     finally:
-        sys.path.remove(folder)  # the file may have inserted others before it
+        with suppress(ValueError):  # the file may have inserted others before it, or removed it
+            sys.path.remove(folder)
     return module
 
 
@@ -175,15 +182,22 @@ def _source(code: Any, name: str) -> str | None:
     return f"{name} {hashlib.sha256(content).hexdigest()}"
 
 
-def place_in_user_code(error: Exception) -> str:
-    """The last line in a traceback that is not in a library, such as " (mine.py, line 4)"; "" if none is."""
+def describe_error(error: BaseException) -> str:
+    """The type of an exception, the first line of its text, and where in the user's code it was raised.
+
+    >>> describe_error(ValueError("x must be 1, got 2\\nFor details, see the documentation."))
+    'ValueError: x must be 1, got 2'
+    """
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}{_place_in_user_code(error)}"
+
+
+def _place_in_user_code(error: BaseException) -> str:
+    """The innermost line of a traceback that is not in a library, such as " (mine.py, line 4)"; else ""."""
     paths = sysconfig.get_paths()
-    libraries = (
-        str(Path(__file__).parents[1]),
-        *(paths[name] for name in ("stdlib", "purelib", "platlib")),
-        "<",
-    )
+    libraries = [Path(__file__).parents[1], *(paths[name] for name in ("stdlib", "purelib", "platlib"))]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(libraries):
-            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+        path = Path(frame.filename)
+        if not (frame.filename.startswith("<") or any(path.is_relative_to(folder) for folder in libraries)):
+            return f" ({path.name}, line {frame.lineno})"
     return ""

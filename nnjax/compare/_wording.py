@@ -1,9 +1,20 @@
 """Numbers and verdicts in words, for the page of a comparison."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from nnjax.compare.verdicts import ALPHA, BETTER, EQUIVALENT, NOT_REACHED, UNDECIDED, WORSE
+import pandas as pd
+
+from nnjax.compare.verdicts import (
+    ALPHA,
+    BETTER,
+    EQUIVALENT,
+    MAX_STUDIES,
+    NOT_REACHED,
+    UNDECIDED,
+    WORSE,
+)
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 
@@ -107,11 +118,27 @@ def overall(problems: int, effect: float, p: float, possible: bool, alpha: float
     """The result of the test over all problems, as a sentence.
 
     >>> overall(5, -0.1, 0.0625, False)
-    'No overall claim is possible with 5 problems.'
+    'With 5 problems, the test over all problems cannot be significant.'
     """
     if not possible:
-        return f"No overall claim is possible with {problems} problem{'s' * (problems != 1)}."
+        words = f"{problems} problem{'s' * (problems != 1)}"
+        return f"With {words}, the test over all problems cannot be significant."
     if p >= alpha:
         return f"The test over all problems finds no significant difference (p = {p_value(p)})."
     word = BETTER if effect < 0 else WORSE
     return f"Over all {problems} problems together, the candidate is {word} (p = {p_value(p)})."
+
+
+def studies_needed(verdict: Mapping[str, Any]) -> str:
+    """The number of studies that would decide an undecided verdict; a dash if there is no estimate.
+
+    Args:
+      verdict: a row of the table of verdicts.
+
+    >>> studies_needed({"verdict": "undecided", "low": -0.5, "studies_needed": 24})
+    '24'
+    """
+    if verdict["verdict"] != UNDECIDED or math.isnan(verdict["low"]):  # a censored metric has no interval
+        return "–"
+    needed = verdict["studies_needed"]
+    return f"over {MAX_STUDIES:,}" if pd.isna(needed) else str(needed)

@@ -152,37 +152,40 @@ def times_to_targets(bands: Mapping[tuple[str, str], Band], problems: Problems) 
     """The share of the budget at which each optimizer's median curve reaches each target.
 
     An optimizer without a curve on a problem, because it failed, does not reach the targets. Values below ε
-    count as equal in the curves, so a target below ε is ε. A target that is less than 5 % below the one
-    before is left out.
+    count as equal in the curves, so a target below ε is ε. A target that is less than 5 % below the last one
+    that is kept is left out.
 
     Args:
       bands: from `learning_curves`.
       problems: the facts of the problems.
 
     Returns:
-      A row per (problem, target, optimizer) with budget, infinite if the target is not reached; and ratio,
-      the budget relative to the fastest optimizer.
+      A row per (problem, target, optimizer) with value, the metric to reach; budget, infinite if the target
+      is not reached; and ratio, the budget relative to the fastest optimizer.
     """
     rows = [
         {
-            "problem": problem, "target": target, "optimizer": optimizer,
-            "budget": _time_to(max(value, problems[problem]["epsilon"]), bands.get((problem, optimizer))),
+            "problem": problem, "target": target, "optimizer": optimizer, "value": value,
+            "budget": _time_to(value, bands.get((problem, optimizer))),
         }
         for problem in dict.fromkeys(problem for problem, _ in bands)
-        for target, value in _distinct(problems[problem]["targets"]).items()
+        for target, value in _distinct(problems[problem]).items()
         for optimizer in dict.fromkeys(optimizer for _, optimizer in bands)
     ]  # fmt: skip
-    times = pd.DataFrame(rows, columns=["problem", "target", "optimizer", "budget"]).astype({"budget": float})
+    times = pd.DataFrame(rows, columns=["problem", "target", "optimizer", "value", "budget"])
+    times = times.astype({"budget": float})
     fastest = times.groupby(["problem", "target"])["budget"].transform("min")
     return times.assign(ratio=np.where(np.isfinite(times["budget"]), times["budget"] / fastest, np.inf))
 
 
-def _distinct(targets: Mapping[str, float | None]) -> dict[str, float]:
-    """The targets that are at least 5 % below the one before; the others measure the same plateau."""
+def _distinct(facts: Mapping[str, Any]) -> dict[str, float]:
+    """The targets that are at least 5 % below the last one that is kept; others measure the same plateau."""
     distinct: dict[str, float] = {}
-    for name, value in targets.items():
-        if value is not None and value <= min(distinct.values(), default=math.inf) * math.exp(-MARGIN):
-            distinct[name] = value
+    for name, target in facts["targets"].items():
+        if target is not None:
+            value = max(target, facts["epsilon"])
+            if value <= min(distinct.values(), default=math.inf) * math.exp(-MARGIN):
+                distinct[name] = value
     return distinct
 
 

@@ -28,7 +28,8 @@ class Plan(NamedTuple):
       tasks: every optimizer that is trained, on every problem that is available.
       data: the data set of each problem, by name.
       budget: the budget of each task.
-      notes: sentences about problems that are skipped, optimizers that coincide, and outdated results.
+      notes: sentences about optimizers that coincide, ignore their learning rate or are not tuned, problems
+        that are skipped, and outdated results.
     """
 
     candidates: tuple[str, ...]
@@ -51,6 +52,8 @@ def make_plan(
     Raises:
       ValueError: a name is unknown, an optimizer cannot be tuned, or there is no problem.
     """
+    if not isinstance(against, str | Sequence):
+        raise ValueError(f"against must be the name of a baseline, or several names, got {against!r}")
     against = (against,) if isinstance(against, str) else tuple(against)
     _check_names(optimizers, against)
     chosen_budget = lookup("budget", budget, BUDGETS) if isinstance(budget, str) else budget
@@ -74,10 +77,19 @@ def make_plan(
         for problem in chosen if problem.name in data
         for name, (tunable, code) in tunables.items()
     ]  # fmt: skip
+    for name in tunables:
+        if not any(task.space for task in tasks if task.optimizer == name):
+            notes.append(
+                f"No hyper-parameter of {name} is tuned: its search space is empty with this budget. By "
+                "default, only an argument `learning_rate` is tuned."
+            )
     outdated = [task for task in tasks if task.optimizer in baselines and is_outdated(task)]
     if outdated:
         names = ", ".join(f"{task.optimizer} on {task.problem.name}" for task in outdated)
-        notes.append(f"The shipped results belong to another budget or definition; trained now: {names}.")
+        notes.append(
+            "These baselines were trained again, because their shipped results have another budget or "
+            f"another definition: {names}."
+        )
     return Plan(tuple(optimizers), against, tasks, data, chosen_budget, notes)
 
 
@@ -99,21 +111,17 @@ def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
 def _notes(
     tunables: Mapping[str, tuple[Tunable, str | None]], optimizers: Mapping[str, Any], baselines: list[str]
 ) -> list[str]:
-    """Sentences about optimizers that coincide, are not tuned, or ignore their learning rate."""
+    """Sentences about optimizers that coincide, or ignore their learning rate."""
     coinciding = [
         f"{name} and {SAME_AS[name]} coincide: without weight decay they are equal, and on problems with "
         "weight decay, the weight decay of all optimizers is decoupled."
         for name in baselines if name in SAME_AS
     ]  # fmt: skip
-    untuned = [
-        f"Nothing is tuned for {name}: it has no `learning_rate`, and no search space."
-        for name, (tunable, _) in tunables.items() if not (tunable.space or tunable.standard_space)
-    ]  # fmt: skip
     ignoring = [
         f"{name} ignores its learning rate: its first updates do not depend on it."
         for name, (tunable, _) in tunables.items() if name in optimizers and _ignores_rate(tunable)
     ]  # fmt: skip
-    return coinciding + untuned + ignoring
+    return coinciding + ignoring
 
 
 def _ignores_rate(tunable: Tunable) -> bool:
@@ -157,6 +165,8 @@ def choose_problems(problems: str | Problem | Sequence[str | Problem]) -> list[P
     >>> [problem.name for problem in choose_problems("bigram")]
     ['bigram']
     """
+    if not isinstance(problems, str | Problem | Sequence):
+        raise ValueError(f"problems must be a problem, a suite, or a sequence of these, got {problems!r}")
     chosen: dict[str, Problem] = {}
     for item in [problems] if isinstance(problems, str | Problem) else problems:
         for problem in _problems_of(item):

@@ -18,7 +18,7 @@ from scipy.stats import qmc
 from nnjax.compare.verdicts import ALPHA, NOT_REACHED, Verdict, judge, smallest_p
 from nnjax.runtime.checks import check_positive_int
 
-VERSION = 2  # of the protocol; results of other versions are not compared
+VERSION = 3  # of the protocol; results of other versions are not compared
 
 COLUMNS = 8  # of a Sobol point: quantiles of the hyper-parameters
 UNIT_RUNS = 16  # runs of one compiled program

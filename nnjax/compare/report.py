@@ -157,11 +157,12 @@ def seconds_alone(timings: pd.DataFrame) -> pd.DataFrame:
 
 def bounded_sides(task: Task, result: Result) -> tuple[bool, bool]:
     """Whether the range of the learning rate bounds the result of a task below or above."""
-    if result.failure or not task.tunes_learning_rate:
+    if result.failure or "learning_rate" not in task.space:
         return False, False
-    winners = protocol.rows_of(result.runs, kind=protocol.FRESH).groupby("study").first()
-    # The lowest of equally good learning rates wins. So the end of the range says nothing where the metric is
-    # below ε, or where no run reaches the target.
+    fresh = protocol.rows_of(result.runs, kind=protocol.FRESH)
+    winners = fresh.groupby("study").agg({"metric": "min", "initial": "first", "quantile": "first"})
+    # Of equally good trials, the one with the lowest learning rate is selected. So a learning rate at the end
+    # of its range is no sign of a bound in a study that is at most ε, or does not reach the target.
     if task.problem.target_accuracy is None:
         decides = winners["metric"] > protocol.EPSILON * winners["initial"]
     else:
@@ -178,18 +179,18 @@ def _failures(results: Mapping[tuple[str, str], Result]) -> list[str]:
 
 
 def _divergences(plan: Plan, runs: pd.DataFrame) -> list[str]:
-    """A sentence for each candidate and problem with tuned settings whose fresh runs diverged."""
+    """A sentence for each candidate and problem where runs with the tuned settings diverged."""
+    fresh = protocol.rows_of(runs, kind=protocol.FRESH)
     notes = []
     for task in plan.tasks:
-        fresh = protocol.rows_of(
-            runs, problem=task.problem.name, optimizer=task.optimizer, kind=protocol.FRESH
-        )
-        diverged = int(np.sum(fresh["diverged"]))
-        if task.optimizer in plan.candidates and diverged:
-            notes.append(
-                f"{task.optimizer} diverged on {task.problem.name}: {diverged} of {len(fresh)} runs with its "
-                "tuned settings. Their metric is the one before training."
-            )
+        if task.optimizer in plan.candidates:
+            mine = protocol.rows_of(fresh, problem=task.problem.name, optimizer=task.optimizer)
+            if diverged := np.count_nonzero(mine["diverged"]):
+                notes.append(
+                    f"{task.optimizer} diverged on {task.problem.name} in {diverged} of {len(mine)} runs "
+                    "with tuned settings: their metric was not finite, or worse than before training. The "
+                    "metric before training is used."
+                )
     return notes
 
 
@@ -221,11 +222,19 @@ def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int)
     return notes
 
 
-def _space(task: Task) -> str:
-    """The tuned hyper-parameters of an optimizer and their ranges, in words."""
-    standard = task.tunable.standard_space if task.budget.is_standard else {}
-    spaces = {**task.tunable.space, **standard}
-    return ", ".join(f"{name} {space}" for name, space in spaces.items()) or "nothing is tuned"
+def _spaces(tasks: Sequence[Task]) -> dict[str, list[str]]:
+    """By optimizer, the tuned hyper-parameters and their ranges, in words. They can depend on the problem."""
+    spaces: dict[str, dict[str, list[str]]] = {}
+    for task in tasks:
+        words = ", ".join(f"{name} {space}" for name, space in task.space.items()) or "nothing is tuned"
+        spaces.setdefault(task.optimizer, {}).setdefault(words, []).append(task.problem.name)
+    return {
+        optimizer: [
+            f"{words} ({', '.join(names)})" if len(by_words) > 1 else words
+            for words, names in by_words.items()
+        ]
+        for optimizer, by_words in spaces.items()
+    }
 
 
 def _about(
@@ -247,7 +256,7 @@ def _about(
         "versions": here.pop("versions"),
         "machine": here,
         "schedules": list(budget.schedules),
-        "spaces": {task.optimizer: _space(task) for task in plan.tasks},
+        "spaces": _spaces(plan.tasks),
         "seeds": f"studies {budget.study_numbers[0]} to {budget.study_numbers[-1]}",
         "notes": notes,
         "audits": shipped_audits(),

@@ -15,9 +15,9 @@ from nnjax.compare._optimizer_checks import check_state_and_updates
 from nnjax.compare._problem import Problem
 from nnjax.compare._rows import KEYS, initial_metrics, make_rows
 from nnjax.compare._store import Store
-from nnjax.compare._user_code import place_in_user_code, problem_identity
+from nnjax.compare._user_code import describe_error, problem_identity
 from nnjax.compare.protocol import Budget, RunSpec, Unit
-from nnjax.compare.search_spaces import Setting, Tunable, factory_for, setting
+from nnjax.compare.search_spaces import LogUniform, Setting, Tunable, factory_for, setting, tuned_space
 from nnjax.data import Dataset
 from nnjax.sweep import Grid, sweep
 
@@ -53,22 +53,22 @@ class Task(NamedTuple):
         return self.optimizer, self.problem.name
 
     @property
-    def tunes_learning_rate(self) -> bool:
-        """Whether the learning rate is one of the tuned hyper-parameters."""
-        spaces = (self.tunable.space, self.tunable.standard_space if self.budget.is_standard else {})
-        return any("learning_rate" in space for space in spaces)
+    def space(self) -> dict[str, LogUniform]:
+        """The distributions of the hyper-parameters that are tuned."""
+        return tuned_space(self.tunable, **self._conditions)
 
     def setting(self, run: RunSpec) -> Setting:
         """The setting of a run."""
-        return setting(
-            self.tunable,
-            run.point,
-            learning_rate_scale=self.problem.learning_rate_scale,
-            has_weight_decay=self.problem.has_weight_decay,
-            schedules=self.budget.schedules,
-            is_standard=self.budget.is_standard,
-            widened=self.widened,
-        )
+        return setting(self.tunable, run.point, schedules=self.budget.schedules, **self._conditions)
+
+    @property
+    def _conditions(self) -> dict[str, Any]:
+        return {
+            "learning_rate_scale": self.problem.learning_rate_scale,
+            "has_weight_decay": self.problem.has_weight_decay,
+            "is_standard": self.budget.is_standard,
+            "widened": self.widened,
+        }
 
     def length(self, batch_multiplier: int) -> tuple[int, int]:
         """The number of steps that the budget allows, and the number of steps between two evaluations."""
@@ -121,8 +121,8 @@ class Runner:
 
     Attributes:
       store: where finished units are stored, or None.
-      on_unit: called for each finished unit with its task, its runs, and whether it was trained now, and not
-        read from the store.
+      on_unit: called for each finished unit with its task, its runs, and `is_new`: True if the unit was
+        trained now, False if it was read from the store.
       stopped: if it is set, no other unit starts.
     """
 
@@ -169,7 +169,7 @@ class Runner:
     def _stored(
         self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]
     ) -> tuple[dict[str, Any], bool]:
-        """A part of a task, from the store or computed and stored now, and whether it was computed."""
+        """A part of a task, and whether it was computed (and stored) now, and not read from the store."""
         identity = {"task": task.identity(), "part": part}
         store = self.store if task.code and identity["task"]["problem"] else None
         if store and (content := store.get(identity)) is not None:
@@ -190,8 +190,8 @@ class Runner:
 
         try:
             seconds = self._stored(task, "alone", measure)[0]["seconds"]
-        except OptimizerFailed as error:
-            return _failed(task, str(error))
+        except OptimizerFailed:
+            return result  # tables show a dash for a time that was not measured
         row = {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
         names = {"optimizer": task.optimizer, "problem": task.problem.name}
         timings = pd.concat([result.timings, pd.DataFrame([row | names])], ignore_index=True)
@@ -262,11 +262,9 @@ def _attempt(compute: Callable[[], T]) -> T:
     """`compute()`, which runs the code of an optimizer.
 
     Raises:
-      OptimizerFailed: it raises an exception; the message has its kind, the first line of its text, and the
-        last line of the user's code that was running.
+      OptimizerFailed: `compute` raised an exception, which the message describes.
     """
     try:
         return compute()
     except Exception as error:  # the code of an optimizer can raise anything
-        text = str(error).strip().partition("\n")[0]
-        raise OptimizerFailed(f"{type(error).__name__}: {text}{place_in_user_code(error)}") from error
+        raise OptimizerFailed(describe_error(error)) from error

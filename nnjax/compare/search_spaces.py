@@ -26,6 +26,7 @@ __all__ = [
     "one_minus_log_uniform",
     "scales_with_gradient",
     "setting",
+    "tuned_space",
     "with_decoupled_decay",
 ]
 
@@ -46,6 +47,39 @@ class Setting(NamedTuple):
     batch_multiplier: int
 
 
+def tuned_space(
+    tunable: Tunable,
+    *,
+    learning_rate_scale: float,
+    has_weight_decay: bool,
+    is_standard: bool,
+    widened: tuple[int, int] = (0, 0),
+) -> dict[str, LogUniform]:
+    """The distributions of the hyper-parameters that are tuned on a problem.
+
+    Args:
+      tunable: the optimizer and its search space.
+      learning_rate_scale: multiplies the learning rates of an optimizer that scales with gradients.
+      has_weight_decay: whether the problem tunes weight decay. If it does, `weight_decay` is tuned for every
+        factory that accepts it. If not, it is not tuned.
+      is_standard: whether the standard space is tuned too.
+      widened: decades by which the range of the learning rate is wider, below and above.
+
+    >>> import optax
+    >>> tunable = as_tunable(optax.sgd)
+    >>> tuned_space(tunable, learning_rate_scale=10, has_weight_decay=False, is_standard=False)
+    {'learning_rate': LogUniform(low=0.001, high=10.0, one_minus=False, zero_share=0.0)}
+    """
+    fixed = set() if is_standard else {*tunable.standard_space} - {"weight_decay"}
+    if not has_weight_decay:
+        fixed.add("weight_decay")
+    return {
+        name: distribution.widened(*widened) if name == "learning_rate" else distribution
+        for name, distribution in _distributions(tunable, learning_rate_scale, has_weight_decay).items()
+        if name not in fixed
+    }
+
+
 def setting(
     tunable: Tunable,
     point: Sequence[float] | None,
@@ -60,17 +94,14 @@ def setting(
 
     All settings of one optimizer have the same hyper-parameters, so that one compiled program trains them.
     Hyper-parameters that are not tuned have their default values: those of `tunable.default`, else those of
-    the factory, else the median of the distribution.
+    the factory, else the median of the distribution. The weight decay is an exception: it is 0 if the search
+    space has it and the problem does not tune it.
 
     Args:
       tunable: the optimizer and its search space.
       point: 8 quantiles, at least 0 and less than 1; None for the default setting.
-      learning_rate_scale: multiplies the learning rates of an optimizer that scales with gradients.
-      has_weight_decay: whether the problem has weight decay. If it has, a factory with a parameter
-        `weight_decay` is tuned with it. If not, a `weight_decay` of the space is 0.
       schedules: the names of the budget's schedules.
-      is_standard: whether the standard space is tuned too.
-      widened: decades by which the space of the learning rate is wider, below and above.
+      learning_rate_scale, has_weight_decay, is_standard, widened: as in `tuned_space`.
 
     >>> import optax
     >>> adam = Tunable(optax.adam, {"learning_rate": log_uniform(1e-4, 1)}, scales_with_gradient=False)
@@ -78,28 +109,38 @@ def setting(
     ...         schedules=("warmup_linear",), is_standard=False)
     Setting(hyperparameters={'learning_rate': 0.001}, schedule='warmup_linear', batch_multiplier=1)
     """
-    spaces = {**tunable.space, **tunable.standard_space}
+    tuned = tuned_space(
+        tunable, learning_rate_scale=learning_rate_scale, has_weight_decay=has_weight_decay,
+        is_standard=is_standard, widened=widened,
+    )  # fmt: skip
     column_of = {"weight_decay": WEIGHT_DECAY_COLUMN} | columns(tunable)
-    if has_weight_decay and accepts(factory_for(tunable, has_weight_decay), "weight_decay"):
-        spaces.setdefault("weight_decay", WEIGHT_DECAY)
-    fixed = () if is_standard else {*tunable.standard_space} - {"weight_decay"}
     values: dict[str, float] = {}
-    for name, distribution in spaces.items():
-        if name == "learning_rate":
-            distribution = distribution.scaled(_rate_factor(tunable, learning_rate_scale))
+    for name, distribution in _distributions(tunable, learning_rate_scale, has_weight_decay).items():
         if name == "weight_decay" and not has_weight_decay:
             values[name] = 0.0
-        elif point is None or name in fixed:
-            values[name] = _default(tunable, name, distribution)
+        elif point is not None and name in tuned:
+            values[name] = tuned[name].at(point[column_of[name]])
         else:
-            wide = distribution.widened(*widened) if name == "learning_rate" else distribution
-            values[name] = wide.at(point[column_of[name]])
+            values[name] = _default(tunable, name, distribution)
     own_schedules = tunable.schedules or tuple(schedules)
     if point is None:
         schedule = DEFAULT_SCHEDULE if DEFAULT_SCHEDULE in own_schedules else own_schedules[0]
         return Setting(values, schedule, tunable.batch_multipliers[0])
     multiplier = _choice(tunable.batch_multipliers, point[BATCH_MULTIPLIER_COLUMN])
     return Setting(values, _choice(own_schedules, point[SCHEDULE_COLUMN]), multiplier)
+
+
+def _distributions(
+    tunable: Tunable, learning_rate_scale: float, has_weight_decay: bool
+) -> dict[str, LogUniform]:
+    """The distributions of all hyper-parameters on a problem, also of those that a budget does not tune."""
+    spaces = {**tunable.space, **tunable.standard_space}
+    if has_weight_decay and accepts(factory_for(tunable, has_weight_decay), "weight_decay"):
+        spaces.setdefault("weight_decay", WEIGHT_DECAY)
+    if "learning_rate" in spaces:
+        factor = _rate_factor(tunable, learning_rate_scale)
+        spaces["learning_rate"] = spaces["learning_rate"].scaled(factor)
+    return spaces
 
 
 def _choice(options: Sequence, u: float):

@@ -32,7 +32,8 @@ class Verdict:
       p: the p-value of the sign-flip test, corrected by Holm's method for the P problems.
       by_margin: whether the whole interval is outside ±5 %.
       studies_needed: for "undecided", the number of studies that would show the difference with a probability
-        of 80 %, if the observed mean and standard deviation are the true ones; None if it is over 1,000.
+        of 80 %, if the observed mean and standard deviation are the true ones; None if it is over 1,000, or
+        if the metric is censored.
     """
 
     verdict: str
@@ -83,7 +84,7 @@ def studies_needed(differences: ArrayLike, problems: int = 1, alpha: float = ALP
     level = alpha / problems
     minimum = math.ceil(1 - math.log2(level))  # with fewer studies no p-value is small enough
     studies = np.arange(max(minimum, 2), MAX_STUDIES + 1)
-    if sd == 0:
+    if sd <= 1e-9 * mean:  # equal differences, apart from rounding
         return int(studies[0])
     freedom, noncentrality = studies - 1, mean / sd * np.sqrt(studies)
     critical = stdtrit(freedom, 1 - level / 2)

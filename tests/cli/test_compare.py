@@ -44,7 +44,7 @@ def _files(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "optimizers must have at least one, such as mine.py:my_optimizer or sgd"),
+        ([], "optimizers must not be empty: give at least one, such as mine.py:my_optimizer or sgd"),
         (["broken.py:slow"], "broken.py, line 1: invalid syntax"),
         (["nowhere.py:slow"], "there is no file nowhere.py"),
         (["nowhere.py:x"], "nowhere.py:x: there is no file"),  # :x: is not an emoji

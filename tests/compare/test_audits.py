@@ -5,14 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.stats import binomtest
 
 import nnjax
 from nnjax.compare._problem_data import quadratic_deep
 from nnjax.compare._shipped import shipped_audits
-from nnjax.compare.baselines import _deepobs, audits
+from nnjax.compare.baselines import _deepobs, _weakened, audits
 from nnjax.compare.baselines._weakened import skipping, weakened_task
 from nnjax.compare.plan import choose_problems
 from nnjax.compare.protocol import BUDGETS
+from nnjax.compare.runner import Runner
 
 
 def test_skipping_zeroes_the_wanted_share_of_updates_and_leaves_the_others():
@@ -55,13 +57,32 @@ def test_the_losses_of_deepobs_are_those_of_numpy(monkeypatch):
 def test_the_recorded_audits_passed():
     recorded = {audit["key"]: audit for audit in shipped_audits()}
     checks = {f"{name}-{budget}" for name in ("inclusion", "initial-pass") for budget in BUDGETS}
-    assert {"deepobs"} | checks <= set(recorded)
+    assert {"equal", "power", "deepobs"} | checks == set(recorded)
     # Inclusion is a finding about a budget, which the report shows.
     must_pass = {key: audit["result"] for key, audit in recorded.items() if "inclusion" not in key}
     assert set(must_pass.values()) == {"passed"}, must_pass
 
 
-def test_the_recorded_inclusion_is_that_of_the_shipped_runs():
-    recorded = next(audit for audit in shipped_audits() if audit["key"] == "inclusion-quick")
-    computed = audits.inclusion(BUDGETS["quick"], choose_problems("quick"))
-    assert {name: recorded[name] for name in computed} == computed
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_recorded_audits_of_the_shipped_runs_are_those_of_today(budget, request):
+    if budget == "standard":
+        request.getfixturevalue("with_mnist")
+    recorded = {audit["key"]: audit for audit in shipped_audits()}
+    computed = {
+        "inclusion": audits.inclusion(BUDGETS[budget], choose_problems(budget)),
+        "initial-pass": audits.initial_pass(BUDGETS[budget]),
+    }
+    for name, audit in computed.items():
+        assert {key: recorded[f"{name}-{budget}"][key] for key in audit} == audit
+
+
+def test_the_recorded_audit_of_equal_optimizers_allows_a_false_positive_rate_of_5_percent():
+    audit = next(audit for audit in shipped_audits() if audit["key"] == "equal")
+    assert audit["repetitions"] >= 20
+    assert binomtest(audit["false"], audit["repetitions"]).proportion_ci().low <= 0.05
+
+
+def test_power_needs_a_share_that_is_bad_enough(monkeypatch):
+    monkeypatch.setattr(_weakened, "_mean_log_metric", lambda runner, task: 0.0)
+    with pytest.raises(ValueError, match="a share must make bigram 10 % worse, got none of"):
+        _weakened.choose_share(Runner(), nnjax.problems["bigram"], BUDGETS["quick"])

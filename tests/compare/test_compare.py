@@ -295,7 +295,7 @@ def test_a_run_that_becomes_nan_has_diverged_and_gets_the_initial_metric():
     assert (mine.metric == mine.initial).all()
     n = (mine.kind == "fresh").sum()
     assert report.about["notes"][0].startswith(
-        f"mine diverged on small: {n} of {n} runs with its tuned settings"
+        f"mine diverged on small in {n} of {n} runs with tuned settings"
     )
     assert report.verdicts.effect.item() > 0
 
@@ -439,9 +439,27 @@ def test_an_optimizer_of_a_user_that_is_called_adam_does_not_coincide_with_adamw
     assert plan.notes == []
 
 
-def test_an_optimizer_without_hyperparameters_is_a_note():
-    plan = make_plan({"mine": lambda: optax.sgd(0.1)}, "adamw", SMALL, TINY, (1e-4, 1.0))
-    assert plan.notes == ["Nothing is tuned for mine: it has no `learning_rate`, and no search space."]
+def test_an_optimizer_whose_space_is_empty_is_a_note():
+    rates = {"learning_rate": log_uniform(0.1, 1)}
+    optimizers = {
+        "fixed": lambda: optax.sgd(0.1),
+        "empty": Tunable(optax.sgd, {"learning_rate": log_uniform(0.1, 1)}),
+        "standard_only": Tunable(optax.sgd, {}, rates, default={"learning_rate": 0.1}),
+        "decay_only": Tunable(optax.adamw, {"weight_decay": log_uniform(0.1, 1)}, rates),
+    }
+    plan = make_plan(optimizers, "adamw", SMALL, TINY, (1e-4, 1.0))
+    noted = ["fixed", "standard_only", "decay_only"]
+    assert [note.split(" is tuned")[0] for note in plan.notes] == [
+        f"No hyper-parameter of {n}" for n in noted
+    ]
+    with_decay = make_plan(
+        {"mine": optimizers["decay_only"]}, "adamw", [SMALL, "modular_addition"], TINY, (1e-4, 1.0)
+    )
+    assert with_decay.notes == []
+    standard = make_plan(
+        {"mine": optimizers["standard_only"]}, "adamw", SMALL, replace(TINY, is_standard=True), (1e-4, 1.0)
+    )
+    assert standard.notes == []
 
 
 def test_the_time_left_does_not_count_units_from_the_store(monkeypatch):

@@ -76,7 +76,9 @@ def test_the_page_begins_with_the_conclusion_and_the_verdicts(html, comparison):
     verdict = f"{first.verdict} {change(first.effect, first.low, first.high)}".replace(SPACE, " ")
     assert verdict.startswith("better")
     assert conclusion in text
-    assert text.count("No overall claim is possible with 5 problems.") == 3  # once above, twice in the table
+    assert (
+        text.count("With 5 problems, the test over all problems cannot be significant.") == 3
+    )  # once above, twice in the table
     order = [conclusion, f"✓ {verdict}", "Final metrics", "Learning curves", "Limits"]
     places = [text.index(words) for words in order[:2]] + [html.index(f"<h2>{words}") for words in order[2:]]
     assert places == sorted(places)

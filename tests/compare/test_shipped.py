@@ -51,7 +51,8 @@ def test_baselines_that_are_trained_again_are_a_note(monkeypatch):
 
     assert notes() == []
     assert notes(studies=4) == [
-        "The shipped results belong to another budget or definition; trained now: adamw on bigram."
+        "These baselines were trained again, because their shipped results have another budget or another "
+        "definition: adamw on bigram."
     ]
 
 

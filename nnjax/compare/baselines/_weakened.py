@@ -47,6 +47,9 @@ def choose_share(runner: Runner, problem: Any, budget: Budget) -> tuple[float, f
     """The share of skipped updates that makes the tuned metric 10 % worse, and the measured ratio.
 
     Several shares are tried in separate studies, and the wanted share is interpolated between them.
+
+    Raises:
+      ValueError: no share makes the metric 10 % worse.
     """
     separate = replace(budget, first_study=FIRST_STUDY)
     reference = Task(REFERENCE, *baseline(REFERENCE), problem, separate)
@@ -58,6 +61,8 @@ def choose_share(runner: Runner, problem: Any, budget: Budget) -> tuple[float, f
         print(f"{problem.name}: {share:.0%} skipped, metric {math.expm1(logs[-1]):+.1%}", flush=True)
         if logs[-1] > math.log(WORSE_BY):
             break
+    if logs[-1] <= math.log(WORSE_BY):
+        raise ValueError(f"a share must make {problem.name} 10 % worse, got none of {SHARES}")
     # The measured metric is not exactly monotone in the share, because studies vary.
     increasing = np.maximum.accumulate(logs)
     share = round(float(np.interp(math.log(WORSE_BY), increasing, shares)), 4)

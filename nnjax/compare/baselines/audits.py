@@ -44,11 +44,15 @@ def task_of(optimizer: str, problem: Any, budget: Budget) -> Task:
 
 def readings(budget: Budget, problems: list[Any]) -> dict[str, Reading]:
     """For each problem, how its metric is interpreted, with the shipped ε."""
-    found = {p: shipped_reference(task_of(REFERENCE, p, budget)) for p in problems}
-    return {
-        p.name: Reading(numbers["epsilon"], p.steps + 1 if p.target_accuracy else None)
-        for p, numbers in found.items() if numbers
-    }  # fmt: skip
+    read = {}
+    for problem in problems:
+        numbers = shipped_reference(task_of(REFERENCE, problem, budget))
+        if numbers is None:
+            raise ValueError(f"a result of {REFERENCE} on {problem.name} must be shipped, got none")
+        read[problem.name] = Reading(
+            numbers["epsilon"], problem.steps + 1 if problem.target_accuracy else None
+        )
+    return read
 
 
 def equal_optimizers(runner: Runner) -> Audit:
@@ -88,7 +92,7 @@ def inclusion(budget: Budget, problems: list[Any]) -> Audit:
     return {
         "name": f"Inclusion: SGD against momentum, of which SGD is a special case, {budget.name} budget",
         "result": "momentum is under-tuned" if better else "passed",
-        "detail": f"SGD is better on {', '.join(better) or 'none'} of {len(verdicts)} problems."
+        "detail": f"SGD is better on {len(better)} of {len(verdicts)} problems{_names(better)}."
         + " Momentum has one more hyper-parameter, and too few trials to tune it there." * bool(better),
         "better": better, "problems": len(verdicts),
     }  # fmt: skip
@@ -108,7 +112,7 @@ def initial_pass(budget: Budget) -> Audit:
     return {
         "name": f"Initial pass: targets that hold before training, {budget.name} budget",
         "result": "failed" if passing else "passed",
-        "detail": f"{len(passing)} of {targets} targets{': ' * bool(passing)}{', '.join(passing)}.",
+        "detail": f"{len(passing)} of {targets} targets hold before training{_names(passing)}.",
     }
 
 
@@ -156,6 +160,10 @@ def power(runner: Runner) -> Audit:
         ) + ". Standard budget.",
         "problems": found,
     }  # fmt: skip
+
+
+def _names(names: list[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _summary(verdict: Verdict) -> dict[str, Any]:

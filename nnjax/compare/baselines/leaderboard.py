@@ -11,14 +11,14 @@ import pandas as pd
 
 from nnjax.compare._references import REFERENCE
 from nnjax.compare._shipped import shipped_audits
-from nnjax.compare._wording import SIGNS, number
+from nnjax.compare._wording import SIGNS, number, studies_needed
 from nnjax.compare.analysis import Analysis, analyse
 from nnjax.compare.claims import markdown_table
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.protocol import rows_of
 from nnjax.compare.report import make_verdicts, problem_facts, seconds_alone
 from nnjax.compare.scores import performance_profile
-from nnjax.compare.verdicts import BETTER, EQUIVALENT, MAX_STUDIES, UNDECIDED, WORSE
+from nnjax.compare.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE
 
 FOLDER = Path(__file__).parent
 
@@ -75,7 +75,7 @@ def scores_table(budget: str) -> str:
             ]
         )
     return markdown_table(
-        ["optimizer", "score (95 %)", "worst problem", "better", "equal", "worse", "undecided"], rows
+        ["optimizer", "score (95 %)", "worst problem", "better", "equivalent", "worse", "undecided"], rows
     )
 
 
@@ -101,14 +101,10 @@ def undecided_table(budget: str) -> str:
     rows = []
     for optimizer in _by_score(analysis):
         undecided = rows_of(analysis.verdicts, optimizer=optimizer, verdict=UNDECIDED)
-        needed = [f"{row['problem']} ({_studies(row['studies_needed'])})" for row in _rows(undecided)]
+        needed = [f"{row['problem']} ({studies_needed(row)})" for row in _rows(undecided)]
         if needed:
             rows.append([optimizer, ", ".join(needed)])
     return markdown_table(["optimizer", "undecided on (studies needed)"], rows)
-
-
-def _studies(needed: Any) -> str:
-    return f"over {MAX_STUDIES:,}" if pd.isna(needed) else str(needed)
 
 
 def seconds_table(budget: str) -> str:
