@@ -50,7 +50,7 @@ from benchmarks.harness import Record, provenance, write_result
 from nnjax.compare.plan import Plan, make_plan, to_train
 from nnjax.compare.problems import SUITES
 from nnjax.compare.protocol import UNIT_RUNS
-from nnjax.runtime import environment
+from nnjax.runtime import cores
 
 BUDGET, BASELINE = "quick", "adamw"
 OPTIMIZER = "import optax\n\ncandidate = optax.adamw\n"
@@ -113,7 +113,7 @@ def time_command(folder: Path, problems: tuple[str, ...]) -> tuple[float, float]
     """The seconds of the whole command, and of its training only.
 
     The command trains as many problems at a time as there are cores. The seconds of its training are the sum
-    over the units of work, divided by this number.
+    over the units of work, divided by this number. They would be more if the cores had unequal work.
 
     Args:
       folder: a folder for the file of the optimizer, the report, the finished units of work and the
@@ -137,7 +137,7 @@ def time_command(folder: Path, problems: tuple[str, ...]) -> tuple[float, float]
     if done.returncode:
         raise RuntimeError(f"nnjax compare failed: {done.stderr}")
     units = [json.loads(path.read_text()) for path in store.glob("*.json")]
-    at_a_time = min(environment()["cores"], len(problems))
+    at_a_time = min(cores(), len(problems))
     return seconds, sum(unit["seconds"]["training"] for unit in units) / at_a_time
 
 
@@ -151,7 +151,7 @@ def check_plan(problems: tuple[str, ...]) -> Plan:
     if missing := [task.problem.name for task in to_train(plan) if task.optimizer == BASELINE]:
         raise RuntimeError(
             f"the results of {BASELINE} must be shipped, got none for {', '.join(missing)}: run "
-            "`python -m nnjax.compare.baselines`"
+            "`python -m nnjax.compare.baselines quick --store DIR`"
         )
     return plan
 

@@ -157,7 +157,7 @@ def synthetic_about(runs):
         "machine": {"processor": "AMD EPYC 7B13", "cores": 2, "device": "cpu"},
         "seeds": "studies 0 to 7",
         "schedules": ["warmup_linear"],
-        "spaces": {"mine": "learning_rate 0.0001 to 1"},
+        "spaces": {"mine": ["learning_rate 0.0001 to 1"]},
         "notes": ["adam and adamw coincide on problems without weight decay: they are trained once."],
         "audits": [
             {"name": "A/A", "result": "passed", "detail": "2 of 100 reports are false (0.2 % to 7.0 %)."},

@@ -199,6 +199,11 @@ def test_targets_on_a_plateau_are_one_target():
     problems = {"a": {"epsilon": 0.1, "targets": {"1/4": 3.0, "1/2": 2.9, "1": 2.8}}}
     times = analysis.times_to_targets({("a", "fast"): FAST}, problems)
     assert times.target.tolist() == ["1/4", "1"]  # 2.9 is less than 5 % below 3.0
+    assert times.value.tolist() == [3.0, 2.8]
+    problems["a"]["epsilon"] = 2.95  # 2.8 and 2.9 then count as equal
+    assert analysis.times_to_targets({("a", "fast"): FAST}, problems).value.tolist() == [3.0]
+    problems["a"] = {"epsilon": 1.0, "targets": {"1/4": 3.0, "1/2": 0.5, "1": 0.1}}
+    assert analysis.times_to_targets({("a", "fast"): FAST}, problems).value.tolist() == [3.0, 1.0]
 
 
 def test_scores_are_interquartile_means_of_the_studies_scores(comparison):

@@ -1,14 +1,24 @@
 """Objects in a user's Python file."""
 
 import sys
+from dataclasses import replace
 from functools import partial, wraps
+from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from nnjax.compare._user_code import code_identity, is_reference, load_object
+import nnjax
+from nnjax.compare._user_code import (
+    code_identity,
+    describe_error,
+    is_reference,
+    load_object,
+    problem_identity,
+)
+from small_comparison import SMALL, cost
 
 
 def write(path, text):
@@ -46,9 +56,18 @@ def test_a_changed_file_is_executed_again(tmp_path, monkeypatch):
         ("import sys\nsys.exit(0)\n", "cannot be executed: SystemExit: 0"),
         ("import optax\ndef fast(): ...\n", "must define slow, got fast"),
         ("", "must define slow, got no functions"),
+        (
+            "raise ValueError('no rate\\nSee the guide.')",
+            r"ValueError: no rate \(mine.py, line 1\)$",
+        ),
+        ("x = '\0'", "^mine.py: .*null bytes"),
+        ("import wrong_neighbour", "^wrong_neighbour.py, line 2: "),
+        ("import sys\nsys.path.clear()\n1 / 0", r"ZeroDivisionError: .* \(mine.py, line 3\)$"),
     ],
 )
-def test_wrong_files_are_one_clear_line(tmp_path, content, message):
+def test_wrong_files_are_one_clear_line(tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    write(tmp_path / "wrong_neighbour.py", "x = 1\ny = (\n")
     path = write(tmp_path / "mine.py", content)
     with pytest.raises(ValueError, match=message) as caught:
         load_object(f"{path}:slow")
@@ -67,6 +86,26 @@ def test_wrong_files_are_one_clear_line(tmp_path, content, message):
 def test_wrong_references(reference, message):
     with pytest.raises(ValueError, match=message):
         load_object(reference)
+
+
+def test_a_file_with_a_relative_path_has_an_identity_in_another_directory(tmp_path, monkeypatch):
+    write(tmp_path / "mine.py", "def slow(learning_rate): ...\n")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    slow = load_object("mine.py:slow")
+    monkeypatch.chdir(tmp_path / "other")
+    assert code_identity(slow) is not None
+
+
+def test_the_place_of_an_error_is_in_the_user_s_code_also_beside_the_package():
+    def error_in(file):
+        with pytest.raises(RuntimeError) as caught:
+            exec(compile("\nraise RuntimeError('boom')", file, "exec"))
+        return describe_error(caught.value)
+
+    package = Path(nnjax.__file__).parent
+    assert error_in(str(package / "sweep.py")) != error_in(f"{package}_mine.py")
+    assert error_in(f"{package}_mine.py") == "RuntimeError: boom (nnjax_mine.py, line 2)"
 
 
 def test_the_identity_of_code_changes_with_its_file(tmp_path):
@@ -149,3 +188,13 @@ def test_code_without_a_file_has_no_identity():
     namespace = {}
     exec("def interactive(learning_rate): return 1", namespace)
     assert code_identity(namespace["interactive"]) is None
+
+
+def test_a_user_s_problem_is_identified_by_all_that_determines_its_results():
+    changes = ({}, {"learning_rate_scale": 2.0}, {"floor": cost})
+    identities = [problem_identity(problem) for problem in (SMALL, *(replace(SMALL, **c) for c in changes))]
+    assert None not in identities
+    assert identities[0] == identities[1]
+    assert len({str(identity) for identity in identities}) == 3
+    shipped = nnjax.problems["bigram"]
+    assert problem_identity(shipped) == shipped.identity()

@@ -11,14 +11,14 @@ import pandas as pd
 
 from nnjax.compare._references import REFERENCE
 from nnjax.compare._shipped import shipped_audits
-from nnjax.compare._wording import SIGNS, number, studies_needed
+from nnjax.compare._wording import SIGNS, number, p_value, studies_needed
 from nnjax.compare.analysis import Analysis, analyse
 from nnjax.compare.claims import markdown_table
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.protocol import rows_of
 from nnjax.compare.report import make_verdicts, problem_facts, seconds_alone
 from nnjax.compare.scores import performance_profile
-from nnjax.compare.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE
+from nnjax.compare.verdicts import ALPHA, BETTER, EQUIVALENT, UNDECIDED, WORSE
 
 FOLDER = Path(__file__).parent
 
@@ -58,9 +58,10 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def scores_table(budget: str) -> str:
-    """Scores with their intervals, the worst problem, and the counts of verdicts."""
+    """Scores with their intervals, the worst problem, the test over all problems, and counts of verdicts."""
     analysis = shipped_analysis(budget)
     scores = {row["optimizer"]: row for row in _rows(analysis.scores)}
+    overall = {row["optimizer"]: _overall(row) for row in _rows(analysis.overall)}
     rows = []
     for optimizer in _by_score(analysis):
         score = scores[optimizer]
@@ -71,12 +72,26 @@ def scores_table(budget: str) -> str:
                 optimizer,
                 f"{score['score']:.2f} ({score['low']:.2f} to {score['high']:.2f})",
                 f"{score['worst_problem']} ({score['worst_score']:.2f})",
+                overall.get(optimizer, "–"),
                 *(counts if optimizer != REFERENCE else ["–"] * 4),
             ]
         )
     return markdown_table(
-        ["optimizer", "score (95 %)", "worst problem", "better", "equivalent", "worse", "undecided"], rows
-    )
+        [
+            "optimizer", "score (95 %)", "worst problem", "all problems together", "better", "equivalent",
+            "worse", "undecided",
+        ],
+        rows,
+    )  # fmt: skip
+
+
+def _overall(row: dict[str, Any]) -> str:
+    """The result of the test over all problems; a dash if it cannot be significant."""
+    if not row["possible"]:
+        return "–"
+    if row["p"] >= ALPHA:
+        return f"undecided (p = {p_value(row['p'])})"
+    return f"{BETTER if row['effect'] < 0 else WORSE} (p = {p_value(row['p'])})"
 
 
 def profile_table(budget: str) -> str:
