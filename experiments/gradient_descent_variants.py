@@ -40,7 +40,7 @@ QUICK_VARIANTS = ("momentum",)
 BUDGET = BUDGETS["standard"]
 QUICK_BUDGET = Budget("tiny", 2, 1, 1, 1, ("linear",), is_standard=False)
 STEPS, QUICK_STEPS = 1560, 40
-RATE_SCALE = 10.0  # of the learning rates of SGD and its relatives: the gradients of this network are small
+RATE_SCALE = 3.0  # of the learning rates of SGD and its relatives, as in the problem book_mlp
 EVALUATED = 500  # training images for the training cost, and validation images for the validation error
 GROUPS = (
     (f"Better than {BASE}", BETTER),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
@@ -195,26 +196,30 @@ def _check_packages() -> None:
 
 def _verdict_table(verdicts: Any) -> Table:
     """A line for each problem, candidate and baseline."""
-    import pandas  # imported here, because it takes a second
+    from nnjax.compare._wording import studies_needed
 
-    table = Table(Column("problem", no_wrap=True), title="Verdicts about the optimizers")
+    pairs = [f"{row['optimizer']} against {row['baseline']}" for row in verdicts.to_dict("records")]
+    title = pairs[0] if len(set(pairs)) == 1 else "Verdicts about the optimizers"
+    table = Table(Column("problem", no_wrap=True), title=title, box=SIMPLE_HEAD)
     for name in ("optimizer", "verdict", "metric / baseline's", "p"):
-        table.add_column(name, overflow="fold")
-    for row in verdicts.itertuples():
-        needed = "" if pandas.isna(row.studies_needed) else f", {row.studies_needed} studies would decide"
+        if name != "optimizer" or title != pairs[0]:
+            table.add_column(name, overflow="fold")
+    for pair, row in zip(pairs, verdicts.to_dict("records"), strict=True):
+        needed = studies_needed(row)
+        advice = f", {needed} studies would decide" if needed != "–" else ""
         table.add_row(
-            escape(row.problem),
-            f"{row.optimizer} against {row.baseline}",
-            f"{row.verdict}{' by at least 5 %' if row.by_margin else ''}{needed}",
+            escape(row["problem"]),
+            *([] if title == pair else [pair]),
+            f"{row['verdict']}{' by at least 5 %' if row['by_margin'] else ''}{advice}",
             _ratio(row),
-            f"{row.p:.2g}",
+            f"{row['p']:.2g}",
         )
     return table
 
 
-def _ratio(row: Any) -> str:
+def _ratio(row: Mapping[str, Any]) -> str:
     """The ratio of the metrics of candidate and baseline, with its interval."""
-    ratio, low, high = (math.exp(value) for value in (row.effect, row.low, row.high))
+    ratio, low, high = (math.exp(row[name]) for name in ("effect", "low", "high"))
     interval = "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"
     return f"{ratio:.2f}{interval}"
 
