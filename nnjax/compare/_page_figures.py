@@ -73,7 +73,8 @@ def inline_svg(picture: Picture) -> str:
     used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{picture.name}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{picture.name}-", svg)
-    svg = re.sub(r"(\.\d\d)\d+", r"\1", svg)  # hundredths of a point are enough
+    # In coordinates, hundredths of a point are enough. Labels are not shortened.
+    svg = re.sub("<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
     for color, page_color in PAGE_COLORS.items():

@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from nnjax.compare import _page, _page_tables
-from nnjax.compare._page_figures import draw_sensitivity, separate
+from nnjax.compare._page_figures import Picture, draw_sensitivity, inline_svg, separate
 from nnjax.compare._wording import SPACE, change, counts, number, overall
 from nnjax.compare.analysis import analyse
 from synthetic_comparison import PROBLEMS, synthetic_comparison
@@ -292,6 +293,19 @@ def test_conclusions_in_words():
     assert overall(8, -0.1, 0.01, True) == sentence
     sentence = "The test over all problems finds no significant difference (p = 0.20)."
     assert overall(8, 0.1, 0.2, True) == sentence
+
+
+def test_the_labels_of_a_figure_in_the_page_keep_all_digits():
+    def draw(title):
+        figure = Figure()
+        axis = figure.subplots()
+        axis.set_yticks([0.003, 0.125], ["0.003", "0.125"])
+        axis.plot([0, 1 / 3], [0.003, 0.125])
+        return figure
+
+    svg = inline_svg(Picture("name", "title", "alt", "", draw))
+    assert {"0.003", "0.125"} <= set(re.findall(r">([^<>]*)</text>", svg))
+    assert not re.search(r"<[^>]*\.\d{3}", svg)  # coordinates are short
 
 
 def test_separate_keeps_order_gap_and_limits():
