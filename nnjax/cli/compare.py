@@ -33,7 +33,7 @@ class Compare:
     optimizers: Positional[Annotated[tuple[str, ...], arg(metavar="[FILE.py:NAME ...]")]] = ()
     """Optimizers to compare: optax factories or Tunables in Python files, or names of baselines."""
     against: tuple[str, ...] = ("adamw",)
-    """Names of the baselines to compare with."""
+    """Baselines to compare with: names of shipped ones, or optimizers in Python files (FILE.py:NAME)."""
     problems: tuple[str, ...] = ("quick",)
     """A suite (quick or standard), names of problems, or FILE.py:NAME for a Problem in a Python file."""
     budget: Literal["quick", "standard"] = "quick"
@@ -84,8 +84,12 @@ class Compare:
             return 0
         _check_packages()
         make_dir(self.out)
-        with _Bar() as bar:
-            results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show)
+        try:
+            with _Bar() as bar:
+                results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show)
+        except KeyboardInterrupt:
+            console.print("Finished units are stored. The same command continues the comparison.")
+            raise
         report = make_report(plan, results, self._command())
         page = report.save(self.out)
         if len(report.verdicts):
@@ -108,16 +112,19 @@ class Compare:
         from nnjax.compare.plan import make_plan
         from nnjax.compare.protocol import BUDGETS
 
-        names = [reference.rpartition(":")[2] for reference in self.optimizers]
+        own_baselines = [reference for reference in self.against if is_reference(reference)]
+        references = [*self.optimizers, *(r for r in own_baselines if r not in self.optimizers)]
+        names = [reference.rpartition(":")[2] for reference in references]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"optimizers must have different names, got {name} twice")
-        loaded = [load_object(r) if is_reference(r) else r for r in self.optimizers]
+        loaded = [load_object(r) if is_reference(r) else r for r in references]
         changes = {"studies": self.studies, "trials": self.trials, "first_study": self.first_study}
         budget = replace(BUDGETS[self.budget], **{k: v for k, v in changes.items() if v is not None})
         problems = [load_object(p) if is_reference(p) else p for p in self.problems]
         optimizers = dict(zip(names, loaded, strict=True))
-        return make_plan(optimizers, self.against, problems, budget, self.learning_rate)
+        against = [reference.rpartition(":")[2] for reference in self.against]
+        return make_plan(optimizers, against, problems, budget, self.learning_rate)
 
 
 def _show_lists(as_json: bool) -> None:
@@ -173,10 +180,11 @@ def _summary(plan: Any, work: Mapping[str, Any]) -> str:
     """The amount of work in words."""
     about = f", about {max(work['seconds'] / 60, 0.1):.1f} minutes" if work["seconds"] else ""
     names = f"{', '.join(plan.candidates)} against {', '.join(plan.baselines)}"
+    problems = count(len(plan.data), "problem")
     return (
-        f"{names} on {count(len(plan.data), 'problem')}, {plan.budget.name} budget: {work['runs']:,} runs to "
-        f"train{about}; the results of {work['shipped']} of {work['pairs']} pairs of optimizer and problem "
-        "are shipped"
+        f"{names} on {problems}, {plan.budget.name} budget: {work['runs']:,} runs to train, except those in "
+        f"the store{about}; the results of {work['shipped']} of {work['pairs']} pairs of optimizer and "
+        "problem are shipped"
     )
 
 
@@ -206,7 +214,7 @@ def _verdict_table(verdicts: Any) -> Table:
             table.add_column(name, overflow="fold")
     for pair, row in zip(pairs, verdicts.to_dict("records"), strict=True):
         needed = studies_needed(row)
-        advice = f", {needed} studies would decide" if needed != "–" else ""
+        advice = f" ({needed} studies for 80 % power)" if needed != "–" else ""
         table.add_row(
             escape(row["problem"]),
             *([] if title == pair else [pair]),

@@ -49,7 +49,8 @@ def compare(
 
     Args:
       optimizers: a mapping from names to optax factories, `Tunable`s or names of baselines.
-      against: the name of the baseline to compare with, or several names.
+      against: the name of the baseline to compare with, or several names. A name in `optimizers` is a
+        baseline of your own, with which the other optimizers are compared.
       problems: a suite ("quick" or "standard"), the name of a problem, a `Problem`, or a sequence of these.
       budget: "quick", "standard", or a `Budget`.
       learning_rate: the range in which the learning rate of an optax factory without a search space is tuned.

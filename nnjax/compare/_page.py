@@ -18,8 +18,9 @@ from nnjax.compare._page_figures import (
     inline_svg,
     write_pictures,
 )
-from nnjax.compare._wording import counts, overall
+from nnjax.compare._wording import counts, overall, p_value
 from nnjax.compare.analysis import Analysis
+from nnjax.compare.verdicts import smallest_p
 
 LIMITS = (
     "These are small networks. Rankings can change with the size of the network and of the data.",
@@ -59,6 +60,7 @@ def render(analysis: Analysis, about: Mapping[str, Any]) -> str:
         script_hash=base64.b64encode(hashlib.sha256(sources["js"].encode()).digest()).decode(),
         about=about,
         conclusions=conclusions(analysis),
+        smallest_p=p_value(min(1.0, len(analysis.problems) * smallest_p(about["studies"]))),
         figures=figures,
         matrix=tables.verdict_matrix(analysis),
         details=tables.verdict_details(analysis),

@@ -194,6 +194,6 @@ def _check_required(name: str, key: str, parameter: Parameter, tuned: list[str])
         raise ValueError(f"{name} must accept {key} as a keyword, got a positional-only parameter")
     if key not in tuned:
         raise ValueError(
-            f"the space of {name} must have a distribution for {key}, got none: add one, or give the "
-            "parameter a default"
+            f"the parameter {key} of {name} must have a default value, or a distribution in the space of a "
+            "Tunable, got neither"
         )

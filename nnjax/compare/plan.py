@@ -58,7 +58,7 @@ def make_plan(
     _check_names(optimizers, against)
     chosen_budget = lookup("budget", budget, BUDGETS) if isinstance(budget, str) else budget
     tunables = {name: _tunable(name, value, learning_rate) for name, value in optimizers.items()}
-    tunables |= {name: baseline(name) for name in against}
+    tunables |= {name: baseline(name) for name in against if name not in optimizers}
     baselines = [name for name in tunables if isinstance(optimizers.get(name, name), str)]
     notes = _notes(tunables, optimizers, baselines)
     data = {}
@@ -90,21 +90,23 @@ def make_plan(
             "These baselines were trained again, because their shipped results have another budget or "
             f"another definition: {names}."
         )
-    return Plan(tuple(optimizers), against, tasks, data, chosen_budget, notes)
+    notes += _unequal_tuning(tasks, against)
+    candidates = tuple(name for name in optimizers if name not in against)
+    return Plan(candidates, against, tasks, data, chosen_budget, notes)
 
 
-def _check_names(optimizers: Mapping[str, Any], against: Sequence[str]) -> None:
-    """Raises ValueError if names are missing, or if two optimizers would have the same name."""
+def _check_names(optimizers: Mapping[str, Any], against: tuple[str, ...]) -> None:
+    """Raises ValueError if names are missing, or if a name is twice in `against`."""
     if not isinstance(optimizers, Mapping):
         raise ValueError(f"optimizers must be a mapping such as {{'mine': my_factory}}, got {optimizers!r}")
     if not optimizers:
         raise ValueError("optimizers must have at least one optimizer, got none")
     if not against:
         raise ValueError("against must name at least one baseline, got none")
+    if not {*optimizers} - {*against}:
+        raise ValueError(f"optimizers must have one that is not in against, got only {', '.join(optimizers)}")
     for name in against:
-        if name in optimizers:
-            raise ValueError(f"against must name other optimizers than the compared ones, got {name!r} twice")
-        if list(against).count(name) > 1:
+        if against.count(name) > 1:
             raise ValueError(f"against must have different names, got {name!r} twice")
 
 
@@ -122,6 +124,19 @@ def _notes(
         for name, (tunable, _) in tunables.items() if name in optimizers and _ignores_rate(tunable)
     ]  # fmt: skip
     return coinciding + ignoring
+
+
+def _unequal_tuning(tasks: Sequence[Task], against: tuple[str, ...]) -> list[str]:
+    """A sentence for each pair in which the candidate has fewer tuned hyper-parameters than the baseline."""
+    numbers: dict[str, int] = {}
+    for task in tasks:
+        numbers[task.optimizer] = max(numbers.get(task.optimizer, 0), len(task.space))
+    return [
+        f"{baseline} tunes {numbers[baseline]} hyper-parameters, and {candidate} tunes {numbers[candidate]}. "
+        "With few trials, fewer hyper-parameters are an advantage, if the default values are good."
+        for candidate in numbers if candidate not in against
+        for baseline in against if 0 < numbers[candidate] < numbers[baseline]
+    ]  # fmt: skip
 
 
 def _ignores_rate(tunable: Tunable) -> bool:

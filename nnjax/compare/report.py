@@ -13,9 +13,11 @@ from nnjax.compare import protocol
 from nnjax.compare._problem import Problem
 from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
+from nnjax.compare._tuning import sensitivity
+from nnjax.compare._wording import change
 from nnjax.compare.analysis import analyse
 from nnjax.compare.plan import Plan
-from nnjax.compare.protocol import Reading
+from nnjax.compare.protocol import BUDGETS, Reading
 from nnjax.compare.runner import Result, Task
 from nnjax.compare.verdicts import Verdict
 from nnjax.runtime.environment import environment
@@ -89,6 +91,7 @@ def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: 
     notes = [
         *_failures(results),
         *_divergences(plan, runs),
+        *_worse_than_default(plan, runs, problems),
         *plan.notes,
         *_notes(plan, results, len(problems)),
     ]
@@ -101,9 +104,17 @@ def make_report(plan: Plan, results: Mapping[tuple[str, str], Result], command: 
 def _call(plan: Plan) -> str:
     """The call of `nnjax.compare`; how its optimizers were made is not known."""
     names = ", ".join(f"{name!r}: ..." for name in plan.candidates)
+    budget: Any = BUDGETS.get(plan.budget.name)
+    changes = [
+        f"{name}={value!r}" for name, value in asdict(plan.budget).items()
+        if budget is not None and value != getattr(budget, name)
+    ]  # fmt: skip
+    words = repr(plan.budget if budget is None else plan.budget.name)
+    if changes:
+        words = f"dataclasses.replace(BUDGETS[{words}], {', '.join(changes)})"
     return (
         f"nnjax.compare({{{names}}}, against={plan.baselines!r}, problems={tuple(plan.data)!r}, "
-        f"budget={plan.budget.name!r})"
+        f"budget={words})"
     )
 
 
@@ -192,6 +203,17 @@ def _divergences(plan: Plan, runs: pd.DataFrame) -> list[str]:
                     "metric before training is used."
                 )
     return notes
+
+
+def _worse_than_default(plan: Plan, runs: pd.DataFrame, problems: Mapping[str, Any]) -> list[str]:
+    """A sentence for each optimizer whose tuned settings are worse than its default on a problem."""
+    table = sensitivity(runs, problems)
+    worse: Any = table[(table["gain_low"] > 0) & table["optimizer"].isin(plan.candidates + plan.baselines)]
+    return [
+        f"{row['optimizer']} on {row['problem']} is worse with its tuned settings than with its default: the "
+        f"metric is {change(row['gain'])}. Tuning needs more trials, or a better search space."
+        for row in worse.to_dict("records")
+    ]
 
 
 def _notes(plan: Plan, results: Mapping[tuple[str, str], Result], problems: int) -> list[str]:

@@ -19,6 +19,9 @@ import jax, jax.numpy as jnp, numpy as np, optax, nnjax
 def slow(learning_rate=0.1):
     return optax.sgd(learning_rate)
 
+def slower(learning_rate=0.01):
+    return optax.sgd(learning_rate)
+
 def needs_more(learning_rate, rank):
     return optax.sgd(learning_rate)
 
@@ -48,8 +51,11 @@ def _files(run):
         (["broken.py:slow"], "broken.py, line 1: invalid syntax"),
         (["nowhere.py:slow"], "there is no file nowhere.py"),
         (["nowhere.py:x"], "nowhere.py:x: there is no file"),  # :x: is not an emoji
-        (["mine.py:fast"], "mine.py must define fast, got slow, needs_more"),
-        (["mine.py:needs_more"], "the space of needs_more must have a distribution for rank"),
+        (["mine.py:fast"], "mine.py must define fast, got slow, slower, needs_more"),
+        (
+            ["mine.py:needs_more"],
+            "the parameter rank of needs_more must have a default value, or a distribution in",
+        ),
         (["mine.py:wrong_name"], "a hyper-parameter in the space of wrong_name must be one of learning_rate"),
         (["mine.py:slow", "sgd", "mine.py:slow"], "optimizers must have different names, got slow twice"),
         (["mine.py:slow", "--against", "adamww"], "against must be one of"),
@@ -111,7 +117,15 @@ def test_a_decided_verdict_needs_no_more_studies(run, capsys):
     assert verdict["verdict"] == "worse"
     assert verdict["studies_needed"] is None
     assert "0 runs to train" in err
-    assert "would decide" not in err
+    assert "80 % power" not in err
+
+
+@pytest.mark.slow
+def test_the_baseline_can_be_an_optimizer_in_a_file(run, capsys):
+    assert run("compare", "mine.py:slow", "--against", "mine.py:slower", "sgd", *SMALL, "--json") == 0
+    verdicts = json.loads(capsys.readouterr().out)["verdicts"]
+    assert {(v["optimizer"], v["baseline"]) for v in verdicts} == {("slow", "slower"), ("slow", "sgd")}
+    assert "--against mine.py:slower sgd" in Path("report/index.html").read_text()
 
 
 def start(out: str) -> subprocess.Popen:

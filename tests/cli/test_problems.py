@@ -14,8 +14,10 @@ def test_problems_are_listed_with_what_a_comparison_needs_to_know(run, capsys, m
     assert run("problems") == 0
     lines = capsys.readouterr().out.splitlines()
     for name in nnjax.problems:
-        (line,) = [line for line in lines if f" {name} " in line]
-        assert ("MNIST" in line) == problems.needs_mnist(nnjax.problems[name])
+        assert sum(f" {name} " in line for line in lines) == 1
+    (on_mnist,) = [line.rpartition(": ")[2].split(", ") for line in lines if line.startswith("need MNIST")]
+    assert on_mnist == [name for name, p in nnjax.problems.items() if problems.needs_mnist(p)]
+    assert f"suite quick: {', '.join(problems.SUITES['quick'])}" in lines
     (quadratic,) = [line for line in lines if " quadratic " in line]
     for text in (
         "conditioning, noise",
@@ -23,7 +25,6 @@ def test_problems_are_listed_with_what_a_comparison_needs_to_know(run, capsys, m
         " 128 ",
         " 700 ",
         "training cost - minimum",
-        "quick, standard",
     ):
         assert text in quadratic
 

@@ -1,8 +1,15 @@
-"""Data sets of the problems."""
+"""Data sets of the problems, and a small comparison."""
 
 import pytest
 
 from nnjax.compare import _image_problems as image_problems
+from small_comparison import report_of, sgd, tuned
+
+
+@pytest.fixture(scope="session")
+def report():
+    """The report of a comparison of SGD with AdamW on a small problem."""
+    return report_of(tuned(sgd))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`compare`: what is trained, what is stored, and what goes wrong with optimizers of users."""
 
+import dataclasses
 import json
 import math
 import re
@@ -13,21 +14,16 @@ import pandas as pd
 import pytest
 
 import nnjax
-from nnjax.compare import _page, _run_plan, compare, log_uniform, runner
+from nnjax.compare import Tunable, _page, _run_plan, compare, log_uniform, runner
 from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._run_plan import num_units, run_plan
 from nnjax.compare._store import Store
 from nnjax.compare.analysis import analyse
 from nnjax.compare.plan import make_plan
-from nnjax.compare.protocol import BUDGETS
-from nnjax.compare.report import make_report
+from nnjax.compare.protocol import BUDGETS, Budget
+from nnjax.compare.report import _call, make_report
 from nnjax.sweep import _population
 from small_comparison import CURVATURE, DATA, SMALL, TINY, X, report_of, sgd, start, tuned
-
-
-@pytest.fixture(scope="module")
-def report():
-    return report_of(tuned(sgd))
 
 
 def test_every_run_can_be_trained_again_by_fit(report):
@@ -295,3 +291,26 @@ def test_steps_of_different_costs_have_a_curve_only_at_the_end():
     censored = nnjax.problems["modular_addition"]
     failed = runner.Runner().run(task._replace(problem=censored), censored.load())
     assert "no number of steps to a target" in failed.failure
+
+
+def test_tuned_settings_that_are_worse_than_the_default_are_a_note():
+    """The learning rates of the search space are too small, and the default is good."""
+    bad = Tunable(sgd, {"learning_rate": log_uniform(1e-6, 1e-5)}, scales_with_gradient=False)
+    budget = replace(TINY, studies=4, defaults=4)
+    notes = report_of(bad, budget).about["notes"]
+    (note,) = [note for note in notes if "worse with its tuned settings than with its default" in note]
+    assert note.startswith("mine on small is worse")
+    assert "times as high" in note or "higher" in note
+    assert not any("than with its default" in note for note in report_of(tuned(sgd), budget).about["notes"])
+
+
+def test_the_call_that_repeats_a_comparison_names_what_differs_from_the_budget():
+    def call(budget):
+        return _call(make_plan({"mine": tuned(sgd)}, "adamw", SMALL, budget, (1e-4, 1.0)))
+
+    quick = BUDGETS["quick"]
+    assert call(quick).endswith("budget='quick')")
+    for budget in (replace(quick, studies=6, fresh=2), TINY):
+        code = call(budget).rpartition("budget=")[2].removesuffix(")")
+        names = {"nnjax": nnjax, "dataclasses": dataclasses, "Budget": Budget, "BUDGETS": BUDGETS}
+        assert eval(code, names) == budget

@@ -32,7 +32,7 @@ def test_an_exception_in_one_of_several_threads_is_raised(monkeypatch):
         raise KeyError(progress.done)
 
     monkeypatch.setattr(_run_plan, "cores", lambda: 4)
-    with pytest.raises(KeyError, match="1"):
+    with pytest.raises(KeyError, match=r"[12]"):  # both threads can finish a unit before one of them stops
         run_plan(make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0)), callback=stop)
 
 

@@ -244,7 +244,7 @@ def test_a_factory_has_its_learning_rate_tuned():
         ({"factory": "sgd"}, "mine must be a function that returns an optax optimizer, got 'sgd'"),
         ({"space": {"rate": 1}}, "rate in the space of mine must be a distribution such as nnjax.log"),
         ({"space": RATE | spaces("betta1")}, "a hyper-parameter in the space of mine must be one of lear"),
-        ({"space": {}}, "the space of mine must have a distribution for learning_rate, got none: add one"),
+        ({"space": {}}, "the parameter learning_rate of mine must have a default value, or a"),
         ({"factory": lambda learning_rate, /: None}, "mine must accept learning_rate as a keyword, got"),
         ({"standard_space": RATE}, "learning_rate must be in space or in standard_space of mine, got both"),
         ({"default": {"b1": 0.5}}, "a name in default of mine must be one of learning_rate, got 'b1'"),

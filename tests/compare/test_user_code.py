@@ -97,7 +97,7 @@ def test_a_file_with_a_relative_path_has_an_identity_in_another_directory(tmp_pa
     assert code_identity(slow) is not None
 
 
-def test_the_place_of_an_error_is_in_the_user_s_code_also_beside_the_package():
+def test_an_error_in_a_file_beside_the_package_has_its_line():
     def error_in(file):
         with pytest.raises(RuntimeError) as caught:
             exec(compile("\nraise RuntimeError('boom')", file, "exec"))
