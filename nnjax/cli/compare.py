@@ -203,21 +203,22 @@ def _check_packages() -> None:
 
 
 def _verdict_table(verdicts: Any) -> Table:
-    """A line for each problem, candidate and baseline."""
+    """A line for each problem, candidate and baseline. The title names a single candidate and baseline."""
     from nnjax.compare._wording import studies_needed
 
-    pairs = [f"{row['optimizer']} against {row['baseline']}" for row in verdicts.to_dict("records")]
-    title = pairs[0] if len(set(pairs)) == 1 else "Verdicts about the optimizers"
+    rows = verdicts.to_dict("records")
+    pairs = [f"{row['optimizer']} against {row['baseline']}" for row in rows]
+    is_single = len(set(pairs)) == 1
+    title = pairs[0] if is_single else "Verdicts about the optimizers"
     table = Table(Column("problem", no_wrap=True), title=title, box=SIMPLE_HEAD)
-    for name in ("optimizer", "verdict", "metric / baseline's", "p"):
-        if name != "optimizer" or title != pairs[0]:
-            table.add_column(name, overflow="fold")
-    for pair, row in zip(pairs, verdicts.to_dict("records"), strict=True):
+    for name in [*["optimizer"] * (not is_single), "verdict", "metric / baseline's", "p"]:
+        table.add_column(name, overflow="fold")
+    for pair, row in zip(pairs, rows, strict=True):
         needed = studies_needed(row)
         advice = f" ({needed} studies for 80 % power)" if needed != "–" else ""
         table.add_row(
             escape(row["problem"]),
-            *([] if title == pair else [pair]),
+            *[pair] * (not is_single),
             f"{row['verdict']}{' by at least 5 %' if row['by_margin'] else ''}{advice}",
             _ratio(row),
             f"{row['p']:.2g}",

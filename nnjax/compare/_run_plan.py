@@ -97,8 +97,7 @@ class _Reporter:
         self._callback = callback
         self._lock = Lock()
         self._total = 0
-        self._done = 0
-        self._done_of: Counter[tuple[str, str]] = Counter()
+        self._done: Counter[tuple[str, str]] = Counter()  # by optimizer and problem
         self._new = 0  # units that were not read from the store
         self._start = time.perf_counter()
         self._best: dict[str, dict[str, float]] = {}
@@ -111,22 +110,22 @@ class _Reporter:
     def drop(self, task: Task) -> None:
         """Stops counting the units of a task that failed."""
         with self._lock:
-            self._total -= max(num_units(task) - self._done_of[task.key], 0)
+            self._total -= max(num_units(task) - self._done[task.key], 0)
 
     def on_unit(self, task: Task, rows: list[dict[str, Any]], is_new: bool) -> None:
         """Records a finished unit."""
         with self._lock:
-            self._done += 1
-            self._done_of[task.key] += 1
+            self._done[task.key] += 1
+            done = self._done.total()
             self._new += is_new
             best = self._best.setdefault(task.problem.name, {})
             value = min(row["selection"] for row in rows)
             best[task.optimizer] = min(best.get(task.optimizer, math.inf), value)
             if self._callback:
                 per_unit = (time.perf_counter() - self._start) / max(self._new, 1)
-                left = max(self._total - self._done, 0) * per_unit
+                left = max(self._total - done, 0) * per_unit
                 progress = CompareProgress(
-                    self._done, self._total, left, task.optimizer, task.problem.name, dict(best)
+                    done, self._total, left, task.optimizer, task.problem.name, dict(best)
                 )
                 self._callback(progress)
 

@@ -77,12 +77,7 @@ def make_plan(
         for problem in chosen if problem.name in data
         for name, (tunable, code) in tunables.items()
     ]  # fmt: skip
-    for name in tunables:
-        if not any(task.space for task in tasks if task.optimizer == name):
-            notes.append(
-                f"No hyper-parameter of {name} is tuned: its search space is empty with this budget. By "
-                "default, only an argument `learning_rate` is tuned."
-            )
+    notes += _tuning_notes(tasks, against)
     outdated = [task for task in tasks if task.optimizer in baselines and is_outdated(task)]
     if outdated:
         names = ", ".join(f"{task.optimizer} on {task.problem.name}" for task in outdated)
@@ -90,7 +85,6 @@ def make_plan(
             "These baselines were trained again, because their shipped results have another budget or "
             f"another definition: {names}."
         )
-    notes += _unequal_tuning(tasks, against)
     candidates = tuple(name for name in optimizers if name not in against)
     return Plan(candidates, against, tasks, data, chosen_budget, notes)
 
@@ -126,17 +120,23 @@ def _notes(
     return coinciding + ignoring
 
 
-def _unequal_tuning(tasks: Sequence[Task], against: tuple[str, ...]) -> list[str]:
-    """A sentence for each pair in which the candidate has fewer tuned hyper-parameters than the baseline."""
+def _tuning_notes(tasks: Sequence[Task], against: tuple[str, ...]) -> list[str]:
+    """Sentences about optimizers of which nothing is tuned, and candidates with a smaller search space."""
     numbers: dict[str, int] = {}
     for task in tasks:
         numbers[task.optimizer] = max(numbers.get(task.optimizer, 0), len(task.space))
-    return [
+    untuned = [
+        f"No hyper-parameter of {name} is tuned: its search space is empty with this budget. By default, "
+        "only an argument `learning_rate` is tuned."
+        for name, number in numbers.items() if not number
+    ]  # fmt: skip
+    unequal = [
         f"{baseline} tunes {numbers[baseline]} hyper-parameters, and {candidate} tunes {numbers[candidate]}. "
         "With few trials, fewer hyper-parameters are an advantage, if the default values are good."
         for candidate in numbers if candidate not in against
         for baseline in against if 0 < numbers[candidate] < numbers[baseline]
     ]  # fmt: skip
+    return untuned + unequal
 
 
 def _ignores_rate(tunable: Tunable) -> bool:

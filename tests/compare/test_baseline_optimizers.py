@@ -149,8 +149,8 @@ def test_updates_are_those_of_a_plain_call_of_optax(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some_slow(BASELINES))
-@pytest.mark.parametrize("has_weight_decay", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("has_weight_decay", [False, True])
 def test_a_sweep_trains_all_schedules_in_one_program(name, has_weight_decay, digits, advanced):
     settings = [setting_of(name, point, has_weight_decay) for point in POINTS]
     points = {key: [s.hyperparameters[key] for s in settings] for key in settings[0].hyperparameters}

@@ -29,10 +29,11 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
 
 def test_an_exception_in_one_of_several_threads_is_raised(monkeypatch):
     def stop(progress):
-        raise KeyError(progress.done)
+        if progress.done == 1:  # otherwise, two threads can raise
+            raise KeyError(progress.done)
 
     monkeypatch.setattr(_run_plan, "cores", lambda: 4)
-    with pytest.raises(KeyError, match=r"[12]"):  # both threads can finish a unit before one of them stops
+    with pytest.raises(KeyError, match="1"):
         run_plan(make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0)), callback=stop)
 
 
