@@ -109,6 +109,7 @@ def lbfgs(
 
 _B1 = {"b1": one_minus_log_uniform(0.01, 0.5)}
 _MOMENTUM = {"momentum": one_minus_log_uniform(0.005, 1)}
+_MOMENTUM_ABOVE_HALF = {"momentum": one_minus_log_uniform(0.01, 0.5)}
 _B2 = {"b2": one_minus_log_uniform(1e-3, 0.2)}
 _EPS = {"eps": log_uniform(1e-10, 1e-3)}
 _DECAY = {"weight_decay": WEIGHT_DECAY}
@@ -118,12 +119,14 @@ def _rate(low: float, high: float) -> dict[str, LogUniform]:
     return {"learning_rate": log_uniform(low, high)}
 
 
-_ADAM = _rate(1e-4, 1) | _B1
+_ADAM = _rate(1e-4, 1)
 
+# The quick budget has 4 trials, so it tunes one number: the learning rate, or what takes its place; on
+# problems that tune the weight decay, this too.
 BASELINES: Mapping[str, Tunable] = {
     "sgd": Tunable(optax.sgd, _rate(1e-3, 10), scales_with_gradient=True),
-    "momentum": Tunable(momentum, _rate(1e-3, 10) | _MOMENTUM, scales_with_gradient=True),
-    "nesterov": Tunable(nesterov, _rate(1e-3, 10) | _MOMENTUM, scales_with_gradient=True),
+    "momentum": Tunable(momentum, _rate(1e-3, 10), _MOMENTUM, scales_with_gradient=True),
+    "nesterov": Tunable(nesterov, _rate(1e-3, 10), _MOMENTUM, scales_with_gradient=True),
     "adagrad": Tunable(
         optax.adagrad,
         _rate(1e-2, 100),
@@ -132,51 +135,46 @@ BASELINES: Mapping[str, Tunable] = {
     ),
     "rmsprop": Tunable(
         rmsprop,
-        _rate(1e-4, 1) | {"momentum": one_minus_log_uniform(0.01, 0.5)},
-        {"decay": one_minus_log_uniform(1e-3, 0.2)} | _EPS,
+        _rate(1e-4, 1),
+        _MOMENTUM_ABOVE_HALF | {"decay": one_minus_log_uniform(1e-3, 0.2)} | _EPS,
         scales_with_gradient=False,
     ),
-    "adamw": Tunable(optax.adamw, _ADAM | _DECAY, _B2 | _EPS, scales_with_gradient=False),
-    "nadamw": Tunable(optax.nadamw, _ADAM | _DECAY, _B2 | _EPS, scales_with_gradient=False),
-    "amsgrad": Tunable(optax.amsgrad, _ADAM, _B2 | _EPS, scales_with_gradient=False),
+    "adamw": Tunable(optax.adamw, _ADAM | _DECAY, _B1 | _B2 | _EPS, scales_with_gradient=False),
+    "nadamw": Tunable(optax.nadamw, _ADAM | _DECAY, _B1 | _B2 | _EPS, scales_with_gradient=False),
+    "amsgrad": Tunable(optax.amsgrad, _ADAM, _B1 | _B2 | _EPS, scales_with_gradient=False),
     "adabelief": Tunable(
-        optax.adabelief, _ADAM, _B2 | {"eps": log_uniform(1e-16, 1e-8)}, scales_with_gradient=False
+        optax.adabelief, _ADAM, _B1 | _B2 | {"eps": log_uniform(1e-16, 1e-8)}, scales_with_gradient=False
     ),
-    "yogi": Tunable(optax.yogi, _rate(1e-3, 10) | _B1, _B2, scales_with_gradient=False),
+    "yogi": Tunable(optax.yogi, _rate(1e-3, 10), _B1 | _B2, scales_with_gradient=False),
     "lion": Tunable(
         optax.lion,
-        _rate(1e-5, 0.1) | _B1 | {"weight_decay": LogUniform(1e-2, 100, zero_share=0.25)},
-        _B2,
+        _rate(1e-5, 0.1) | {"weight_decay": LogUniform(1e-2, 100, zero_share=0.25)},
+        _B1 | _B2,
         scales_with_gradient=False,
     ),
-    "lamb": Tunable(optax.lamb, _rate(1e-4, 1) | _B1 | _DECAY, _B2 | _EPS, scales_with_gradient=False),
-    "lars": Tunable(
-        lars,
-        _rate(0.1, 1000) | {"momentum": one_minus_log_uniform(0.01, 0.5)} | _DECAY,
-        scales_with_gradient=False,
-    ),
+    "lamb": Tunable(optax.lamb, _ADAM | _DECAY, _B1 | _B2 | _EPS, scales_with_gradient=False),
+    "lars": Tunable(lars, _rate(0.1, 1000) | _DECAY, _MOMENTUM_ABOVE_HALF, scales_with_gradient=False),
     # Every 10 steps, the estimate of the diagonal of the Hessian costs 2 more gradients.
     "sophia": Tunable(
         contrib.sophia,
-        _rate(1e-4, 1) | _B1 | {"gamma": log_uniform(1e-3, 0.1)} | _DECAY,
-        _B2,
+        _ADAM | _DECAY,
+        _B1 | {"gamma": log_uniform(1e-3, 0.1)} | _B2,
         cost=1.2,
         scales_with_gradient=False,
     ),
     "muon": Tunable(
         muon,
-        _rate(1e-4, 1)
-        | {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)}
-        | _DECAY,
+        _ADAM | _DECAY,
+        {"beta": one_minus_log_uniform(0.01, 0.5), "adam_factor": log_uniform(0.1, 10)},
         scales_with_gradient=False,
     ),
     "schedule_free_sgd": Tunable(
-        schedule_free_sgd, _rate(1e-2, 100) | _B1 | _DECAY, schedules=("constant",), scales_with_gradient=True
+        schedule_free_sgd, _rate(1e-2, 100) | _DECAY, _B1, schedules=("constant",), scales_with_gradient=True
     ),
     "schedule_free_adamw": Tunable(
         schedule_free_adamw,
-        _rate(1e-3, 10) | _B1 | _DECAY,
-        _B2 | _EPS,
+        _rate(1e-3, 10) | _DECAY,
+        _B1 | _B2 | _EPS,
         schedules=("constant",),
         scales_with_gradient=False,
     ),
@@ -194,7 +192,8 @@ BASELINES: Mapping[str, Tunable] = {
     ),
     "gauss_newton": Tunable(
         gauss_newton,
-        _rate(0.1, 1) | {"damping": log_uniform(1e-4, 1)},
+        _rate(0.1, 1),
+        {"damping": log_uniform(1e-4, 1)},
         cost=1 + 2 * CONJUGATE_GRADIENT_PRODUCTS,
         batch_multipliers=(1, 4),
         scales_with_gradient=False,
