@@ -122,13 +122,14 @@ def _notes(
 
 def _tuning_notes(tasks: Sequence[Task], against: tuple[str, ...]) -> list[str]:
     """Sentences about optimizers of which nothing is tuned, and candidates with a smaller search space."""
+    tunables = {task.optimizer: task.tunable for task in tasks}
     numbers: dict[str, int] = {}
     for task in tasks:
         numbers[task.optimizer] = max(numbers.get(task.optimizer, 0), len(task.space))
     untuned = [
         f"No hyper-parameter of {name} is tuned: its search space is empty with this budget. By default, "
         "only an argument `learning_rate` is tuned."
-        for name, number in numbers.items() if not number
+        for name, number in numbers.items() if not number and len(tunables[name].batch_multipliers) == 1
     ]  # fmt: skip
     unequal = [
         f"{baseline} tunes {numbers[baseline]} hyper-parameters, and {candidate} tunes {numbers[candidate]}. "
