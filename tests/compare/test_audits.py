@@ -12,7 +12,6 @@ from nnjax.compare._problem_data import quadratic_deep
 from nnjax.compare._shipped import shipped_audits
 from nnjax.compare.baselines import _deepobs, _weakened, audits
 from nnjax.compare.baselines._weakened import skipping, weakened_task
-from nnjax.compare.plan import choose_problems
 from nnjax.compare.protocol import BUDGETS
 from nnjax.compare.runner import Runner
 

@@ -1,7 +1,8 @@
 """The baseline optimizers against plain calls of optax, and in one program of a sweep."""
 
-import inspect
 import itertools
+import json
+from inspect import signature
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,11 @@ from nnjax.compare._baseline_optimizers import BASELINES, CONJUGATE_GRADIENT_PRO
 from nnjax.compare._frozen import frozen_when_spent
 from nnjax.compare._gradient_scale import grows_with_gradient
 from nnjax.compare._muon import hidden_matrices
-from nnjax.compare.search_spaces import check_tunable, factory_for, setting
+from nnjax.compare._shipped import shipped_result
+from nnjax.compare.plan import baseline
+from nnjax.compare.protocol import BUDGETS, rows_of, trial_runs
+from nnjax.compare.runner import Task
+from nnjax.compare.search_spaces import as_tunable, check_tunable, factory_for, setting
 from nnjax.nn.attention import Transformer
 from nnjax.nn.recurrent import Recurrent
 from nnjax.optim.optimizers import make_optimizer
@@ -32,10 +37,10 @@ def some_slow(names):
     return [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def setting_of(name, point, has_weight_decay=False):
+def setting_of(name, point, has_weight_decay=False, is_standard=True):
     return setting(
         BASELINES[name], point, learning_rate_scale=1, has_weight_decay=has_weight_decay,
-        schedules=SCHEDULES, is_standard=True,
+        schedules=SCHEDULES, is_standard=is_standard,
     )  # fmt: skip
 
 
@@ -170,14 +175,42 @@ def test_a_sweep_trains_all_schedules_in_one_program(name, has_weight_decay, dig
 def test_settings_fit_the_factories(name):
     check_tunable(name, BASELINES[name])
     for has_weight_decay in (False, True):
-        signature = inspect.signature(factory_for(BASELINES[name], has_weight_decay))
+        accepted = signature(factory_for(BASELINES[name], has_weight_decay))
         settings = [setting_of(name, point, has_weight_decay).hyperparameters for point in POINTS]
         for hyperparameters in settings:
-            signature.bind(**hyperparameters)
+            accepted.bind(**hyperparameters)
         assert ("weight_decay" in settings[0]) >= has_weight_decay
     rate = BASELINES[name].space.get("learning_rate")
     if rate and name not in ("dadapt_adamw", "gauss_newton"):
         assert rate.high / rate.low == pytest.approx(1e4)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_quick_budget_tunes_one_number_and_the_weight_decay(name):
+    for has_weight_decay in (False, True):
+        settings = [setting_of(name, point, has_weight_decay, is_standard=False) for point in POINTS[1:]]
+        varied = {
+            key for key in settings[0].hyperparameters if len({s.hyperparameters[key] for s in settings}) > 1
+        }
+        tuned = {key for key in ("learning_rate", "estim_lr_coef") if key in BASELINES[name].space}
+        assert varied == tuned | ({"weight_decay"} if has_weight_decay else set())
+
+
+def test_a_bare_adam_is_compared_as_the_adamw_that_is_shipped():
+    task = Task("adamw", *baseline("adamw"), nnjax.problems["bigram"], BUDGETS["quick"])
+    bare = task._replace(tunable=as_tunable(optax.adam))
+    shipped = shipped_result(task).runs
+    for run in trial_runs(task.budget):
+        (row,) = rows_of(shipped, kind="trial", study=run.study, index=run.index).to_dict("records")
+        shipped_setting = json.loads(row["settings"])
+        rate = bare.setting(run).hyperparameters["learning_rate"]
+        assert shipped_setting["learning_rate"] == pytest.approx(rate)
+        defaults = {key: signature(optax.adam).parameters[key].default for key in ("b1", "b2", "eps")}
+        assert {key: shipped_setting[key] for key in defaults} == defaults
+        assert (shipped_setting["weight_decay"], shipped_setting["schedule"]) == (
+            0,
+            bare.setting(run).schedule,
+        )
 
 
 @pytest.mark.parametrize("name", some_slow(BASELINES))
