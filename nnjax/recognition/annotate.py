@@ -25,7 +25,7 @@ def annotate(image: Any, reading: Reading) -> Any:
     canvas = Image.new("RGB", (image.width, max(image.height, lowest + 3 * font_size)), "white")
     canvas.paste(image)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(font_size)
-    digits = (c for c in reading.text if c != "\n")
+    digits = (c for c in reading.text if not c.isspace())
     for digit, p, uncertain, box in zip(
         digits, reading.confidence, reading.uncertain, boxes.tolist(), strict=True
     ):

@@ -1,7 +1,7 @@
-"""Connected components of ink that may be digits or fragments of digits, grouped into lines of writing.
+"""Connected components of ink that are strokes of digits, and the typical height of the digits.
 
-A component is an array of the rows and columns of its pixels, (2, n). Frames, ruled lines and specks are
-removed.
+A component is an array of the rows and columns of its pixels, (2, n). A stroke is much longer than it is
+wide. So specks, blots, shadows and large dark objects are no strokes.
 """
 
 from collections.abc import Sequence
@@ -9,27 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy import ndimage
-from scipy.sparse import csgraph
+from skimage import measure
 
 from nnjax.recognition.ink import Ink
+from nnjax.recognition.straight_lines import remove_straight_lines
 
 Pixels = Int[np.ndarray, "2 n"]
 
 MIN_INK = 0.45  # from 0 to 1; fainter pixels are the edge of a stroke, or ink on the back of the paper
-MIN_COMPONENT_PX = 8  # a component that is smaller in both directions is a speck
 MAX_COMPONENTS = 2000  # only the largest are used, because noise has many more
-
-# In heights of a digit:
-MIN_TALL_HEIGHT = 0.5  # components at least this tall define the lines; lower ones are fragments
-MIN_FRAGMENT_SIZE = 0.2  # a fragment that is smaller in both directions is a speck
-MAX_FRAGMENT_DISTANCE = 0.33  # from the nearest tall component; a fragment farther away is a speck
-MAX_STACK_GAP = 0.15  # between components above each other that belong to the same digit
-
-# Fraction of the lower component's rows if two are side by side; of the narrower one's columns if stacked.
-MIN_OVERLAP = 0.5
-
-_EIGHT_NEIGHBORS = np.ones((3, 3), int)
+MIN_COMPONENT_PX = 4  # a component that is smaller in both directions is a speck
+MIN_ELONGATION = 4.5  # perimeter² / (4 area), about length / width of a stroke; a square has 4
 
 
 class Box(NamedTuple):
@@ -54,6 +44,30 @@ class Box(NamedTuple):
         return Box(min(top, b.top), min(left, b.left), max(bottom, b.bottom), max(right, b.right))
 
 
+class Component(NamedTuple):
+    """Connected pixels of ink.
+
+    Attributes:
+      pixels: the rows and columns, (2, n).
+      box: the smallest box that contains them.
+      length: half of the perimeter, the length of the stroke.
+    """
+
+    pixels: Pixels
+    box: Box
+    length: float
+
+    @property
+    def thickness(self) -> float:
+        """The mean width of the stroke."""
+        return self.pixels.shape[1] / self.length
+
+    @property
+    def size(self) -> int:
+        """The larger one of height and width."""
+        return max(self.box.height, self.box.width)
+
+
 def bounding_box(pixels: Pixels) -> Box:
     """The smallest box that contains all pixels.
 
@@ -64,148 +78,62 @@ def bounding_box(pixels: Pixels) -> Box:
     return Box(top, left, bottom, right)
 
 
-def find_lines(ink: Ink) -> list[list[Pixels]]:
-    """The components of each line of writing, from the top line to the bottom line.
+def find_components(ink: Ink) -> list[Component]:
+    """The components that may be digits or fragments of digits, the largest first.
 
     Args:
       ink: (height, width), from 0 (paper) to 1 (ink).
     """
-    mask = ink >= MIN_INK
-    components = _connected_components(mask)
-    boxes = np.array([bounding_box(c) for c in components]).reshape(-1, 4)
-    frames = [c for c, box in zip(components, boxes, strict=True) if _is_frame(c, Box(*box), boxes)]
-    if frames:
-        mask[tuple(np.concatenate(frames, axis=1))] = False
-    components = _connected_components(_remove_ruled_lines(mask))
-    components = [c for c in components if max(component_size(c)) >= MIN_COMPONENT_PX]
-    return _group_into_lines(components) if components else []
+    mask = remove_straight_lines(ink >= MIN_INK)
+    components = [c for c in connected_components(mask) if c.size >= MIN_COMPONENT_PX]
+    inside = [c for c in components if not _touches_border(c.box, mask.shape)]
+    return inside
 
 
-def component_size(pixels: Pixels) -> tuple[int, int]:
-    """Height and width."""
-    box = bounding_box(pixels)
-    return box.height, box.width
+def is_stroke(component: Component) -> bool:
+    """Whether a component is much longer than wide."""
+    return component.length >= MIN_ELONGATION * component.thickness
 
 
-def typical_height(components: Sequence[Pixels]) -> float:
-    """The median height, weighted by the number of pixels, so that specks and fragments count little."""
-    return _weighted_median([component_size(c)[0] for c in components], [c.shape[1] for c in components])
+def typical_height(components: Sequence[Component]) -> float:
+    """The median height of strokes, weighted by their lengths; 0 if there are none."""
+    strokes = [c for c in components if is_stroke(c)]
+    return weighted_median([c.box.height for c in strokes], [c.length for c in strokes]) if strokes else 0.0
 
 
-def line_height(line: Sequence[Pixels]) -> float:
-    """The typical height of the digits in a line, where components above each other count as one digit."""
-    stacks: list[tuple[Box, int]] = []
-    for component in sorted(line, key=lambda c: bounding_box(c).left):
-        box, num_pixels = bounding_box(component), component.shape[1]
-        if stacks:
-            last, last_pixels = stacks[-1]
-            overlap = min(last.right, box.right) - box.left
-            if overlap >= MIN_OVERLAP * min(last.width, box.width):
-                stacks[-1] = last.union(box), last_pixels + num_pixels
-                continue
-        stacks.append((box, num_pixels))
-    return _weighted_median([box.height for box, _ in stacks], [num_pixels for _, num_pixels in stacks])
-
-
-def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The smallest value such that the weights up to it are at least half of all weights."""
     order = np.argsort(values)
     cumulative = np.cumsum(np.asarray(weights)[order])
     return float(np.asarray(values)[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
 
 
-def _connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Pixels]:
+def connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Component]:
     """The largest components, the largest first."""
-    labelled: Any = ndimage.label(mask, _EIGHT_NEIGHBORS)
-    labels, count = labelled
-    if not count:
+    labels: Any = measure.label(mask, connectivity=2)
+    if not (count := labels.max()):
         return []
     label_of_pixel = labels[mask]
     pixels = np.stack(np.nonzero(mask))[:, np.argsort(label_of_pixel, kind="stable")]
     sizes = np.bincount(label_of_pixel, minlength=count + 1)[1:]
-    components = np.split(pixels, np.cumsum(sizes)[:-1], axis=1)
-    return sorted(components, key=lambda c: -c.shape[1])[:MAX_COMPONENTS]
+    parts = np.split(pixels, np.cumsum(sizes)[:-1], axis=1)
+    edges = _edges(mask, labels, count)
+    largest = np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS]
+    return [Component(parts[i], bounding_box(parts[i]), float(edges[i]) / 2) for i in largest]
 
 
-def _is_frame(component: Pixels, box: Box, boxes: Int[np.ndarray, "n 4"]) -> bool:
-    """Whether at least 90 % of a component is near the edges of its box, and another box is inside."""
-    rows, columns = component
-    max_distance = 0.12 * min(box.height, box.width)
-    distance = np.minimum.reduce(
-        [rows - box.top, box.bottom - 1 - rows, columns - box.left, box.right - 1 - columns]
-    )
-    if np.mean(distance <= max_distance) < 0.9:
-        return False
-    top, left, bottom, right = boxes.T
-    inside = (top > box.top) & (left > box.left) & (bottom < box.bottom) & (right < box.right)
-    return bool(np.any(inside & (bottom - top > 0.2 * box.height)))
+def _edges(mask: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """The perimeter of each component: π/4 of the number of edges between its pixels and paper.
 
-
-def _remove_ruled_lines(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """The mask without ruled lines, which are long thin runs of ink from side to side.
-
-    Where there is ink above and below a ruled line, a digit crosses it, and the crossing remains.
+    The factor is the mean ratio of the length of a straight line to the number of edges that approximate it,
+    over all directions.
     """
-    width = mask.shape[1]
-    # Short runs, because a line that is not exactly horizontal consists of steps.
-    runs = ndimage.binary_opening(mask, np.ones((1, max(MIN_COMPONENT_PX, width // 12)), bool))
-    near: Any = ndimage.label(ndimage.binary_dilation(runs, np.ones((3, max(3, width // 20)), bool)))
-    labels, _ = near
-    ruled = np.zeros_like(mask)
-    for i, where in enumerate(ndimage.find_objects(labels), start=1):
-        line = runs[where] & (labels[where] == i)
-        columns = np.flatnonzero(line.any(axis=0))
-        span, thickness = columns[-1] + 1 - columns[0], np.median(line.sum(axis=0)[columns])
-        if span >= 0.8 * width and span >= 40 * thickness:
-            ruled[where] |= line
-    if not ruled.any():
-        return mask
-    # Also remove the fainter edges above and below the runs.
-    ruled = mask & ndimage.binary_dilation(ruled, np.ones((3, 1), bool))
-    thickness = int(ruled.sum(axis=0).max())
-    rest = mask & ~ruled
-    crossings = ndimage.binary_closing(
-        np.pad(rest, ((thickness + 2, thickness + 2), (0, 0))), np.ones((thickness + 3, 1), bool)
-    )[thickness + 2 : -thickness - 2]
-    return rest | (crossings & mask)
+    padded = np.pad(mask, 1)
+    inner = padded[1:-1, 1:-1]
+    neighbors = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    total = sum(np.bincount(labels[inner & ~neighbor], minlength=count + 1) for neighbor in neighbors)
+    return np.asarray(total)[1:] * np.pi / 4
 
 
-def _group_into_lines(components: list[Pixels]) -> list[list[Pixels]]:
-    """Components by line: tall ones that are side by side, and the fragments near them."""
-    height = typical_height(components)
-    boxes = np.array([bounding_box(c) for c in components], float)
-    heights = boxes[:, 2] - boxes[:, 0]
-    is_tall = heights >= MIN_TALL_HEIGHT * height
-    tall, small = np.flatnonzero(is_tall), np.flatnonzero(~is_tall)
-    linked = _side_by_side(boxes[tall]) | _stacked(boxes[tall], height)
-    _, line_of = csgraph.connected_components(linked, directed=False)
-    lines = [[components[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
-    for i in small:
-        distances = _distances(boxes[i], boxes[tall])
-        nearest = int(np.argmin(distances))
-        is_fragment = max(component_size(components[i])) >= MIN_FRAGMENT_SIZE * height
-        if is_fragment and distances[nearest] <= MAX_FRAGMENT_DISTANCE * height:
-            lines[line_of[nearest]].append(components[i])
-    return sorted(lines, key=lambda line: np.mean([bounding_box(c).top for c in line]))
-
-
-def _side_by_side(boxes: np.ndarray) -> Bool[np.ndarray, "n n"]:
-    """Which pairs of boxes share enough rows to be in the same line."""
-    (top, _, bottom, _) = boxes.T
-    overlap = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
-    lower = np.minimum((bottom - top)[:, None], (bottom - top)[None])
-    return overlap >= MIN_OVERLAP * lower
-
-
-def _stacked(boxes: np.ndarray, height: float) -> Bool[np.ndarray, "n n"]:
-    """Which pairs of boxes are so close above each other that they must be two fragments of one digit."""
-    (top, left, bottom, right) = boxes.T
-    overlap = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
-    narrower = np.minimum((right - left)[:, None], (right - left)[None])
-    gap = np.maximum(top[:, None], top[None]) - np.minimum(bottom[:, None], bottom[None])
-    return (overlap >= MIN_OVERLAP * narrower) & (gap <= MAX_STACK_GAP * height)
-
-
-def _distances(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The number of rows or columns, whichever is larger, between a box and each of the other boxes."""
-    gaps = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:])
-    return np.maximum(gaps.max(axis=1), 0)
+def _touches_border(box: Box, shape: tuple[int, ...]) -> bool:
+    return box.top == 0 or box.left == 0 or box.bottom == shape[0] or box.right == shape[1]

@@ -1,7 +1,9 @@
-"""The ink in a picture: how much darker or lighter than the paper each pixel is, independent of the lighting.
+"""The ink in a picture: dark or bright strokes, independent of the lighting.
 
-The brightness of the paper is a local median. Ink does not change it as long as most of the neighborhood is
-blank, so this is an adaptive threshold.
+A closing of the gray values, the smallest of the largest values near each pixel, removes everything dark that
+is narrower than its window. Paper, shadows and large dark objects remain. The difference between the closing
+and the picture is the contrast of strokes (the top-hat transform; Soille, *Morphological Image Analysis*,
+2003).
 """
 
 import numpy as np
@@ -13,59 +15,52 @@ from nnjax.recognition.picture import Gray
 Ink = Float[np.ndarray, "height width"]  # 0 paper to 1 ink
 
 MIN_CONTRAST = 0.06  # fraction of the paper's brightness; a smaller difference is not ink
-MIN_SIGNAL_TO_NOISE = 6.0  # minimum difference of ink and paper, in standard deviations of the noise
+MIN_SIGNAL_TO_NOISE = 10.0  # minimum contrast of ink, in standard deviations of the contrast of the paper
 _MIN_BRIGHTNESS = 0.1  # of the paper; avoids a division by zero
-_PAPER_MAP_SIDE = 48  # tiles along the longer side of the map of the paper's brightness
-_PAPER_WINDOW = 0.5  # fraction of that side: the neighborhood whose median is the paper
+_FULL_INK = 0.9  # the quantile of the contrast of ink pixels that counts as full ink
 
 
-def find_ink(gray: Gray, upscaled: int = 1) -> Ink:
-    """Ink from 0 to 1, dark on light or light on dark, whichever is less ink in total.
+def find_ink(gray: Gray, window: int) -> Ink:
+    """Ink from 0 to 1, dark on light paper.
 
     Args:
       gray: (height, width), from 0 (black) to 1 (white).
-      upscaled: the factor by which the picture was enlarged; the noise is estimated from pixels at this
-        distance.
+      window: the side of a square in pixels; strokes are narrower than this.
 
     >>> picture = np.ones((9, 9))
     >>> picture[4] = 0.2
-    >>> ink = find_ink(picture)
+    >>> ink = find_ink(picture, 5)
     >>> bool(ink[4].min() == 1 and ink[3].max() == 0)
     True
     """
-    noise = _noise(gray[::upscaled, ::upscaled])
-    if noise > MIN_CONTRAST / 4:  # a picture with less noise is not blurred
-        sigma = 1.5 if noise > MIN_CONTRAST else 1.0
-        gray = ndimage.gaussian_filter(gray, sigma)
-        # The filter reduces white noise by this factor.
-        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / upscaled)
-    paper = _paper(gray)
-    polarities = []
-    for difference, largest in ((paper - gray, paper), (gray - paper, 1 - paper)):
-        # Ink is a ratio of brightnesses, which the lighting multiplies by a common factor.
-        largest = np.maximum(largest, _MIN_BRIGHTNESS)
-        ink, ink_noise = difference / largest, noise / float(np.median(largest))
-        polarities.append((ink, ink[ink > max(MIN_CONTRAST, 3 * ink_noise)], ink_noise))
-    ink, strong, noise = max(polarities, key=lambda polarity: np.sum(polarity[1]))
-    if not strong.size or (full := np.quantile(strong, 0.9)) < MIN_SIGNAL_TO_NOISE * noise:
-        return np.zeros_like(gray)
-    return np.clip(ink / full, 0, 1)
+    contrast = _contrast(_denoised(gray), window)
+    paper = np.median(contrast)
+    noise = 1.48 * np.median(np.abs(contrast - paper))
+    strong = contrast[contrast > max(MIN_CONTRAST, paper + 6 * noise)]
+    if not strong.size or (full := np.quantile(strong, _FULL_INK)) < paper + MIN_SIGNAL_TO_NOISE * noise:
+        return np.zeros_like(contrast)
+    return np.clip((contrast - paper) / (full - paper), 0, 1)
 
 
-def _noise(gray: Gray) -> float:
-    """The standard deviation of the noise, from differences of neighboring pixels."""
+def is_dark_on_light(gray: Gray) -> bool:
+    """Whether the ink is darker than the paper, which is the local median."""
+    paper = ndimage.median_filter(gray, [max(3, n // 4) for n in gray.shape], mode="nearest")
+    difference = gray - paper
+    strong = np.abs(difference) > MIN_CONTRAST
+    return bool(difference[strong].sum() <= 0)
+
+
+def _denoised(gray: Gray) -> Gray:
+    """The gray values, blurred if neighboring pixels differ by noise."""
     differences = np.abs(np.concatenate([np.diff(gray, axis=axis).ravel() for axis in (0, 1)]))
-    return float(np.median(differences)) / 0.954 if differences.size else 0.0
+    noise = float(np.median(differences)) / 0.954 if differences.size else 0.0
+    if noise < MIN_CONTRAST / 12:
+        return gray
+    return ndimage.gaussian_filter(gray, 1.5 if noise > MIN_CONTRAST else 1.0)
 
 
-def _paper(gray: Gray) -> Gray:
-    """The brightness of the paper at each pixel: medians of a coarse map of medians, interpolated."""
-    height, width = gray.shape
-    tile = -(-max(height, width) // _PAPER_MAP_SIDE)
-    padded = np.pad(gray, ((0, -height % tile), (0, -width % tile)), mode="edge")
-    tiles = padded.reshape(padded.shape[0] // tile, tile, -1, tile)
-    coarse = np.median(tiles, axis=(1, 3))
-    size = max(3, int(_PAPER_WINDOW * max(coarse.shape)))
-    coarse = ndimage.median_filter(coarse, size=[min(size, 2 * n - 1) for n in coarse.shape], mode="nearest")
-    centers = [(np.arange(n) + 0.5) / tile - 0.5 for n in gray.shape]
-    return ndimage.map_coordinates(coarse, np.meshgrid(*centers, indexing="ij"), order=1, mode="nearest")
+def _contrast(gray: Gray, window: int) -> Gray:
+    """How much darker than its surroundings each pixel is, as a fraction of the brightness there."""
+    paper = ndimage.grey_closing(gray, size=(window, window), mode="nearest")
+    return (paper - gray) / np.maximum(paper, _MIN_BRIGHTNESS)
+

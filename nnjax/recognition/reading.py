@@ -1,9 +1,11 @@
 """`read_picture`: the digits in a picture, one or many, as text."""
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
 from nnjax.recognition.calibration import tta_probabilities
-from nnjax.recognition.components import Pixels, bounding_box, find_lines, line_height
+from nnjax.recognition.components import Box, Pixels, bounding_box
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
-from nnjax.recognition.ink import Ink, find_ink
+from nnjax.recognition.ink import Ink
 from nnjax.recognition.outliers import outlier_score
-from nnjax.recognition.picture import Gray, open_picture
+from nnjax.recognition.picture import open_picture
 from nnjax.recognition.segmentation import Candidate, best_sequence, find_candidates
+from nnjax.recognition.strokes import find_strokes
+from nnjax.recognition.text_lines import group_into_lines, line_height, split_at_gaps
 from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
@@ -24,9 +28,17 @@ MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is dropped if the probability of "
 MAX_OUTLIER_SCORE = 6.0  # or its outlier score; the scores of MNIST's 10,000 test images are below 4
 MIN_PROBABILITY = 1e-9  # added to probabilities, so that their logarithms are finite
 
-_MIN_SIDE_PX, _MAX_SIDE_PX = 100, 2000  # pictures outside these limits are resized
+# Between digits of a line; a wider gap is a space in the text:
+MAX_GAP = 1.5  # in heights of a digit,
+MAX_GAP_RATIO = 3.0  # and in median gaps
 
-Line = tuple[list[Candidate], float]  # the candidates of a line, and its height in pixels
+
+class Part(NamedTuple):
+    """A part of a line between wide gaps: the number and the height of the line, and candidates for digits."""
+
+    line: int
+    height: float
+    candidates: list[Candidate]
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +48,7 @@ class Reading:
     `str(reading)` is the text with `?` after each uncertain digit.
 
     Args:
-      text: the digits, one line per line of writing; "" if there are none.
+      text: the digits, one line per line of writing, with spaces at wide gaps; "" if there are none.
       confidence: (n,), the probability of each digit that it is correct.
       boxes: (n, 4), left, top, right and bottom of each digit in pixels of the picture.
       crops: (n, height, width), the image of each digit that the network classified, from 0 to 255.
@@ -54,7 +66,7 @@ class Reading:
     def __str__(self) -> str:
         """The text with `?` after each uncertain digit."""
         uncertain = iter(self.uncertain)
-        return "".join(c if c == "\n" else c + "?" * bool(next(uncertain)) for c in self.text)
+        return "".join(c if c.isspace() else c + "?" * bool(next(uncertain)) for c in self.text)
 
     def __repr__(self) -> str:
         return f"Reading({str(self)!r})"
@@ -89,24 +101,24 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
     """
     shape, layout = digit_format(model)
     gray = open_picture(picture)
-    resized = _resize(gray)
-    ink = find_ink(resized, max(1, resized.shape[0] // gray.shape[0]))
-    components = find_lines(ink)
-    occupied = np.zeros(ink.shape, bool)
-    for component in (component for line in components for component in line):
-        occupied[tuple(component)] = True
-    lines: list[Line] = []
+    strokes = find_strokes(gray)
+    ink, occupied = strokes.ink, np.zeros(strokes.ink.shape, bool)
+    for component in strokes.components:
+        occupied[tuple(component.pixels)] = True
+    parts: list[Part] = []
     crops = []
-    for line in components:
-        candidates, height = [], line_height(line)
-        for candidate, pixels in find_candidates(line, height):
-            candidates.append(candidate)
-            crops.append(normalize_digit(crop_digit(ink, occupied, pixels), shape, layout))
-        lines.append((candidates, height))
+    for number, line in enumerate(group_into_lines(strokes.components, strokes.height)):
+        height = line_height(line)
+        for components in split_at_gaps(line, height):
+            candidates = []
+            for candidate, pixels in find_candidates(components, height):
+                candidates.append(candidate)
+                crops.append(normalize_digit(crop_digit(ink, occupied, pixels), shape, layout))
+            parts.append(Part(number, height, candidates))
     crops = np.array(crops, np.uint8).reshape(-1, *shape)
     p, outlier_scores = classify(model, crops)
-    scale = [n / m for n, m in zip(gray.shape, resized.shape, strict=True)]
-    return _best_reading(lines, crops, p, outlier_scores, scale)
+    scale = [n / m for n, m in zip(gray.shape, ink.shape, strict=True)]
+    return _best_reading(parts, crops, p, outlier_scores, scale)
 
 
 def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
@@ -132,22 +144,6 @@ def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
         )
     height, width, *_ = model.input_shape
     return (height, width), model.layout
-
-
-def _resize(gray: Gray) -> Gray:
-    """Enlarges small pictures and shrinks large ones, so that lengths in pixels mean about the same."""
-    from PIL import Image
-
-    shorter, longer = min(gray.shape), max(gray.shape)
-    if longer > _MAX_SIDE_PX:
-        scale = _MAX_SIDE_PX / longer
-    elif shorter < _MIN_SIDE_PX:
-        scale = max(1, min(8, -(-_MIN_SIDE_PX // shorter), _MAX_SIDE_PX // longer))
-    else:
-        return gray
-    height, width = (max(1, round(n * scale)) for n in gray.shape)
-    image = Image.fromarray(gray.astype(np.float32))
-    return np.clip(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), 0, 1)
 
 
 def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pixels) -> Ink:
@@ -193,38 +189,44 @@ def classify(
 
 
 def _best_reading(
-    lines: Sequence[Line],
+    parts: Sequence[Part],
     crops: UInt8[np.ndarray, "n height width"],
     p: Float[np.ndarray, "n labels+1"],
     outlier_scores: Float[np.ndarray, " n"],
     scale: Sequence[float],
 ) -> Reading:
-    """The best sequence of candidates in each line, without those that are not digits.
+    """The best sequence of candidates in each part of a line, without those that are not digits.
 
     Args:
-      lines: all lines; `crops`, `p` and `outlier_scores` have the order of their candidates.
+      parts: all parts; `crops`, `p` and `outlier_scores` have the order of their candidates.
       crops: the images of all candidates.
       p, outlier_scores: as `classify` returns them.
       scale: pixels of the picture for each row and for each column of the resized picture.
     """
     labels, confidence = p[:, :-1].argmax(axis=1), p[:, :-1].max(axis=1)
     no_digit = (p[:, -1] >= MAX_NO_DIGIT_PROBABILITY) | (outlier_scores >= MAX_OUTLIER_SCORE)
-    text, chosen, boxes, start = [], [], [], 0
-    for candidates, height in lines:
+    digits: dict[int, list[tuple[Candidate, int]]] = {}
+    start = 0
+    for line, height, candidates in parts:
         scores = [
             np.log(confidence[i] + MIN_PROBABILITY) - candidate.penalty(height, outlier_scores[i])
             for i, candidate in enumerate(candidates, start)
         ]
         best = [i for i in best_sequence(candidates, scores) if not no_digit[start + i]]
-        text.append("".join(str(labels[start + i]) for i in best))
-        chosen += [start + i for i in best]
-        boxes += [candidates[i].box for i in best]
+        digits.setdefault(line, []).extend((candidates[i], start + i) for i in best)
         start += len(candidates)
-    down, across = scale
+    lines = [line for line in digits.values() if line]
+    text = [_with_spaces([c.box for c, _ in line], [str(labels[i]) for _, i in line]) for line in lines]
+    chosen = [i for line in lines for _, i in line]
+    boxes, (down, across) = [c.box for line in lines for c, _ in line], scale
     corners = np.array([(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes])
     return Reading(
-        "\n".join(filter(None, text)),
-        confidence[chosen],
-        np.rint(corners.reshape(-1, 4)).astype(int),
-        crops[chosen],
+        "\n".join(text), confidence[chosen], np.rint(corners.reshape(-1, 4)).astype(int), crops[chosen]
     )
+
+
+def _with_spaces(boxes: Sequence[Box], digits: Sequence[str]) -> str:
+    """The digits of a line, with a space where the gap is wide."""
+    gaps = np.array([b.left - a.right for a, b in itertools.pairwise(boxes)])
+    widest = max(MAX_GAP * np.median([box.height for box in boxes]), MAX_GAP_RATIO * np.median(gaps)) if len(gaps) else 0
+    return "".join(digit + " " * bool(gap > widest) for digit, gap in zip(digits, [*gaps, 0], strict=True))

@@ -15,7 +15,7 @@ from nnjax.nn.conv import split_layers
 from nnjax.nn.dense import ACTIVATIONS, Layer
 from nnjax.nn.objective import sigmoid_cross_entropy, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
-from nnjax.recognition import calibration, components, reading, segmentation
+from nnjax.recognition import calibration, components, reading, segmentation, text_lines
 from nnjax.runtime.checks import registered_name
 from nnjax.storage import Model
 from nnjax.storage.model_file import CONVOLUTION_FIELDS, OutlierModel
@@ -33,9 +33,8 @@ _SCRIPTS = (
 )
 # The scripts read these as `constants.NAME`.
 _CONSTANTS = {
-    components: (
-        "MIN_INK",
-        "MIN_COMPONENT_PX",
+    components: ("MIN_INK", "MIN_COMPONENT_PX"),
+    text_lines: (
         "MIN_TALL_HEIGHT",
         "MIN_FRAGMENT_SIZE",
         "MAX_FRAGMENT_DISTANCE",

@@ -1,0 +1,134 @@
+"""Removes frames and ruled lines: long straight ink that is nearly horizontal or vertical.
+
+Lines are found as by the Hough transform: for each slope, the pixels of a component are counted by the
+intercept of the line through them (Duda and Hart, *Use of the Hough transformation to detect lines and curves
+in pictures*, 1972).
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy import ndimage
+from skimage import measure
+
+Mask = Bool[np.ndarray, "height width"]
+
+# Ink along a line, as a fraction of the extent of its component:
+MIN_COVERAGE = 0.8  # for a side of a frame,
+MIN_WALL_COVERAGE = 0.95  # for a wall inside of a frame, where a digit can be nearly as high,
+MIN_RULE_COVERAGE = 0.6  # and for a ruled line, whose component is nearly as wide as the picture
+MAX_SIDE_DISTANCE = 0.15  # of the extent, between a side of a frame and the end of the component
+MAX_SLOPE = 0.27  # 15 degrees
+MAX_SLOPES = 161
+MIN_EXTENT_PX = 12  # smaller components have no lines
+MAX_FRAME_THICKNESS = 0.1  # of the shorter side of a frame
+MAX_RULE_THICKNESS = 1 / 40  # of the length of a ruled line
+MAX_COMPONENTS = 1000  # only the largest are searched
+
+
+class StraightLine(NamedTuple):
+    """Ink near row = slope * column + intercept, of a thickness in rows, in this number of columns."""
+
+    slope: float
+    intercept: float
+    thickness: float
+    columns: int
+
+
+def remove_straight_lines(mask: Mask) -> Mask:
+    """The mask without frames and ruled lines; where a stroke crosses a line, the crossing remains.
+
+    A frame has at least two nearly horizontal and two nearly vertical lines as long as itself. So the walls
+    between the cells of a grid also belong to it. Ruled lines are longer than half of the picture.
+    """
+    labels: Any = measure.label(mask, connectivity=2)
+    regions = sorted(measure.regionprops(labels), key=lambda region: -region.area)[:MAX_COMPONENTS]
+    removed = np.zeros_like(mask)
+    for region in regions:
+        top, left, bottom, right = region.bbox
+        if max(bottom - top, right - left) >= MIN_EXTENT_PX:
+            image = region.image
+            horizontal, vertical = _lines_of(image, mask.shape)
+            part = np.zeros_like(image)
+            for line in horizontal:
+                part |= _along(line, image)
+            for line in vertical:
+                part |= _along(line, image.T).T
+            removed[top:bottom, left:right] |= part
+    return mask & ~removed if removed.any() else mask
+
+
+def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], list[StraightLine]]:
+    """The nearly horizontal and the nearly vertical lines of a component, the latter as rows of its transpose."""
+    thickest, found = max(MAX_FRAME_THICKNESS * min(image.shape), 2), []
+    sides = [_frame_lines(part, thickest) for part in (image, image.T)]
+    if all(sides):
+        return sides[0], sides[1]
+    for part, length in zip((image, image.T), (shape[1], shape[0]), strict=True):
+        is_long = part.shape[1] >= MIN_RULE_COVERAGE * length
+        lines = _find_lines(part, MIN_RULE_COVERAGE * length) if is_long else []
+        found.append([line for line in lines if line.thickness <= MAX_RULE_THICKNESS * length])
+    return found[0], found[1]
+
+
+def _frame_lines(image: Mask, thickest: float) -> list[StraightLine]:
+    """The upper and the lower side of a frame, and walls between them; [] if a side is missing."""
+    (height, width), sides, walls = image.shape, set(), []
+    for line in _find_lines(image, MIN_COVERAGE * width):
+        position = (line.slope * width / 2 + line.intercept) / height
+        side = (position > 1 - MAX_SIDE_DISTANCE) - (position < MAX_SIDE_DISTANCE)
+        if line.thickness <= thickest and (side or line.columns >= MIN_WALL_COVERAGE * width):
+            sides.add(side)
+            walls.append(line)
+    return walls if {-1, 1} <= sides else []
+
+
+def _find_lines(image: Mask, min_count: float) -> Iterator[StraightLine]:
+    """The nearly horizontal lines with at least this number of columns, the best covered first."""
+    rows, columns = np.nonzero(image)
+    height, width = image.shape
+    reach = int(MAX_SLOPE * width) + 1
+    slopes = np.linspace(-MAX_SLOPE, MAX_SLOPE, min(MAX_SLOPES, 2 * reach + 1))
+    size = height + 2 * reach
+    counts = np.stack(
+        [
+            np.bincount(np.rint(rows - slope * columns).astype(int) + reach, minlength=size)[:size]
+            for slope in slopes
+        ]
+    )
+    while counts.max() >= min_count:
+        i, j = np.unravel_index(np.argmax(counts), counts.shape)
+        slope, intercept = slopes[i], j - reach
+        line = _centered(float(slope), float(intercept), image)
+        yield line
+        # Lines that cross this one in the middle are the same line with another slope.
+        middles = slopes[:, None] * width / 2 + np.arange(size) - reach
+        counts[np.abs(middles - slope * width / 2 - line.intercept) <= max(3, 1.5 * line.thickness)] = 0
+        counts[i, j] = 0
+
+
+def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
+    """The line through the middle of the ink, by the medians of the runs of ink in the columns of a line."""
+    columns = np.arange(image.shape[1])
+    rows = np.rint(slope * columns + intercept).astype(int)
+    columns = columns[(rows >= 0) & (rows < image.shape[0])]
+    columns = columns[image[rows[columns], columns]]
+    starts = np.maximum.accumulate(np.where(image, 0, np.arange(1, len(image) + 1)[:, None]), axis=0)
+    ends = np.minimum.accumulate(np.where(image, len(image), np.arange(len(image))[:, None])[::-1], axis=0)[::-1]
+    start, end = (edges[rows[columns], columns] for edges in (starts, ends))
+    middle = np.median((start + end - 1) / 2 - slope * columns)
+    return StraightLine(slope, float(middle), float(np.median(end - start)), len(columns))
+
+
+def _along(line: StraightLine, image: Mask) -> Mask:
+    """The ink along a line, without strokes that cross it."""
+    (rows, columns), half = np.indices(image.shape), line.thickness / 2 + 1
+    distance: Int[np.ndarray, "height width"] = rows - line.slope * columns - line.intercept
+    near = image & (np.abs(distance) <= max(half, 2))
+    rest = image & ~near
+    gap = int(2 * max(half, 2)) + 2
+    padded = np.pad(rest, ((gap, gap), (0, 0)))
+    crossings = ndimage.binary_closing(padded, np.ones((gap, 1), bool))[gap:-gap]
+    return near & ~crossings

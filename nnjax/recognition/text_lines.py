@@ -1,0 +1,142 @@
+"""Groups components into lines of writing, in reading order."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csgraph
+
+from nnjax.recognition.components import Box, Component, weighted_median
+
+# In heights of a digit:
+MIN_TALL_HEIGHT = 0.5  # components at least this tall define the lines; lower ones are fragments
+MIN_FRAGMENT_SIZE = 0.2  # a fragment that is smaller in both directions is a speck
+MAX_FRAGMENT_DISTANCE = 0.33  # from the nearest tall component; a fragment farther away is a speck
+MAX_STACK_GAP = 0.15  # between components above each other that belong to the same digit
+MAX_GAP_IN_DIGIT = 0.4  # blank columns between components of a digit
+
+# Fraction of the lower component's rows if two are side by side; of the narrower one's columns if stacked.
+MIN_OVERLAP = 0.5
+
+Line = list[Component]
+
+
+def group_into_lines(components: Sequence[Component], height: float) -> list[Line]:
+    """The components of each line, from the top line to the bottom line.
+
+    Tall components whose neighbors to the left and right share enough rows are in the same line, also if the
+    line is not horizontal. Lines that are continuations of each other across a wide gap are joined. A
+    fragment is in the line of the nearest tall component.
+
+    Args:
+      components: strokes of digits.
+      height: the typical height of a digit.
+    """
+    boxes = np.array([c.box for c in components], float).reshape(-1, 4)
+    is_tall = boxes[:, 2] - boxes[:, 0] >= MIN_TALL_HEIGHT * height
+    tall, small = np.flatnonzero(is_tall), np.flatnonzero(~is_tall)
+    if not tall.size:
+        return []
+    line_of = _join(_chains(boxes[tall], height), boxes[tall], height)
+    lines = [[components[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
+    for i in small:
+        distances = _distances(boxes[i], boxes[tall])
+        nearest = int(np.argmin(distances))
+        if components[i].size >= MIN_FRAGMENT_SIZE * height and distances[nearest] <= MAX_FRAGMENT_DISTANCE * height:
+            lines[line_of[nearest]].append(components[i])
+    return sorted(lines, key=lambda line: float(np.mean([c.box.top + c.box.bottom for c in line])))
+
+
+def line_height(line: Line) -> float:
+    """The typical height of the digits in a line, where components above each other count as one digit."""
+    stacks: list[tuple[Box, int]] = []
+    for component in sorted(line, key=lambda c: c.box.left):
+        box, num_pixels = component.box, component.pixels.shape[1]
+        if stacks:
+            last, last_pixels = stacks[-1]
+            overlap = min(last.right, box.right) - box.left
+            if overlap >= MIN_OVERLAP * min(last.width, box.width):
+                stacks[-1] = last.union(box), last_pixels + num_pixels
+                continue
+        stacks.append((box, num_pixels))
+    return weighted_median([box.height for box, _ in stacks], [num_pixels for _, num_pixels in stacks])
+
+
+def split_at_gaps(line: Line, height: float) -> list[Line]:
+    """The components of a line from left to right, divided at gaps that are too wide inside a digit."""
+    parts: list[Line] = []
+    end = -np.inf
+    for component in sorted(line, key=lambda c: c.box.left):
+        if component.box.left - end > MAX_GAP_IN_DIGIT * height:
+            parts.append([])
+        parts[-1].append(component)
+        end = max(end, component.box.right)
+    return parts
+
+
+def _chains(boxes: np.ndarray, height: float) -> np.ndarray:
+    """The number of the line of each box: nearest neighbors to the left and right that share rows."""
+    top, left, bottom, right = boxes.T
+    gap = left[None] - right[:, None]  # from a box to another one on its right
+    is_right = (left + right)[None] > (left + right)[:, None]
+    linked = _stacked(boxes, height)
+    candidates = is_right & _share_rows(boxes)
+    distance = np.where(candidates, np.maximum(gap, 0) + 1e-3 * np.abs((top + bottom)[None] - (top + bottom)[:, None]), np.inf)
+    to_right, to_left = distance.argmin(axis=1), distance.argmin(axis=0)
+    for i, j in enumerate(to_right):
+        if np.isfinite(distance[i, j]) and to_left[j] == i:
+            linked[i, j] = True
+    return csgraph.connected_components(linked, directed=False)[1]
+
+
+def _join(line_of: np.ndarray, boxes: np.ndarray, height: float) -> np.ndarray:
+    """The lines, where those that are side by side and share rows are one line."""
+    while True:
+        lines = [boxes[line_of == line] for line in range(line_of.max() + 1)]
+        pair = next(
+            (
+                (i, j)
+                for i, a in enumerate(lines)
+                for j, b in enumerate(lines)
+                if i != j and _continues(a, b, height)
+            ),
+            None,
+        )
+        if pair is None:
+            return line_of
+        merged = np.where(line_of == pair[1], pair[0], line_of)
+        line_of = np.unique(merged, return_inverse=True)[1]
+
+
+def _continues(a: np.ndarray, b: np.ndarray, height: float) -> bool:
+    """Whether the line b is to the right of the line a, and shares rows with its continuation."""
+    if b[:, 1].min() < a[:, 3].max() - 0.5 * height:
+        return False
+    ends = np.stack([a[a[:, 3].argmax()], b[b[:, 1].argmin()]])
+    if len(a) > 2 and np.ptp(a[:, 1]) > 0:  # the rows of b, where the slope of a is removed
+        slope = np.polyfit((a[:, 1] + a[:, 3]) / 2, (a[:, 0] + a[:, 2]) / 2, 1)[0]
+        shift = slope * (ends[1, 1] - ends[0, 1])
+        ends[1, [0, 2]] -= shift
+    return bool(_share_rows(ends)[0, 1])
+
+
+def _share_rows(boxes: np.ndarray) -> np.ndarray:
+    """Which pairs of boxes share enough rows to be in the same line."""
+    top, _, bottom, _ = boxes.T
+    overlap = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
+    lower = np.minimum((bottom - top)[:, None], (bottom - top)[None])
+    return overlap >= MIN_OVERLAP * lower
+
+
+def _stacked(boxes: np.ndarray, height: float) -> np.ndarray:
+    """Which pairs of boxes are so close above each other that they must be two fragments of one digit."""
+    top, left, bottom, right = boxes.T
+    overlap = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
+    narrower = np.minimum((right - left)[:, None], (right - left)[None])
+    gap = np.maximum(top[:, None], top[None]) - np.minimum(bottom[:, None], bottom[None])
+    return (overlap >= MIN_OVERLAP * narrower) & (gap <= MAX_STACK_GAP * height)
+
+
+def _distances(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The number of rows or columns, whichever is larger, between a box and each of the other boxes."""
+    gaps = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:])
+    return np.maximum(gaps.max(axis=1), 0)
