@@ -8,8 +8,13 @@ detects which of the two a data set does.
 
 import numpy as np
 from jaxtyping import Float, Num, UInt8
+from scipy import ndimage
 
 from nnjax.storage.model_file import DigitLayout
+
+# A dilation by one pixel multiplies the ink of 90 % of MNIST's digits by less than the first factor. Strokes
+# for which it is at least the second factor are made thicker by one pixel on each side.
+THIN_GROWTH, THINNEST_GROWTH = 2.4, 3.0
 
 
 def infer_layout(images: Num[np.ndarray, "n height width"]) -> DigitLayout:
@@ -53,7 +58,7 @@ def normalize_digit(
     scale = max(layout.box) / max(ink.shape)
     height, width = layout.box if layout.stretched else (max(1, round(n * scale)) for n in ink.shape)
     resized = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    digit = np.round(255 * np.clip(np.asarray(resized), 0, 1)).astype(np.uint8)
+    digit = np.round(255 * np.clip(_thickened(np.asarray(resized)), 0, 1)).astype(np.uint8)
     image = np.zeros(shape, np.uint8)
     if layout.stretched:
         top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
@@ -61,6 +66,18 @@ def normalize_digit(
         top, left = (_centered_start(digit.sum(axis=1 - i), shape[i]) for i in (0, 1))
     image[top : top + height, left : left + width] = digit
     return image
+
+
+def _thickened(digit: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """A digit whose strokes are thinner than those of the training images, with thicker and darker strokes.
+
+    A dilation by one pixel multiplies the ink of thin strokes by a larger factor than that of thick ones.
+    """
+    dilated = ndimage.maximum_filter(digit, 3, mode="constant")
+    growth = dilated.sum() / max(digit.sum(), 1e-6)
+    thinness = np.clip((growth - THIN_GROWTH) / (THINNEST_GROWTH - THIN_GROWTH), 0, 1)
+    gain = 1 + thinness * (1 / max(dilated.max(), 0.1) - 1)
+    return gain * np.maximum(digit, thinness * dilated)
 
 
 def _centered_start(mass: Num[np.ndarray, " n"], length: int) -> int:

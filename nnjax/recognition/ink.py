@@ -15,9 +15,9 @@ from nnjax.recognition.picture import Gray
 Ink = Float[np.ndarray, "height width"]  # 0 paper to 1 ink
 
 MIN_CONTRAST = 0.06  # fraction of the paper's brightness; a smaller difference is not ink
-MIN_SIGNAL_TO_NOISE = 10.0  # minimum contrast of ink, in standard deviations of the contrast of the paper
-_MIN_BRIGHTNESS = 0.1  # of the paper; avoids a division by zero
-_FULL_INK = 0.9  # the quantile of the contrast of ink pixels that counts as full ink
+MIN_SIGNAL_TO_NOISE = 7.0  # minimum difference of ink and paper, in standard deviations of the noise
+MIN_BRIGHTNESS = 0.1  # of the paper; avoids a division by zero
+FULL_INK = 0.9  # the quantile of the contrast of ink pixels that counts as full ink
 
 
 def find_ink(gray: Gray, window: int) -> Ink:
@@ -33,13 +33,19 @@ def find_ink(gray: Gray, window: int) -> Ink:
     >>> bool(ink[4].min() == 1 and ink[3].max() == 0)
     True
     """
-    contrast = _contrast(_denoised(gray), window)
-    paper = np.median(contrast)
-    noise = 1.48 * np.median(np.abs(contrast - paper))
-    strong = contrast[contrast > max(MIN_CONTRAST, paper + 6 * noise)]
-    if not strong.size or (full := np.quantile(strong, _FULL_INK)) < paper + MIN_SIGNAL_TO_NOISE * noise:
+    gray = _denoised(gray)
+    paper = ndimage.grey_closing(gray, size=(window, window), mode="nearest")
+    difference = paper - gray
+    usual = np.median(difference)  # of paper: the closing is above most of the noise
+    noise = 1.48 * np.median(np.abs(difference - usual))
+    # Ink is a ratio of brightnesses, which the lighting multiplies by a common factor. Noise is a difference.
+    contrast = (difference - usual) / np.maximum(paper, MIN_BRIGHTNESS)
+    is_strong = (contrast > MIN_CONTRAST) & (difference > usual + MIN_SIGNAL_TO_NOISE * noise)
+    if not is_strong.any():
         return np.zeros_like(contrast)
-    return np.clip((contrast - paper) / (full - paper), 0, 1)
+    full = np.quantile(contrast[is_strong], FULL_INK)
+    near = ndimage.binary_dilation(is_strong, np.ones((3, 3), bool))  # soft edges of strokes
+    return np.where(near, np.clip(contrast / full, 0, 1), 0)
 
 
 def is_dark_on_light(gray: Gray) -> bool:
@@ -57,10 +63,4 @@ def _denoised(gray: Gray) -> Gray:
     if noise < MIN_CONTRAST / 12:
         return gray
     return ndimage.gaussian_filter(gray, 1.5 if noise > MIN_CONTRAST else 1.0)
-
-
-def _contrast(gray: Gray, window: int) -> Gray:
-    """How much darker than its surroundings each pixel is, as a fraction of the brightness there."""
-    paper = ndimage.grey_closing(gray, size=(window, window), mode="nearest")
-    return (paper - gray) / np.maximum(paper, _MIN_BRIGHTNESS)
 

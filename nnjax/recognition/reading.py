@@ -3,9 +3,8 @@
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,27 +17,17 @@ from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
 from nnjax.recognition.ink import Ink
 from nnjax.recognition.outliers import outlier_score
 from nnjax.recognition.picture import open_picture
-from nnjax.recognition.segmentation import Candidate, best_sequence, find_candidates
-from nnjax.recognition.strokes import find_strokes
+from nnjax.recognition.search import Digit, Part, best_digits
+from nnjax.recognition.segmentation import find_candidates
+from nnjax.recognition.strokes import Strokes, find_strokes
 from nnjax.recognition.text_lines import group_into_lines, line_height, split_at_gaps
 from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
-MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is dropped if the probability of "no digit" is at least this,
-MAX_OUTLIER_SCORE = 6.0  # or its outlier score; the scores of MNIST's 10,000 test images are below 4
-MIN_PROBABILITY = 1e-9  # added to probabilities, so that their logarithms are finite
 
 # Between digits of a line; a wider gap is a space in the text:
 MAX_GAP = 1.5  # in heights of a digit,
 MAX_GAP_RATIO = 3.0  # and in median gaps
-
-
-class Part(NamedTuple):
-    """A part of a line between wide gaps: the number and the height of the line, and candidates for digits."""
-
-    line: int
-    height: float
-    candidates: list[Candidate]
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,23 +91,54 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
     shape, layout = digit_format(model)
     gray = open_picture(picture)
     strokes = find_strokes(gray)
-    ink, occupied = strokes.ink, np.zeros(strokes.ink.shape, bool)
+    occupied = np.zeros(strokes.ink.shape, bool)
     for component in strokes.components:
         occupied[tuple(component.pixels)] = True
-    parts: list[Part] = []
-    crops = []
+
+    def classified(candidates: Sequence[Pixels]) -> list[Digit]:
+        crops = [normalize_digit(crop_digit(strokes.ink, occupied, c), shape, layout) for c in candidates]
+        return list(map(Digit, crops, *classify(model, np.array(crops))))
+
+    parts = list(_parts(strokes))
+    lines: dict[int, list[tuple[Box, Digit]]] = {}
+    for part, sequence in zip(parts, best_digits(parts, classified), strict=True):
+        digits = [(candidate.box, digit) for candidate, digit in sequence if digit.is_digit]
+        lines.setdefault(part.line, []).extend(digits)
+    scale = [n / m for n, m in zip(gray.shape, strokes.ink.shape, strict=True)]
+    return _reading([line for line in lines.values() if line], scale, shape)
+
+
+def _parts(strokes: Strokes) -> Iterator[Part]:
+    """The parts of all lines of writing, in reading order."""
     for number, line in enumerate(group_into_lines(strokes.components, strokes.height)):
         height = line_height(line)
         for components in split_at_gaps(line, height):
-            candidates = []
-            for candidate, pixels in find_candidates(components, height):
-                candidates.append(candidate)
-                crops.append(normalize_digit(crop_digit(ink, occupied, pixels), shape, layout))
-            parts.append(Part(number, height, candidates))
-    crops = np.array(crops, np.uint8).reshape(-1, *shape)
-    p, outlier_scores = classify(model, crops)
-    scale = [n / m for n, m in zip(gray.shape, ink.shape, strict=True)]
-    return _best_reading(parts, crops, p, outlier_scores, scale)
+            yield Part(number, height, list(find_candidates(components, height)))
+
+
+def _reading(
+    lines: Sequence[Sequence[tuple[Box, Digit]]], scale: Sequence[float], shape: tuple[int, int]
+) -> Reading:
+    """The digits of all lines, with their boxes in pixels of the picture."""
+    boxes, digits = ([part[i] for line in lines for part in line] for i in (0, 1))
+    down, across = scale
+    corners = np.array([(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes])
+    return Reading(
+        "\n".join(map(_with_spaces, lines)),
+        np.array([digit.confidence for digit in digits]),
+        np.rint(corners.reshape(-1, 4)).astype(int),
+        np.array([digit.crop for digit in digits], np.uint8).reshape(-1, *shape),
+    )
+
+
+def _with_spaces(line: Sequence[tuple[Box, Digit]]) -> str:
+    """The digits of a line, with a space where the gap is wide."""
+    gaps = [b.left - a.right for (a, _), (b, _) in itertools.pairwise(line)]
+    height = np.median([box.height for box, _ in line])
+    widest = max(MAX_GAP * height, MAX_GAP_RATIO * np.median(gaps)) if gaps else 0
+    labels = [str(digit.label) for _, digit in line]
+    spaces = [" " if gap > widest else "" for gap in gaps]
+    return "".join(itertools.chain(*zip(labels, [*spaces, ""], strict=True)))
 
 
 def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
@@ -186,47 +206,3 @@ def classify(
         return np.asarray(p)[:n], np.zeros(n)
     scores = outlier_score(model.outlier_model, jnp.asarray(images), jnp.argmax(p[:, :-1], axis=1))
     return np.asarray(p)[:n], np.asarray(scores)[:n]
-
-
-def _best_reading(
-    parts: Sequence[Part],
-    crops: UInt8[np.ndarray, "n height width"],
-    p: Float[np.ndarray, "n labels+1"],
-    outlier_scores: Float[np.ndarray, " n"],
-    scale: Sequence[float],
-) -> Reading:
-    """The best sequence of candidates in each part of a line, without those that are not digits.
-
-    Args:
-      parts: all parts; `crops`, `p` and `outlier_scores` have the order of their candidates.
-      crops: the images of all candidates.
-      p, outlier_scores: as `classify` returns them.
-      scale: pixels of the picture for each row and for each column of the resized picture.
-    """
-    labels, confidence = p[:, :-1].argmax(axis=1), p[:, :-1].max(axis=1)
-    no_digit = (p[:, -1] >= MAX_NO_DIGIT_PROBABILITY) | (outlier_scores >= MAX_OUTLIER_SCORE)
-    digits: dict[int, list[tuple[Candidate, int]]] = {}
-    start = 0
-    for line, height, candidates in parts:
-        scores = [
-            np.log(confidence[i] + MIN_PROBABILITY) - candidate.penalty(height, outlier_scores[i])
-            for i, candidate in enumerate(candidates, start)
-        ]
-        best = [i for i in best_sequence(candidates, scores) if not no_digit[start + i]]
-        digits.setdefault(line, []).extend((candidates[i], start + i) for i in best)
-        start += len(candidates)
-    lines = [line for line in digits.values() if line]
-    text = [_with_spaces([c.box for c, _ in line], [str(labels[i]) for _, i in line]) for line in lines]
-    chosen = [i for line in lines for _, i in line]
-    boxes, (down, across) = [c.box for line in lines for c, _ in line], scale
-    corners = np.array([(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes])
-    return Reading(
-        "\n".join(text), confidence[chosen], np.rint(corners.reshape(-1, 4)).astype(int), crops[chosen]
-    )
-
-
-def _with_spaces(boxes: Sequence[Box], digits: Sequence[str]) -> str:
-    """The digits of a line, with a space where the gap is wide."""
-    gaps = np.array([b.left - a.right for a, b in itertools.pairwise(boxes)])
-    widest = max(MAX_GAP * np.median([box.height for box in boxes]), MAX_GAP_RATIO * np.median(gaps)) if len(gaps) else 0
-    return "".join(digit + " " * bool(gap > widest) for digit, gap in zip(digits, [*gaps, 0], strict=True))

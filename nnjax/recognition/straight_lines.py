@@ -16,13 +16,14 @@ from skimage import measure
 Mask = Bool[np.ndarray, "height width"]
 
 # Ink along a line, as a fraction of the extent of its component:
-MIN_COVERAGE = 0.8  # for a side of a frame,
+MIN_COVERAGE = 0.7  # for a side of a frame,
 MIN_WALL_COVERAGE = 0.95  # for a wall inside of a frame, where a digit can be nearly as high,
 MIN_RULE_COVERAGE = 0.6  # and for a ruled line, whose component is nearly as wide as the picture
-MAX_SIDE_DISTANCE = 0.15  # of the extent, between a side of a frame and the end of the component
+MIN_INSIDE = 0.97  # of the ink of a frame, between its outer sides
 MAX_SLOPE = 0.27  # 15 degrees
 MAX_SLOPES = 161
 MIN_EXTENT_PX = 12  # smaller components have no lines
+MAX_WALL_THICKNESS = 1.6  # of the thinner side of the frame
 MAX_FRAME_THICKNESS = 0.1  # of the shorter side of a frame
 MAX_RULE_THICKNESS = 1 / 40  # of the length of a ruled line
 MAX_COMPONENTS = 1000  # only the largest are searched
@@ -62,10 +63,11 @@ def remove_straight_lines(mask: Mask) -> Mask:
 
 def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], list[StraightLine]]:
     """The nearly horizontal and the nearly vertical lines of a component, the latter as rows of its transpose."""
-    thickest, found = max(MAX_FRAME_THICKNESS * min(image.shape), 2), []
-    sides = [_frame_lines(part, thickest) for part in (image, image.T)]
-    if all(sides):
-        return sides[0], sides[1]
+    for part, is_transposed in ((image, False), (image.T, True)):
+        lines = _frame_lines(part)
+        if lines:
+            return (lines[1], lines[0]) if is_transposed else lines
+    found = []
     for part, length in zip((image, image.T), (shape[1], shape[0]), strict=True):
         is_long = part.shape[1] >= MIN_RULE_COVERAGE * length
         lines = _find_lines(part, MIN_RULE_COVERAGE * length) if is_long else []
@@ -73,16 +75,52 @@ def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], 
     return found[0], found[1]
 
 
-def _frame_lines(image: Mask, thickest: float) -> list[StraightLine]:
-    """The upper and the lower side of a frame, and walls between them; [] if a side is missing."""
-    (height, width), sides, walls = image.shape, set(), []
-    for line in _find_lines(image, MIN_COVERAGE * width):
-        position = (line.slope * width / 2 + line.intercept) / height
-        side = (position > 1 - MAX_SIDE_DISTANCE) - (position < MAX_SIDE_DISTANCE)
-        if line.thickness <= thickest and (side or line.columns >= MIN_WALL_COVERAGE * width):
-            sides.add(side)
-            walls.append(line)
-    return walls if {-1, 1} <= sides else []
+def _frame_lines(image: Mask) -> tuple[list[StraightLine], list[StraightLine]] | None:
+    """The lines of a frame and of its inner walls; None if there is no frame.
+
+    The upper and the lower side are as long as the component. All other lines are as long as the distance of
+    the sides at their ends.
+    """
+    horizontal = _sides(image, MIN_COVERAGE * image.shape[1])
+    if not horizontal:
+        return None
+    vertical = _sides(image.T, MIN_COVERAGE * _distance(horizontal, image.shape[1]))
+    if not vertical:
+        return None
+    sides = (horizontal[0], horizontal[-1]), (vertical[0], vertical[-1])
+    thickness = min(line.thickness for pair in sides for line in pair)
+    walls = []
+    for lines, (first, last), length in zip(
+        (horizontal, vertical), sides, (_distance(vertical, len(image)), _distance(horizontal, image.shape[1])), strict=True
+    ):
+        walls.append(
+            [first, last]
+            + [
+                line
+                for line in lines[1:-1]
+                if line.columns >= MIN_WALL_COVERAGE * length and line.thickness <= MAX_WALL_THICKNESS * thickness
+            ]
+        )
+    return walls[0], walls[1]
+
+
+def _distance(lines: list[StraightLine], width: int) -> float:
+    """The distance between the first and the last line, in the middle."""
+    return (lines[-1].slope - lines[0].slope) * width / 2 + lines[-1].intercept - lines[0].intercept
+
+
+def _sides(image: Mask, min_count: float) -> list[StraightLine]:
+    """Nearly horizontal lines from top to bottom, if nearly all ink is between the first and the last one."""
+    width = image.shape[1]
+    lines = sorted(_find_lines(image, min_count), key=lambda line: line.slope * width / 2 + line.intercept)
+    if len(lines) < 2 or _distance(lines, width) < MIN_EXTENT_PX / 2:
+        return []
+    if max(lines[0].thickness, lines[-1].thickness) > max(2, MAX_FRAME_THICKNESS * _distance(lines, width)):
+        return []
+    rows, columns = np.nonzero(image)
+    above, below = (rows - line.slope * columns - line.intercept for line in (lines[0], lines[-1]))
+    inside = (above >= -lines[0].thickness - 1) & (below <= lines[-1].thickness + 1)
+    return lines if inside.mean() >= MIN_INSIDE else []
 
 
 def _find_lines(image: Mask, min_count: float) -> Iterator[StraightLine]:

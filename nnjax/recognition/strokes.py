@@ -13,7 +13,7 @@ from nnjax.recognition.components import Component, find_components, is_stroke, 
 from nnjax.recognition.ink import Ink, find_ink, is_dark_on_light
 from nnjax.recognition.picture import Gray
 
-TINY_SIDE_PX = 200  # the longer side of the copy in which ink is compared with paper,
+TINY_SIDE_PX = 100  # the longer side of the copy in which ink is compared with paper,
 SMALL_SIDE_PX = 1000  # and of the one in which the height of digits is found
 WINDOWS = (1 / 24, 1 / 12, 1 / 6, 1 / 3)  # of its longer side
 ENOUGH = 0.6  # of the ink that the best window finds
@@ -50,7 +50,7 @@ def find_strokes(gray: Gray) -> Strokes:
     scale = min(max(scale, MIN_HEIGHT_PX / height), MAX_SCALE, max(1.0, math.sqrt(3 * MAX_PIXELS / gray.size)))
     resized = _resized(gray, scale)
     ink = find_ink(resized, _window(WINDOW * height * scale))
-    components = [c for c in find_components(ink)]
+    components = find_components(ink)
     return Strokes(ink, components, typical_height(components))
 
 

@@ -1,0 +1,94 @@
+"""The best division of a line into digits, by the confidence of the network."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from nnjax.recognition.components import Pixels
+from nnjax.recognition.segmentation import Candidate, best_sequence
+
+MIN_PROBABILITY = 1e-9  # added to probabilities, so that their logarithms are finite
+MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is dropped if the probability of "no digit" is at least this,
+MAX_OUTLIER_SCORE = 6.0  # or its outlier score; the scores of MNIST's 10,000 test images are below 4
+
+
+class Part(NamedTuple):
+    """A part of a line between gaps that are too wide inside a digit.
+
+    Attributes:
+      line: the number of the line.
+      height: the height of its digits, in pixels.
+      candidates: candidates for digits, and their pixels.
+    """
+
+    line: int
+    height: float
+    candidates: list[tuple[Candidate, Pixels]]
+
+
+class Digit(NamedTuple):
+    """A classified candidate.
+
+    Attributes:
+      crop: the image that the network classified, (height, width), from 0 to 255.
+      p: the calibrated probability of each label, and last of "no digit".
+      outlier_score: how different the image is from those of its label.
+    """
+
+    crop: UInt8[np.ndarray, "height width"]
+    p: Float[np.ndarray, " labels+1"]
+    outlier_score: float
+
+    @property
+    def label(self) -> int:
+        return int(self.p[:-1].argmax())
+
+    @property
+    def confidence(self) -> float:
+        return float(self.p[:-1].max())
+
+    @property
+    def is_digit(self) -> bool:
+        """Whether the image is not rejected."""
+        return self.p[-1] < MAX_NO_DIGIT_PROBABILITY and self.outlier_score < MAX_OUTLIER_SCORE
+
+
+def best_digits(
+    parts: Sequence[Part], classified: Callable[[Sequence[Pixels]], Sequence[Digit]]
+) -> list[list[tuple[Candidate, Digit]]]:
+    """For each part, its best sequence of candidates, including those that are no digits.
+
+    Only candidates of the best sequence are classified. Until then, a candidate has the largest possible
+    score. So the best sequence is final as soon as all its candidates are classified.
+
+    Args:
+      parts: parts of lines.
+      classified: classifies candidates by their pixels.
+    """
+    digits: list[dict[int, Digit]] = [{} for _ in parts]
+    best: list[list[int]] = [[] for _ in parts]
+    unfinished = list(range(len(parts)))
+    while unfinished:
+        for k in unfinished:
+            candidates = [candidate for candidate, _ in parts[k].candidates]
+            scores = [_score(c, digits[k].get(i), parts[k].height) for i, c in enumerate(candidates)]
+            best[k] = best_sequence(candidates, scores)
+        unknown = [(k, i) for k in unfinished for i in best[k] if i not in digits[k]]
+        new = classified([parts[k].candidates[i][1] for k, i in unknown]) if unknown else []
+        for (k, i), digit in zip(unknown, new, strict=True):
+            digits[k][i] = digit
+        unfinished = sorted({k for k, _ in unknown})
+    return [
+        [(part.candidates[i][0], known[i]) for i in sequence]
+        for part, known, sequence in zip(parts, digits, best, strict=True)
+    ]
+
+
+def _score(candidate: Candidate, digit: Digit | None, height: float) -> float:
+    """ln p minus penalties; the largest possible value if the candidate is not classified."""
+    if digit is None:
+        return math.log1p(MIN_PROBABILITY) - candidate.penalty(height, -math.inf)
+    return math.log(digit.confidence + MIN_PROBABILITY) - candidate.penalty(height, digit.outlier_score)
