@@ -111,7 +111,7 @@ def open_checkpoints(
             stack.callback(_ORBAX_LOCK.release)
             stack.enter_context(lock_run_dir(directory, settings, policy.display_settings))
             stack.enter_context(without_orbax_messages())
-            return stack.enter_context(make_manager(directory, policy.max_to_keep))
+            return make_manager(directory, policy.max_to_keep)  # `RunCheckpointer.close` closes it
 
         checkpointer = RunCheckpointer(policy, on_primary(open_manager), unit)
         try:
@@ -207,8 +207,11 @@ class RunCheckpointer:
             self._wait()
 
     def close(self) -> None:
-        """Waits for the last write, and warns if the last checkpoint is missing."""
+        """Waits for the last write, closes the manager, and warns if the last checkpoint is missing."""
         self._wait()
+        with self._warning_on_failure():  # a write of metadata that failed in the background raises here
+            if self._manager:
+                self._manager.close()
         files = self._directory.glob("*") if self._directory_exists() else ()
         latest = max((int(path.name) for path in files if path.name.isdigit()), default=0)
         if self._failed and latest < self._last:

@@ -14,6 +14,7 @@ import pytest
 import tensorstore
 
 import nnjax
+from nnjax.storage._orbax import make_manager
 from nnjax.storage.checkpoints import open_checkpoints
 from runs import EPOCHS, KEY, assert_same_run, every_epoch, interrupt, train
 
@@ -193,6 +194,19 @@ def test_a_removed_directory_triggers_a_warning_and_is_not_created_again(params,
         "a restarted training starts from the beginning",
     ]
     assert not (directory / "3").exists()
+
+
+def test_an_error_of_a_write_that_ends_with_the_training_is_a_warning(params, digits, tmp_path, monkeypatch):
+    def broken_manager(*args):
+        manager = make_manager(*args)
+        close = manager.close
+        manager.close = lambda: (close(), {}[0])  # as for metadata that Orbax writes in the background
+        return manager
+
+    monkeypatch.setattr("nnjax.storage.checkpoints.make_manager", broken_manager)
+    with pytest.warns(UserWarning, match="no checkpoint can be written into .*, but training continues"):
+        run = train(params, digits, checkpoint=tmp_path / "run")
+    assert len(run.history) == EPOCHS
 
 
 def test_a_process_saves_one_run_at_a_time(params, digits, tmp_path):
