@@ -7,7 +7,7 @@ known with their boxes, so that recall and precision can be counted.
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,9 @@ def draw(
     page = replace(page, ink=scene.decorate(rng, page))
     gray, digits = (scene.photograph or _scan)(rng, page)
     starts = np.cumsum([0, *page.lines])
-    text = "\n".join("".join(str(k) for k, _ in page.digits[a:b]) for a, b in zip(starts, starts[1:], strict=False))
+    text = "\n".join(
+        "".join(str(k) for k, _ in page.digits[a:b]) for a, b in zip(starts, starts[1:], strict=False)
+    )
     return np.round(255 * np.clip(gray, 0, 1)).astype(np.uint8), digits, text
 
 
@@ -257,11 +259,15 @@ def _perspective(rng: Random, ink: Ink) -> tuple[Ink, Any]:
     shrink = 1 - np.abs(rng.uniform(-1, 1, 4)) * math.tan(math.radians(MAX_ANGLE_DEG)) / 2
     center = corners.mean(axis=0)
     target = center + (corners - center) * shrink[:, None]
-    target = (target - center) @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]) + center
+    target = (target - center) @ np.array(
+        [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+    ) + center
     target -= target.min(axis=0)
     warp = transform.ProjectiveTransform.from_estimate(corners, target)
     size = np.ceil(target.max(axis=0)).astype(int)
-    return np.clip(transform.warp(ink, warp.inverse, output_shape=(size[1], size[0]), order=1, cval=0.0), 0, 1), warp
+    return np.clip(
+        transform.warp(ink, warp.inverse, output_shape=(size[1], size[0]), order=1, cval=0.0), 0, 1
+    ), warp
 
 
 def _warped(box: Box, warp: Any) -> Box:
@@ -295,7 +301,12 @@ def _dark_object(rng: Random, gray: Ink, digits: Sequence[tuple[int, Box]]) -> I
     """A dark object that enters the picture at a side without digits."""
     h, w = gray.shape
     boxes = np.array([box for _, box in digits])
-    free = {"left": boxes[:, 0].min(), "top": boxes[:, 1].min(), "right": w - boxes[:, 2].max(), "bottom": h - boxes[:, 3].max()}
+    free = {
+        "left": boxes[:, 0].min(),
+        "top": boxes[:, 1].min(),
+        "right": w - boxes[:, 2].max(),
+        "bottom": h - boxes[:, 3].max(),
+    }
     side = max(free, key=lambda name: free[name])
     depth = int(rng.uniform(0.3, 0.85) * free[side])
     axis, length = (0, w) if side in ("top", "bottom") else (1, h)

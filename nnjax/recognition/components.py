@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
-from skimage import measure
+from scipy import ndimage
 
 from nnjax.recognition.ink import Ink
-from nnjax.recognition.straight_lines import remove_straight_lines
+from nnjax.recognition.straight_lines import EIGHT_NEIGHBORS, remove_straight_lines
 
 Pixels = Int[np.ndarray, "2 n"]
 
 MIN_INK = 0.45  # from 0 to 1; fainter pixels are the edge of a stroke, or ink on the back of the paper
 MAX_COMPONENTS = 2000  # only the largest are used, because noise has many more
 MIN_COMPONENT_PX = 4  # a component that is smaller in both directions is a speck
-MIN_ELONGATION = 4.5  # perimeter² / (4 area), about length / width of a stroke; a square has 4
+MIN_ELONGATION = 3.3  # perimeter² / (4 area), about length / width of a stroke; a disk has π
+MAX_RATIO = 1.5  # between heights and between thicknesses of strokes of the same writing
 
 
 class Box(NamedTuple):
@@ -81,13 +82,27 @@ def bounding_box(pixels: Pixels) -> Box:
 def find_components(ink: Ink) -> list[Component]:
     """The components that may be digits or fragments of digits, the largest first.
 
+    Components that touch the border of the picture are usually no writing. They are used only if they look
+    like the others, or if there are no others.
+
     Args:
       ink: (height, width), from 0 (paper) to 1 (ink).
     """
     mask = remove_straight_lines(ink >= MIN_INK)
     components = [c for c in connected_components(mask) if c.size >= MIN_COMPONENT_PX]
     inside = [c for c in components if not _touches_border(c.box, mask.shape)]
-    return inside
+    strokes = [c for c in inside if is_stroke(c)]
+    if not strokes:
+        return components
+    height, thickness = (
+        typical_height(strokes),
+        weighted_median([c.thickness for c in strokes], [c.length for c in strokes]),
+    )
+    return [
+        c for c in components
+        if not _touches_border(c.box, mask.shape)
+        or (_is_similar(c.box.height, height) and _is_similar(c.thickness, thickness))
+    ]  # fmt: skip
 
 
 def is_stroke(component: Component) -> bool:
@@ -110,8 +125,9 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
 
 def connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Component]:
     """The largest components, the largest first."""
-    labels: Any = measure.label(mask, connectivity=2)
-    if not (count := labels.max()):
+    labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
+    labels, count = labelled
+    if not count:
         return []
     label_of_pixel = labels[mask]
     pixels = np.stack(np.nonzero(mask))[:, np.argsort(label_of_pixel, kind="stable")]
@@ -133,6 +149,10 @@ def _edges(mask: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     neighbors = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     total = sum(np.bincount(labels[inner & ~neighbor], minlength=count + 1) for neighbor in neighbors)
     return np.asarray(total)[1:] * np.pi / 4
+
+
+def _is_similar(a: float, b: float) -> bool:
+    return max(a, b) <= MAX_RATIO * min(a, b)
 
 
 def _touches_border(box: Box, shape: tuple[int, ...]) -> bool:

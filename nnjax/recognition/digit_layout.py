@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from nnjax.storage.model_file import DigitLayout
 
-# A dilation by one pixel multiplies the ink of 90 % of MNIST's digits by less than the first factor. Strokes
-# for which it is at least the second factor are made thicker by one pixel on each side.
+# A dilation by one pixel multiplies the ink of 90 % of MNIST's digits by less than the first factor. If it is
+# the second factor or more, strokes are made thicker by one pixel on each side.
 THIN_GROWTH, THINNEST_GROWTH = 2.4, 3.0
 
 
@@ -58,7 +58,8 @@ def normalize_digit(
     scale = max(layout.box) / max(ink.shape)
     height, width = layout.box if layout.stretched else (max(1, round(n * scale)) for n in ink.shape)
     resized = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    digit = np.round(255 * np.clip(_thickened(np.asarray(resized)), 0, 1)).astype(np.uint8)
+    resized = np.asarray(resized) if layout.stretched else _thickened(np.asarray(resized))
+    digit = np.round(255 * np.clip(resized, 0, 1)).astype(np.uint8)
     image = np.zeros(shape, np.uint8)
     if layout.stretched:
         top, left = (shape[0] - height) // 2, (shape[1] - width) // 2

@@ -63,4 +63,3 @@ def _denoised(gray: Gray) -> Gray:
     if noise < MIN_CONTRAST / 12:
         return gray
     return ndimage.gaussian_filter(gray, 1.5 if noise > MIN_CONTRAST else 1.0)
-

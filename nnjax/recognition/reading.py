@@ -113,7 +113,7 @@ def _parts(strokes: Strokes) -> Iterator[Part]:
     for number, line in enumerate(group_into_lines(strokes.components, strokes.height)):
         height = line_height(line)
         for components in split_at_gaps(line, height):
-            yield Part(number, height, list(find_candidates(components, height)))
+            yield Part(number, height, list(find_candidates([c.pixels for c in components], height)))
 
 
 def _reading(

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy import ndimage
 
-from nnjax.recognition.components import Box, Component, Pixels, bounding_box
+from nnjax.recognition.components import Box, Pixels, bounding_box
 
 # Costs of a seam in tenths of a pair of ink pixels, so that sums are exact integers.
 PAIR_COST = 10  # for each pair of neighboring ink pixels that it separates
@@ -93,7 +93,7 @@ class Candidate(NamedTuple):
         )
 
 
-def find_candidates(line: Sequence[Component], height: float) -> Iterator[tuple[Candidate, Pixels]]:
+def find_candidates(line: Sequence[Pixels], height: float) -> Iterator[tuple[Candidate, Pixels]]:
     """All candidates in a line, with their pixels: the ink between two seams if it is not too wide.
 
     A candidate that no seam divides is returned even if it is too wide, so that a sequence always exists.
@@ -102,7 +102,7 @@ def find_candidates(line: Sequence[Component], height: float) -> Iterator[tuple[
       line: the components of the line.
       height: the height of its digits in pixels.
     """
-    pixels = np.concatenate([component.pixels for component in line], axis=1)
+    pixels = np.concatenate(line, axis=1)
     origin = bounding_box(pixels)
     mask = np.zeros((origin.height, origin.width), int)
     mask[pixels[0] - origin.top, pixels[1] - origin.left] = 1

@@ -11,19 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 from scipy import ndimage
-from skimage import measure
 
 Mask = Bool[np.ndarray, "height width"]
+
+EIGHT_NEIGHBORS = np.ones((3, 3), int)
 
 # Ink along a line, as a fraction of the extent of its component:
 MIN_COVERAGE = 0.7  # for a side of a frame,
 MIN_WALL_COVERAGE = 0.95  # for a wall inside of a frame, where a digit can be nearly as high,
 MIN_RULE_COVERAGE = 0.6  # and for a ruled line, whose component is nearly as wide as the picture
-MIN_INSIDE = 0.97  # of the ink of a frame, between its outer sides
+MIN_INSIDE = 0.85  # of the ink of a frame, between its outer sides
 MAX_SLOPE = 0.27  # 15 degrees
 MAX_SLOPES = 161
 MIN_EXTENT_PX = 12  # smaller components have no lines
-MAX_WALL_THICKNESS = 1.6  # of the thinner side of the frame
+MAX_WALL_THICKNESS = 2.2  # of the thinner side of the frame
 MAX_FRAME_THICKNESS = 0.1  # of the shorter side of a frame
 MAX_RULE_THICKNESS = 1 / 40  # of the length of a ruled line
 MAX_COMPONENTS = 1000  # only the largest are searched
@@ -44,29 +45,27 @@ def remove_straight_lines(mask: Mask) -> Mask:
     A frame has at least two nearly horizontal and two nearly vertical lines as long as itself. So the walls
     between the cells of a grid also belong to it. Ruled lines are longer than half of the picture.
     """
-    labels: Any = measure.label(mask, connectivity=2)
-    regions = sorted(measure.regionprops(labels), key=lambda region: -region.area)[:MAX_COMPONENTS]
-    removed = np.zeros_like(mask)
-    for region in regions:
-        top, left, bottom, right = region.bbox
-        if max(bottom - top, right - left) >= MIN_EXTENT_PX:
-            image = region.image
+    labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
+    labels, count = labelled
+    sizes, boxes = np.bincount(labels.ravel(), minlength=count + 1)[1:], ndimage.find_objects(labels)
+    rest = mask.copy()
+    for i in np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS].tolist():
+        image = labels[boxes[i]] == i + 1
+        if max(image.shape) >= MIN_EXTENT_PX:
             horizontal, vertical = _lines_of(image, mask.shape)
-            part = np.zeros_like(image)
             for line in horizontal:
-                part |= _along(line, image)
+                rest[boxes[i]] &= ~_along(line, image)
             for line in vertical:
-                part |= _along(line, image.T).T
-            removed[top:bottom, left:right] |= part
-    return mask & ~removed if removed.any() else mask
+                rest[boxes[i]] &= ~_along(line, image.T).T
+    return rest
 
 
 def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], list[StraightLine]]:
-    """The nearly horizontal and the nearly vertical lines of a component, the latter as rows of its transpose."""
-    for part, is_transposed in ((image, False), (image.T, True)):
-        lines = _frame_lines(part)
-        if lines:
-            return (lines[1], lines[0]) if is_transposed else lines
+    """The lines of a component to remove: nearly horizontal ones, and vertical ones as lines of its transpose."""
+    if lines := _frame_lines(image):
+        return lines
+    if lines := _frame_lines(image.T):
+        return lines[::-1]
     found = []
     for part, length in zip((image, image.T), (shape[1], shape[0]), strict=True):
         is_long = part.shape[1] >= MIN_RULE_COVERAGE * length
@@ -87,21 +86,17 @@ def _frame_lines(image: Mask) -> tuple[list[StraightLine], list[StraightLine]] |
     vertical = _sides(image.T, MIN_COVERAGE * _distance(horizontal, image.shape[1]))
     if not vertical:
         return None
-    sides = (horizontal[0], horizontal[-1]), (vertical[0], vertical[-1])
-    thickness = min(line.thickness for pair in sides for line in pair)
-    walls = []
-    for lines, (first, last), length in zip(
-        (horizontal, vertical), sides, (_distance(vertical, len(image)), _distance(horizontal, image.shape[1])), strict=True
-    ):
-        walls.append(
-            [first, last]
-            + [
-                line
-                for line in lines[1:-1]
-                if line.columns >= MIN_WALL_COVERAGE * length and line.thickness <= MAX_WALL_THICKNESS * thickness
-            ]
-        )
-    return walls[0], walls[1]
+    sides = horizontal[0], horizontal[-1], vertical[0], vertical[-1]
+    thickest = MAX_WALL_THICKNESS * min(line.thickness for line in sides)
+    shortest = [
+        MIN_WALL_COVERAGE * _distance(lines, part.shape[1])
+        for lines, part in ((vertical, image.T), (horizontal, image))
+    ]
+    horizontal, vertical = (
+        [line for line in lines if line in sides or (line.columns >= least and line.thickness <= thickest)]
+        for lines, least in zip((horizontal, vertical), shortest, strict=True)
+    )
+    return horizontal, vertical
 
 
 def _distance(lines: list[StraightLine], width: int) -> float:
@@ -154,7 +149,9 @@ def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
     columns = columns[(rows >= 0) & (rows < image.shape[0])]
     columns = columns[image[rows[columns], columns]]
     starts = np.maximum.accumulate(np.where(image, 0, np.arange(1, len(image) + 1)[:, None]), axis=0)
-    ends = np.minimum.accumulate(np.where(image, len(image), np.arange(len(image))[:, None])[::-1], axis=0)[::-1]
+    ends = np.minimum.accumulate(np.where(image, len(image), np.arange(len(image))[:, None])[::-1], axis=0)[
+        ::-1
+    ]
     start, end = (edges[rows[columns], columns] for edges in (starts, ends))
     middle = np.median((start + end - 1) / 2 - slope * columns)
     return StraightLine(slope, float(middle), float(np.median(end - start)), len(columns))

@@ -1,7 +1,7 @@
 """The strokes in a picture, whatever its size, and the scale of the digits.
 
-The window that separates strokes from shadows must be wider than a stroke and narrower than other dark things,
-so it depends on the height of the digits. This height is first found in a small copy of the picture.
+The window that separates strokes from shadows must be wider than a stroke and narrower than other dark
+things, so it depends on the height of the digits. This height is first found in a small copy of the picture.
 """
 
 import math
@@ -20,7 +20,8 @@ ENOUGH = 0.6  # of the ink that the best window finds
 
 WINDOW = 0.6  # of the height of a digit; strokes are narrower
 MIN_HEIGHT_PX, MAX_SCALE = 32, 8  # lower digits are enlarged, at most by this factor
-MAX_PIXELS = 4_000_000  # of the resized picture, unless its digits would be lower than MIN_HEIGHT_PX
+MAX_PIXELS = 4_000_000  # of the resized picture, unless its digits would be lower than MIN_HEIGHT_PX;
+MAX_ENLARGED_PIXELS = 12_000_000  # no picture is enlarged beyond this
 
 
 class Strokes(NamedTuple):
@@ -46,8 +47,8 @@ def find_strokes(gray: Gray) -> Strokes:
     height = _height_in(small) * max(gray.shape) / max(small.shape)
     if not height:
         return Strokes(np.zeros_like(gray), [], 0.0)
-    scale = min(1.0, math.sqrt(MAX_PIXELS / gray.size))
-    scale = min(max(scale, MIN_HEIGHT_PX / height), MAX_SCALE, max(1.0, math.sqrt(3 * MAX_PIXELS / gray.size)))
+    fitting, largest = (math.sqrt(pixels / gray.size) for pixels in (MAX_PIXELS, MAX_ENLARGED_PIXELS))
+    scale = min(max(min(1.0, fitting), MIN_HEIGHT_PX / height), MAX_SCALE, max(1.0, largest))
     resized = _resized(gray, scale)
     ink = find_ink(resized, _window(WINDOW * height * scale))
     components = find_components(ink)

@@ -41,7 +41,8 @@ def group_into_lines(components: Sequence[Component], height: float) -> list[Lin
     for i in small:
         distances = _distances(boxes[i], boxes[tall])
         nearest = int(np.argmin(distances))
-        if components[i].size >= MIN_FRAGMENT_SIZE * height and distances[nearest] <= MAX_FRAGMENT_DISTANCE * height:
+        is_fragment = components[i].size >= MIN_FRAGMENT_SIZE * height
+        if is_fragment and distances[nearest] <= MAX_FRAGMENT_DISTANCE * height:
             lines[line_of[nearest]].append(components[i])
     return sorted(lines, key=lambda line: float(np.mean([c.box.top + c.box.bottom for c in line])))
 
@@ -75,14 +76,14 @@ def split_at_gaps(line: Line, height: float) -> list[Line]:
 
 def _chains(boxes: np.ndarray, height: float) -> np.ndarray:
     """The number of the line of each box: nearest neighbors to the left and right that share rows."""
-    top, left, bottom, right = boxes.T
-    gap = left[None] - right[:, None]  # from a box to another one on its right
-    is_right = (left + right)[None] > (left + right)[:, None]
     linked = _stacked(boxes, height)
-    candidates = is_right & _share_rows(boxes)
-    distance = np.where(candidates, np.maximum(gap, 0) + 1e-3 * np.abs((top + bottom)[None] - (top + bottom)[:, None]), np.inf)
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    right, down = middle[None] - middle[:, None], 0.001  # the vertical distance decides between equal ones
+    is_neighbor = (right[..., 1] > 0) & _share_rows(boxes)
+    gap = np.maximum(boxes[None, :, 1] - boxes[:, None, 3], 0)
+    distance = np.where(is_neighbor, gap + down * np.abs(right[..., 0]), np.inf)
     to_right, to_left = distance.argmin(axis=1), distance.argmin(axis=0)
-    for i, j in enumerate(to_right):
+    for i, j in enumerate(to_right.tolist()):
         if np.isfinite(distance[i, j]) and to_left[j] == i:
             linked[i, j] = True
     return csgraph.connected_components(linked, directed=False)[1]

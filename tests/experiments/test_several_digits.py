@@ -70,7 +70,7 @@ def test_touching_digits_touch_and_separate_ones_do_not(seed):
     images = np.stack(discs * 2)
     for corruption, pieces in ((TOUCHING, 1), (SEPARATE, 4)):
         picture, _ = draw(np.random.default_rng(seed), images, [0, 0, 0, 0], CORRUPTIONS[corruption])
-        assert ndimage.label(find_ink(picture[..., 0] / 255) > 0.45, np.ones((3, 3)))[1] == pieces
+        assert ndimage.label(find_ink(picture[..., 0] / 255, 61) > 0.45, np.ones((3, 3)))[1] == pieces
 
 
 words = st.text("0123", max_size=6)

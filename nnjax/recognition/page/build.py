@@ -15,7 +15,7 @@ from nnjax.nn.conv import split_layers
 from nnjax.nn.dense import ACTIVATIONS, Layer
 from nnjax.nn.objective import sigmoid_cross_entropy, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
-from nnjax.recognition import calibration, components, reading, search, segmentation, text_lines
+from nnjax.recognition import calibration, components, digit_layout, reading, search, segmentation, text_lines
 from nnjax.runtime.checks import registered_name
 from nnjax.storage import Model
 from nnjax.storage.model_file import CONVOLUTION_FIELDS, OutlierModel
@@ -65,6 +65,7 @@ _CONSTANTS = {
     reading: ("MIN_CONFIDENCE",),
     search: ("MAX_NO_DIGIT_PROBABILITY", "MAX_OUTLIER_SCORE", "MIN_PROBABILITY"),
     calibration: ("MIN_ACTIVATION", "SHIFT_FRACTION"),
+    digit_layout: ("THIN_GROWTH", "THINNEST_GROWTH"),
 }
 
 

@@ -58,7 +58,7 @@ function normalizeDigit(ink) {
     ? box
     : [ink.length, ink[0].length].map((n) => Math.max(1, roundHalfToEven(n * scale)));
   const resized = transpose(resizeRows(transpose(resizeRows(ink, width)), height));
-  const digit = resized.map((row) => Array.from(row, (x) => roundHalfToEven(255 * Math.min(1, Math.max(0, x)))));
+  const digit = (stretched ? resized : thickened(resized)).map((row) => Array.from(row, (x) => roundHalfToEven(255 * Math.min(1, Math.max(0, x)))));
   const columnMass = digit[0].map((_, c) => sum(digit.map((row) => row[c])));
   const [top, left] = stretched
     ? [Math.floor((imageHeight - height) / 2), Math.floor((imageWidth - width) / 2)]
@@ -66,6 +66,17 @@ function normalizeDigit(ink) {
   const image = new Uint8Array(imageHeight * imageWidth);
   digit.forEach((row, r) => row.forEach((x, c) => { image[(top + r) * imageWidth + left + c] = x; }));
   return image;
+}
+
+// Strokes that are thinner than those of the training images become thicker and darker.
+function thickened(rows) {
+  const { THIN_GROWTH, THINNEST_GROWTH } = constants, at = (r, c) => rows[r]?.[c] ?? 0, near = [-1, 0, 1];
+  const dilated = rows.map((row, r) => Array.from(row, (_, c) => Math.max(...near.flatMap((i) => near.map((j) => at(r + i, c + j))))));
+  const total = (image) => sum(image.map((row) => sum(Array.from(row))));
+  const growth = total(dilated) / Math.max(total(rows), 1e-6);
+  const thinness = Math.min(1, Math.max(0, (growth - THIN_GROWTH) / (THINNEST_GROWTH - THIN_GROWTH)));
+  const gain = 1 + thinness * (1 / Math.max(0.1, ...dilated.flat()) - 1);
+  return rows.map((row, r) => Array.from(row, (x, c) => gain * Math.max(x, thinness * dilated[r][c])));
 }
 
 function centeredStart(mass, length) {

@@ -1,0 +1,158 @@
+"""Strokes, components and lines of writing, on drawn pages."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from nnjax.recognition.strokes import find_strokes
+from nnjax.recognition.text_lines import group_into_lines, split_at_gaps
+
+
+def blank_page(height=200, width=400):
+    image = Image.new("L", (width, height), 255)
+    return image, ImageDraw.Draw(image)
+
+
+def draw_digit(pen, left, top, width=34, height=64, stroke=7):
+    """A digit 2 of straight strokes."""
+    right, bottom = left + width, top + height
+    corners = [(left, top), (right, top), (right, top + height // 3), (left, bottom), (right, bottom)]
+    pen.line(corners, fill=0, width=stroke)
+
+
+def lines_of(image):
+    strokes = find_strokes(np.asarray(image) / 255)
+    assert strokes.ink.shape == np.asarray(image).shape
+    return group_into_lines(strokes.components, strokes.height)
+
+
+def corners_by_line(image):
+    """The left and top of every component, line by line, to within three pixels."""
+    return [sorted((c.box.left, c.box.top) for c in line) for line in lines_of(image)]
+
+
+def assert_near(corners, expected):
+    assert [len(line) for line in corners] == [len(line) for line in expected]
+    for line, wanted in zip(corners, expected, strict=True):
+        np.testing.assert_allclose(line, wanted, atol=4)
+
+
+def test_components_are_grouped_into_lines_from_top_to_bottom():
+    image, pen = blank_page(260)
+    corners = [(30, 20), (90, 26), (160, 18), (40, 140), (120, 150)]
+    for x, y in corners:
+        draw_digit(pen, x, y)
+    assert_near(corners_by_line(image), [corners[:3], corners[3:]])
+
+
+def test_a_line_that_climbs_is_one_line():
+    image, pen = blank_page(300, 800)
+    corners = [(30 + 70 * i, 220 - 18 * i) for i in range(10)]
+    for x, y in corners:
+        draw_digit(pen, x, y)
+    assert_near(corners_by_line(image), [corners])
+
+
+def test_columns_with_a_wide_gap_are_one_line_of_two_parts():
+    image, pen = blank_page(200, 900)
+    corners = [(30, 60), (90, 60), (700, 66), (760, 60)]
+    for x, y in corners:
+        draw_digit(pen, x, y)
+    (line,) = lines_of(image)
+    assert [len(part) for part in split_at_gaps(line, 64)] == [2, 2]
+    assert_near(corners_by_line(image), [corners])
+
+
+def test_scattered_digits_are_in_reading_order():
+    image, pen = blank_page(420, 500)
+    corners = [(300, 20), (60, 120), (380, 230), (200, 330)]
+    for x, y in corners:
+        draw_digit(pen, x, y)
+    assert_near(corners_by_line(image), [[corner] for corner in corners])
+
+
+@pytest.mark.parametrize("gap", [0, 14])
+@pytest.mark.parametrize("angle", [0, 3])
+def test_boxes_around_digits_are_removed(gap, angle):
+    image, pen = blank_page(240, 520)
+    corners = [(70 + (100 + gap) * i, 80) for i in range(4)]
+    for x, y in corners:
+        pen.rectangle((x - 30, y - 18, x + 70, y + 82), outline=0, width=3)
+        draw_digit(pen, x, y)
+    lines = lines_of(image.rotate(angle, fillcolor=255, resample=Image.Resampling.BICUBIC))
+    assert [len(line) for line in lines] == [4]
+    assert all(60 <= c.box.height <= 80 for c in lines[0])
+
+
+def test_a_digit_that_touches_its_box_stays_whole():
+    image, pen = blank_page(160, 160)
+    pen.rectangle((30, 30, 110, 110), outline=0, width=2)
+    draw_digit(pen, 60, 46, height=68)  # its lower end crosses the box
+    ((digit,),) = lines_of(image)
+    assert digit.box.height >= 60
+    assert digit.box.width <= 50
+
+
+def test_the_straight_stroke_of_a_one_in_a_box_is_no_wall():
+    image, pen = blank_page(160, 160)
+    pen.rectangle((30, 30, 110, 110), outline=0, width=2)
+    pen.line((70, 33, 70, 107), fill=0, width=6)
+    ((digit,),) = lines_of(image)
+    assert (digit.box.left, digit.box.width) == (pytest.approx(67, abs=2), pytest.approx(6, abs=2))
+
+
+def test_a_zero_is_no_frame():
+    image, pen = blank_page()
+    pen.ellipse((60, 20, 110, 100), outline=0, width=8)
+    pen.ellipse((83, 58, 86, 61), fill=0)
+    assert [line[0].box for line in lines_of(image)] == [(20, 60, 101, 111)]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.006])
+def test_ruled_lines_are_removed_and_digits_that_cross_them_stay_connected(slope):
+    image, pen = blank_page(180, 400)
+    for y in (40, 90, 140):
+        pen.line((0, y, 399, y + 399 * slope), fill=0, width=2)
+    draw_digit(pen, 60, 60)
+    draw_digit(pen, 150, 70)
+    (line,) = lines_of(image)
+    assert [c.box.width for c in line] == [pytest.approx(40, abs=6)] * 2
+    assert [c.box.height for c in line] == [pytest.approx(68, abs=6)] * 2
+
+
+def test_specks_are_removed_and_fragments_of_a_digit_remain():
+    image, pen = blank_page()
+    draw_digit(pen, 60, 75, height=50)
+    pen.line((62, 60, 110, 60), fill=0, width=8)  # the separate bar of a five
+    for x in (20, 200, 250):
+        pen.rectangle((x, 60, x + 4, 64), fill=0)
+    ((first, second),) = lines_of(image)
+    assert sorted([first.box.top, second.box.top]) == [pytest.approx(57, abs=3), pytest.approx(72, abs=4)]
+
+
+def test_a_dark_object_at_the_border_and_its_noise_are_no_components():
+    image, pen = blank_page(300, 500)
+    for x in (60, 130, 200):
+        draw_digit(pen, x, 60)
+    pen.rectangle((100, 220, 499, 299), fill=30)
+    noise = np.random.default_rng(1).normal(0, 6, (300, 500))
+    noisy = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    assert_near(corners_by_line(noisy), [[(60, 60), (130, 60), (200, 60)]])
+
+
+@pytest.mark.parametrize("scale", [0.5, 2, 4])
+def test_a_resized_page_has_the_same_lines(scale):
+    image, pen = blank_page(260)
+    for x, y in [(30, 20), (90, 26), (160, 18), (40, 140), (120, 150)]:
+        draw_digit(pen, x, y)
+    size = [round(scale * n) for n in image.size]
+    strokes = find_strokes(np.asarray(image.resize(size, Image.Resampling.BICUBIC)) / 255)
+    lines = group_into_lines(strokes.components, strokes.height)
+    assert [len(line) for line in lines] == [3, 2]
+
+
+def test_writing_that_touches_the_border_is_used_like_other_writing():
+    image, pen = blank_page(64, 200)
+    for x in (3, 70, 140):
+        draw_digit(pen, x, 0, height=60)
+    assert [len(line) for line in lines_of(image)] == [3]
