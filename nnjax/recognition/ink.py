@@ -20,12 +20,14 @@ MIN_BRIGHTNESS = 0.1  # of the paper; avoids a division by zero
 FULL_INK = 0.9  # the quantile of the contrast of ink pixels that counts as full ink
 
 
-def find_ink(gray: Gray, window: int) -> Ink:
+def find_ink(gray: Gray, window: int, enlarged: int = 1) -> Ink:
     """Ink from 0 to 1, dark on light paper.
 
     Args:
       gray: (height, width), from 0 (black) to 1 (white).
       window: the side of a square in pixels; strokes are narrower than this.
+      enlarged: the factor by which the picture was enlarged; the noise is estimated from pixels at this
+        distance.
 
     >>> picture = np.ones((9, 9))
     >>> picture[4] = 0.2
@@ -33,11 +35,15 @@ def find_ink(gray: Gray, window: int) -> Ink:
     >>> bool(ink[4].min() == 1 and ink[3].max() == 0)
     True
     """
-    gray = _denoised(gray)
+    noise = noise_of(gray[::enlarged, ::enlarged])
+    if noise > MIN_CONTRAST / 12:
+        sigma = 1.5 if noise > MIN_CONTRAST else 1.0
+        gray = ndimage.gaussian_filter(gray, sigma)
+        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / enlarged)  # the effect of the filter on white noise
     paper = ndimage.grey_closing(gray, size=(window, window), mode="nearest")
     difference = paper - gray
     usual = np.median(difference)  # of paper: the closing is above most of the noise
-    noise = 1.48 * np.median(np.abs(difference - usual))
+    noise = max(noise, 1.48 * float(np.median(np.abs(difference - usual))))
     # Ink is a ratio of brightnesses, which the lighting multiplies by a common factor. Noise is a difference.
     contrast = (difference - usual) / np.maximum(paper, MIN_BRIGHTNESS)
     is_strong = (contrast > MIN_CONTRAST) & (difference > usual + MIN_SIGNAL_TO_NOISE * noise)
@@ -56,10 +62,7 @@ def is_dark_on_light(gray: Gray) -> bool:
     return bool(difference[strong].sum() <= 0)
 
 
-def _denoised(gray: Gray) -> Gray:
-    """The gray values, blurred if neighboring pixels differ by noise."""
+def noise_of(gray: Gray) -> float:
+    """The standard deviation of the noise, from differences of neighboring pixels."""
     differences = np.abs(np.concatenate([np.diff(gray, axis=axis).ravel() for axis in (0, 1)]))
-    noise = float(np.median(differences)) / 0.954 if differences.size else 0.0
-    if noise < MIN_CONTRAST / 12:
-        return gray
-    return ndimage.gaussian_filter(gray, 1.5 if noise > MIN_CONTRAST else 1.0)
+    return float(np.median(differences)) / 0.954 if differences.size else 0.0

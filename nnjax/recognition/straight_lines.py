@@ -61,7 +61,7 @@ def remove_straight_lines(mask: Mask) -> Mask:
 
 
 def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], list[StraightLine]]:
-    """The lines of a component to remove: nearly horizontal ones, and vertical ones as lines of its transpose."""
+    """The lines to remove: nearly horizontal ones, and nearly vertical ones as lines of the transpose."""
     if lines := _frame_lines(image):
         return lines
     if lines := _frame_lines(image.T):

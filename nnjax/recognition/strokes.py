@@ -14,6 +14,7 @@ from nnjax.recognition.ink import Ink, find_ink, is_dark_on_light
 from nnjax.recognition.picture import Gray
 
 TINY_SIDE_PX = 100  # the longer side of the copy in which ink is compared with paper,
+MIN_SIDE_PX = 200  # smaller pictures are enlarged to about this,
 SMALL_SIDE_PX = 1000  # and of the one in which the height of digits is found
 WINDOWS = (1 / 24, 1 / 12, 1 / 6, 1 / 3)  # of its longer side
 ENOUGH = 0.6  # of the ink that the best window finds
@@ -42,24 +43,25 @@ def find_strokes(gray: Gray) -> Strokes:
     """The strokes of digits in a picture, which is resized if its digits are small or it is large."""
     if not is_dark_on_light(_resized(gray, min(1.0, TINY_SIDE_PX / max(gray.shape)))):
         gray = 1 - gray
-    small = _resized(gray, min(1.0, SMALL_SIDE_PX / max(gray.shape)))
-    small = _resized(small, max(1.0, min(MAX_SCALE, 100 / max(small.shape))))
-    height = _height_in(small) * max(gray.shape) / max(small.shape)
+    longer = max(gray.shape)
+    enlarged = max(1, min(MAX_SCALE, MIN_SIDE_PX // longer))
+    small = _resized(gray, enlarged if enlarged > 1 else min(1.0, SMALL_SIDE_PX / longer))
+    height = _height_in(small, enlarged) * longer / max(small.shape)
     if not height:
         return Strokes(np.zeros_like(gray), [], 0.0)
     fitting, largest = (math.sqrt(pixels / gray.size) for pixels in (MAX_PIXELS, MAX_ENLARGED_PIXELS))
     scale = min(max(min(1.0, fitting), MIN_HEIGHT_PX / height), MAX_SCALE, max(1.0, largest))
     resized = _resized(gray, scale)
-    ink = find_ink(resized, _window(WINDOW * height * scale))
+    ink = find_ink(resized, _window(WINDOW * height * scale), max(1, round(scale)))
     components = find_components(ink)
     return Strokes(ink, components, typical_height(components))
 
 
-def _height_in(gray: Gray) -> float:
+def _height_in(gray: Gray, enlarged: int) -> float:
     """The typical height of the digits, by the narrowest window that finds most of the strokes."""
     found = []
     for fraction in WINDOWS:
-        components = find_components(find_ink(gray, _window(fraction * max(gray.shape))))
+        components = find_components(find_ink(gray, _window(fraction * max(gray.shape)), enlarged))
         found.append((sum(c.pixels.shape[1] for c in components if is_stroke(c)), typical_height(components)))
     most = max(amount for amount, _ in found)
     return next(height for amount, height in found if amount >= ENOUGH * most)
