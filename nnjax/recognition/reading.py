@@ -6,16 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
+from nnjax.recognition import digit_detector
 from nnjax.recognition.calibration import tta_probabilities
 from nnjax.recognition.components import Box, Pixels, bounding_box
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
 from nnjax.recognition.ink import Ink
-from nnjax.recognition.outliers import outlier_score
 from nnjax.recognition.picture import open_picture
 from nnjax.recognition.search import Digit, Part, best_digits
 from nnjax.recognition.segmentation import find_candidates
@@ -96,8 +95,16 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
         occupied[tuple(component.pixels)] = True
 
     def classified(candidates: Sequence[Pixels]) -> list[Digit]:
-        crops = [normalize_digit(crop_digit(strokes.ink, occupied, c), shape, layout) for c in candidates]
-        return list(map(Digit, crops, *classify(model, np.array(crops))))
+        inks = [crop_digit(strokes.ink, occupied, pixels) for pixels in candidates]
+        crops = np.array([normalize_digit(ink, shape, layout) for ink in inks])
+        is_same = (shape, layout) == (digit_detector.SHAPE, digit_detector.LAYOUT)
+        images = (
+            crops
+            if is_same
+            else np.array([normalize_digit(ink, digit_detector.SHAPE, digit_detector.LAYOUT) for ink in inks])
+        )
+        p = digit_detector.digit_probability(images)
+        return list(map(Digit, crops, classify(model, crops), p.tolist()))
 
     parts = list(_parts(strokes))
     lines: dict[int, list[tuple[Box, Digit]]] = {}
@@ -186,15 +193,8 @@ def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pix
     return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def classify(
-    model: Model, crops: UInt8[np.ndarray, "n height width"]
-) -> tuple[Float[np.ndarray, "n labels+1"], Float[np.ndarray, " n"]]:
-    """The probabilities and the outlier scores of images.
-
-    Returns:
-      The calibrated probability of each label, and last of "no digit", (n, labels + 1); and the outlier
-      score of each image, (n,), 0 if the model has no outlier model.
-    """
+def classify(model: Model, crops: UInt8[np.ndarray, "n height width"]) -> Float[np.ndarray, "n labels+1"]:
+    """The calibrated probability of each label, and last of "no digit", for images of digits."""
     n = len(crops)
     # A power of two, so that few different sizes are compiled.
     images = np.zeros((1 << max(n - 1, 1).bit_length(), *model.input_shape), np.uint8)
@@ -202,7 +202,4 @@ def classify(
     p = tta_probabilities(
         model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
     )
-    if model.outlier_model is None:
-        return np.asarray(p)[:n], np.zeros(n)
-    scores = outlier_score(model.outlier_model, jnp.asarray(images), jnp.argmax(p[:, :-1], axis=1))
-    return np.asarray(p)[:n], np.asarray(scores)[:n]
+    return np.asarray(p)[:n]

@@ -10,9 +10,9 @@ from jaxtyping import Float, UInt8
 from nnjax.recognition.components import Pixels
 from nnjax.recognition.segmentation import Candidate, best_sequence
 
-MIN_PROBABILITY = 1e-9  # added to probabilities, so that their logarithms are finite
-MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is dropped if the probability of "no digit" is at least this,
-MAX_OUTLIER_SCORE = 6.0  # or its outlier score; the scores of MNIST's 10,000 test images are below 4
+MIN_PROBABILITY = 0.1  # added to probabilities, so that their logarithms are finite
+MIN_DIGIT_PROBABILITY = 0.05  # an image is no digit if the detector's probability is smaller,
+MAX_NO_DIGIT_PROBABILITY = 0.9  # or if the network's probability of "no digit" is at least this
 
 
 class Part(NamedTuple):
@@ -35,12 +35,12 @@ class Digit(NamedTuple):
     Attributes:
       crop: the image that the network classified, (height, width), from 0 to 255.
       p: the calibrated probability of each label, and last of "no digit".
-      outlier_score: how different the image is from those of its label.
+      digit_probability: the probability that the image shows one whole digit.
     """
 
     crop: UInt8[np.ndarray, "height width"]
     p: Float[np.ndarray, " labels+1"]
-    outlier_score: float
+    digit_probability: float
 
     @property
     def label(self) -> int:
@@ -53,7 +53,7 @@ class Digit(NamedTuple):
     @property
     def is_digit(self) -> bool:
         """Whether the image is not rejected."""
-        return self.p[-1] < MAX_NO_DIGIT_PROBABILITY and self.outlier_score < MAX_OUTLIER_SCORE
+        return self.digit_probability >= MIN_DIGIT_PROBABILITY and self.p[-1] < MAX_NO_DIGIT_PROBABILITY
 
 
 def best_digits(
@@ -89,6 +89,5 @@ def best_digits(
 
 def _score(candidate: Candidate, digit: Digit | None, height: float) -> float:
     """ln p minus penalties; the largest possible value if the candidate is not classified."""
-    if digit is None:
-        return math.log1p(MIN_PROBABILITY) - candidate.penalty(height, -math.inf)
-    return math.log(digit.confidence + MIN_PROBABILITY) - candidate.penalty(height, digit.outlier_score)
+    p = digit.confidence * digit.digit_probability if digit else 1.0
+    return math.log(p + MIN_PROBABILITY) - candidate.penalty(height)

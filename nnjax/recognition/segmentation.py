@@ -43,8 +43,6 @@ WIDTH_PENALTY = 12.0  # for each height that a digit is wider than MAX_FREE_WIDT
 MAX_FREE_WIDTH = 0.97
 HEIGHT_PENALTY = 20.0  # for each height that a digit is lower than MIN_FREE_HEIGHT
 MIN_FREE_HEIGHT = 0.5
-OUTLIER_PENALTY = 1.0  # for each standard deviation of the outlier score above MAX_FREE_OUTLIER_SCORE
-MAX_FREE_OUTLIER_SCORE = -1.8
 
 Mask = Int[np.ndarray, "rows columns"]  # 1 for ink, 0 for paper
 Positions = Int[np.ndarray, "rows columns+1"]  # position x is to the left of column x
@@ -80,7 +78,7 @@ class Candidate(NamedTuple):
     blank_columns: int
     cut_pairs: int
 
-    def penalty(self, height: float, outlier_score: float) -> float:
+    def penalty(self, height: float) -> float:
         """The penalty for this candidate in a line of this height, without the network's ln p."""
         reference = max(height, self.box.height)
         return (
@@ -89,7 +87,6 @@ class Candidate(NamedTuple):
             + GAP_PENALTY * self.blank_columns / height
             + WIDTH_PENALTY * max(0.0, self.box.width / reference - MAX_FREE_WIDTH)
             + HEIGHT_PENALTY * max(0.0, MIN_FREE_HEIGHT - self.box.height / height)
-            + OUTLIER_PENALTY * max(0.0, outlier_score - MAX_FREE_OUTLIER_SCORE)
         )
 
 

@@ -143,7 +143,7 @@ def _find_lines(image: Mask, min_count: float) -> Iterator[StraightLine]:
 
 
 def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
-    """The line through the middle of the ink, by the medians of the runs of ink in the columns of a line."""
+    """The line through the middles of the runs of ink that a line meets in the columns, by least squares."""
     columns = np.arange(image.shape[1])
     rows = np.rint(slope * columns + intercept).astype(int)
     columns = columns[(rows >= 0) & (rows < image.shape[0])]
@@ -153,8 +153,14 @@ def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
         ::-1
     ]
     start, end = (edges[rows[columns], columns] for edges in (starts, ends))
-    middle = np.median((start + end - 1) / 2 - slope * columns)
-    return StraightLine(slope, float(middle), float(np.median(end - start)), len(columns))
+    thickness = float(np.median(end - start))
+    # Where another stroke meets the line, the run is longer and its middle is elsewhere.
+    is_plain = end - start <= 1.5 * thickness
+    middles = (start + end - 1)[is_plain] / 2
+    if np.ptp(columns[is_plain]) > 0:
+        slope = float(np.polyfit(columns[is_plain], middles, 1)[0])
+    intercept = float(np.median(middles - slope * columns[is_plain]))
+    return StraightLine(slope, intercept, thickness, len(columns))
 
 
 def _along(line: StraightLine, image: Mask) -> Mask:

@@ -1,0 +1,39 @@
+"""The probability that an image shows one whole digit, from a small convolutional network.
+
+A network that was trained on digits is confident about letters, halves of digits and two digits in one image,
+too. So another network was trained on such images. Its file belongs to the package, and
+`python -m experiments.digit_detector` trains it again.
+"""
+
+from functools import cache
+from importlib.resources import as_file, files
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from nnjax.nn.metrics import outputs
+from nnjax.storage import Model, load_model
+from nnjax.storage.model_file import DigitLayout
+
+SHAPE, LAYOUT = (28, 28), DigitLayout((20, 20), False)  # of MNIST
+
+
+def digit_probability(crops: UInt8[np.ndarray, "n 28 28"]) -> Float[np.ndarray, " n"]:
+    """The probability that each image shows one whole digit; images have the layout of MNIST."""
+    n, detector = len(crops), load_detector()
+    # A power of two, so that few different sizes are compiled.
+    images = np.zeros((1 << max(n - 1, 1).bit_length(), *SHAPE), np.uint8)
+    images[:n] = crops
+    return np.asarray(_activations(detector.params, images, detector.objective))[:n, 1]
+
+
+_activations = jax.jit(lambda params, images, objective: outputs(params, jnp.asarray(images), objective))
+
+
+@cache
+def load_detector() -> Model:
+    """The network: output 1 is the probability of a digit."""
+    with as_file(files("nnjax.recognition").joinpath("digit_detector.safetensors")) as path:
+        return load_model(path)
