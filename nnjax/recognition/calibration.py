@@ -20,7 +20,6 @@ from nnjax.nn.metrics import outputs
 from nnjax.nn.objective import Objective, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
 from nnjax.recognition.digit_layout import infer_layout
-from nnjax.recognition.outliers import fit_outlier_model
 from nnjax.storage.model_file import Calibration, DigitLayout
 
 MIN_ACTIVATION = 1e-6  # activations are clipped to this and 1 minus this, so that logarithms are finite
@@ -118,12 +117,12 @@ def fit_temperature(
 
 
 def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
-    """Computes what `save_model` stores for `read_picture`: layout, temperature and outlier model.
+    """Computes what `save_model` stores for `read_picture`: layout and temperature.
 
     Args:
       params: the parameters of a trained network.
       objective: the objective of its training.
-      data: the data set of its training; temperature and outlier scores are fitted to the validation split.
+      data: the data set of its training; the temperature is fitted to the validation split.
 
     Returns:
       The calibration. Without gray images its layout is None, and `nnjax.read_picture` raises an error.
@@ -135,10 +134,7 @@ def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
     DigitLayout(box=(8, 6), stretched=True)
     """
     objective, layout = objective.inference(), _layout(data)
-    outlier_model = None
-    if layout and data.num_classes and not data.target_shape:
-        outlier_model = fit_outlier_model(data.train, data.validation, data.num_classes)
-    return Calibration(layout, _temperature(params, objective, data), outlier_model)
+    return Calibration(layout, _temperature(params, objective, data))
 
 
 def _layout(data: Dataset) -> DigitLayout | None:

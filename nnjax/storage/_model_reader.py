@@ -27,7 +27,6 @@ from nnjax.storage.model_file import (
     FORMAT,
     DigitLayout,
     Model,
-    OutlierModel,
     check_finite,
     check_header,
 )
@@ -104,8 +103,7 @@ def _load(path: Path) -> Model:
             Layer(_tensor(file, f"{i}.w", n_out, n_in), _tensor(file, f"{i}.b", n_out))
             for i, (n_in, n_out) in enumerate(sizes)
         )
-        outlier_model = _outlier_model(file, num_classes or 0, math.prod(input_shape))
-        if len(file.keys()) != 2 * len(layers) + len(outlier_model or ()):
+        if len(file.keys()) != 2 * len(layers):
             raise ValueError("it has tensors that are not part of a model")
     convolutions = len(meta["channels"])
     objective = Objective(
@@ -122,7 +120,6 @@ def _load(path: Path) -> Model:
         num_classes=num_classes,
         layout=_checked_layout(meta["layout"], input_shape),
         temperature=_checked_temperature(meta["temperature"]),
-        outlier_model=outlier_model,
         validation_accuracy=_checked_fraction(meta["validation_accuracy"]),
         settings=dict(meta["settings"]),
         versions=dict(meta["versions"]),
@@ -197,18 +194,6 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
             f"input_shape must have 1 to {MAX_NDIM} axes and fewer than 2**31 numbers, got {shape}"
         )
     return checked
-
-
-def _outlier_model(file: Any, num_classes: int, pixels: int) -> OutlierModel | None:
-    if not any(name.startswith("outlier_model.") for name in file.keys()):  # noqa: SIM118
-        return None
-    directions = file.get_slice("outlier_model.directions").get_shape()[0]
-    shapes = (num_classes, pixels), (directions, pixels), (), (), ()
-    parts = zip(OutlierModel._fields, shapes, strict=True)
-    outlier_model = OutlierModel(*(_tensor(file, f"outlier_model.{name}", *shape) for name, shape in parts))
-    if outlier_model.noise_variance <= 0 or outlier_model.scale <= 0:
-        raise ValueError("noise_variance and scale of outlier_model must be positive, got zero or less")
-    return outlier_model
 
 
 def _tensor(file: Any, name: str, *shape: int) -> Array:

@@ -24,7 +24,7 @@ from nnjax.runtime.checks import registered_name
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import write_atomically
 
-FORMAT = 4
+FORMAT = 5
 CONVOLUTION_FIELDS = ("kernel_size", "stride", "padding", "pool")
 MAX_HEADER_BYTES = 1_000_000  # JSON takes up to fifty times as much memory as Python objects
 
@@ -41,35 +41,16 @@ class DigitLayout(NamedTuple):
     stretched: bool
 
 
-class OutlierModel(NamedTuple):
-    """Probabilistic principal components of the images of each label.
-
-    Attributes:
-      means: the mean image of each label.
-      directions: the directions of largest variance that all labels share, scaled to unit variance.
-      noise_variance: the variance in every other direction.
-      center, scale: mean and standard deviation of the distance for images that were not trained on.
-    """
-
-    means: Float[Any, "labels pixels"]
-    directions: Float[Any, "r pixels"]
-    noise_variance: Float[Any, ""]
-    center: Float[Any, ""]
-    scale: Float[Any, ""]
-
-
 class Calibration(NamedTuple):
     """What `read_picture` needs in addition to the network; computed by `nnjax.calibrate`.
 
     Attributes:
       layout: how digits are placed in the images; None if the inputs are not gray images.
       temperature: divides log-probabilities, so that they are calibrated on validation images.
-      outlier_model: describes the images of each label; None if the targets are not labels.
     """
 
     layout: DigitLayout | None = None
     temperature: float = 1.0
-    outlier_model: OutlierModel | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +63,7 @@ class Model:
       dataset: the name of the data set it was trained on.
       input_shape: the shape of one input before it is flattened.
       num_classes: the number of labels of the data set; None if there are no classes.
-      layout, temperature, outlier_model: see `Calibration`.
+      layout, temperature: see `Calibration`.
       validation_accuracy: the fraction of correct predictions on the validation split; 0 without one.
       settings: the settings of its training, as passed to `save_model`.
       versions: the versions of the packages that trained it.
@@ -95,7 +76,6 @@ class Model:
     num_classes: int | None
     layout: DigitLayout | None
     temperature: float
-    outlier_model: OutlierModel | None
     validation_accuracy: float
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -166,9 +146,6 @@ def save_model(
     tensors = {
         f"{i}.{part}": w for i, layer in enumerate(all_layers(params)) for part, w in layer._asdict().items()
     }
-    if calibration.outlier_model:
-        parts = calibration.outlier_model._asdict()
-        tensors |= {f"outlier_model.{name}": value for name, value in parts.items()}
     # safetensors writes the whole buffer of a view, and ignores the strides of a transposed array.
     tensors = {name: np.require(value, requirements="C") for name, value in tensors.items()}
     try:

@@ -97,7 +97,6 @@ def test_a_calibration_is_saved_with_the_model(trained, digits, model):
     calibration = nnjax.calibrate(trained, LOGISTIC, digits)
     assert calibration.layout == model.layout == DigitLayout((8, 6), True)
     assert calibration.temperature == pytest.approx(model.temperature)
-    jax.tree.map(np.testing.assert_allclose, calibration.outlier_model, model.outlier_model)
 
 
 def test_calibration_ignores_what_objectives_do_only_in_training(trained, digits, model):
@@ -125,15 +124,12 @@ def calibrate(images, labels=LABELS, n_out=2, objective=LOGISTIC):
         ((24,), None),
     ],
 )
-def test_only_gray_images_have_a_layout_and_an_outlier_model(shape, layout):
-    calibration = calibrate(IMAGES.reshape(20, *shape))
-    assert calibration.layout == layout
-    assert (calibration.outlier_model is None) == (layout is None)
+def test_only_gray_images_have_a_layout(shape, layout):
+    assert calibrate(IMAGES.reshape(20, *shape)).layout == layout
 
 
-def test_blank_images_have_no_layout_and_no_outlier_model():
-    calibration = calibrate(np.zeros((20, 4, 6), np.uint8))
-    assert (calibration.layout, calibration.outlier_model) == (None, None)
+def test_blank_images_have_no_layout():
+    assert calibrate(np.zeros((20, 4, 6), np.uint8)).layout is None
 
 
 def test_the_temperature_is_1_if_it_cannot_be_fitted():
@@ -142,8 +138,3 @@ def test_the_temperature_is_1_if_it_cannot_be_fitted():
     assert calibrate(images).temperature == 1  # no validation images
     assert calibrate(images, (vectors, vectors)).temperature == 1
     assert calibrate(images, (np.arange(20) % 3,) * 2, 1, yes_or_no).temperature == 1
-
-
-def test_images_without_single_labels_have_no_outlier_model():
-    vectors = np.random.default_rng(0).random((20, 2), np.float32)
-    assert calibrate(IMAGES.reshape(20, 4, 6), vectors).outlier_model is None

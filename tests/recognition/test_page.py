@@ -16,11 +16,9 @@ import pytest
 from PIL import Image
 
 import nnjax
-from nnjax.recognition import classify
+from nnjax.recognition import classify, digit_detector
 from nnjax.recognition.digit_layout import DigitLayout, infer_layout, normalize_digit
-from nnjax.recognition.outliers import fit_outlier_model
 from nnjax.recognition.page import build, draw_page
-from nnjax.storage.model_file import Calibration, OutlierModel
 
 INJECTION = '</script><script>document.title = "injected"</script><!--'
 
@@ -86,7 +84,6 @@ def test_the_page_of_a_network_with_100_hidden_neurons_is_smaller_than_a_megabyt
         params=(nnjax.Layer(zeros((100, 784)), zeros(100)), nnjax.Layer(zeros((10, 100)), zeros(10))),
         input_shape=(28, 28),
         layout=DigitLayout((20, 20), False),
-        outlier_model=OutlierModel(zeros((10, 784)), zeros((15, 784)), *zeros(3)),
     )
     assert 400_000 < len(draw_page(mnist_model).encode()) < 1e6
 
@@ -114,7 +111,7 @@ def test_the_command_writes_the_page_and_opens_it(run, model, trained, digits, t
 
     opened = []
     monkeypatch.setattr(draw.webbrowser, "open", lambda uri: opened.append(uri) or True)
-    calibration = Calibration(model.layout, model.temperature, model.outlier_model)
+    calibration = Calibration(model.layout, model.temperature)
     nnjax.save_model("m", trained, nnjax.Objective(), digits, calibration=calibration)
     assert run("draw", "m", "--output", "d.html", "--no-open") == 0
     assert opened == []
@@ -154,8 +151,7 @@ def model28(request, digits, tmp_path_factory):
     data, config = nnjax.Dataset.from_arrays(*splits), CONFIGS[request.param]
     params, objective = config.fit(jax.random.key(1), data).params, config.objective(data)
     assert infer_layout(data.train.inputs.reshape(-1, 28, 28)) == layout
-    outlier_model = fit_outlier_model(data.train, data.validation, 10)
-    calibration = Calibration(layout, 1.5, outlier_model)  # a fitted temperature takes long to compile
+    calibration = Calibration(layout, 1.5)  # a fitted temperature takes long to compile
     path = tmp_path_factory.mktemp("model28") / "m.safetensors"
     nnjax.save_model(path, params, objective, data, calibration=calibration)
     return nnjax.load_model(path)
@@ -220,7 +216,7 @@ def check_agrees_with_python(browser, model):
     """Asserts that the page recognizes what `read_picture` recognizes in the same drawing, and returns it.
 
     Images may differ by one gray level, because averages of black and white pixels are often exactly between
-    two levels. Probabilities and outlier scores are compared for the same images.
+    two levels. Probabilities are compared for the same images.
     """
     reading = nnjax.read_picture(drawing_of(browser), model)
     digits = browser.execute_script("return lines.flat()")
@@ -228,9 +224,10 @@ def check_agrees_with_python(browser, model):
     images = np.array([digit["image"] for digit in digits], np.uint8)
     differences = np.abs(images.reshape(reading.crops.shape) - reading.crops.astype(int))
     assert differences.max() <= 1
-    p, outlier_scores = classify(model, images)
-    np.testing.assert_allclose([digit["p"] for digit in digits], p, atol=1e-4)
-    np.testing.assert_allclose([digit["outlierScore"] for digit in digits], outlier_scores, atol=1e-3)
+    np.testing.assert_allclose([digit["p"] for digit in digits], classify(model, images), atol=1e-4)
+    if model.layout == digit_detector.LAYOUT:
+        expected = digit_detector.digit_probability(images.reshape(-1, *digit_detector.SHAPE))
+        np.testing.assert_allclose([digit["digitProbability"] for digit in digits], expected, atol=1e-4)
     confidence = np.array([digit["confidence"] for digit in digits])
     is_same = differences.max(axis=(1, 2)) == 0
     np.testing.assert_allclose(confidence[is_same], reading.confidence[is_same], atol=1e-4)

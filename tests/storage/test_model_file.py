@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 import nnjax
 import reference
-from nnjax.storage.model_file import CONVOLUTION_FIELDS, Calibration, DigitLayout, OutlierModel
+from nnjax.storage.model_file import CONVOLUTION_FIELDS, Calibration, DigitLayout
 
 PARAMS = nnjax.init(jax.random.key(0), (64, 12, 4))
 NO_CONVOLUTION = dict.fromkeys(CONVOLUTION_FIELDS)
@@ -23,13 +23,6 @@ OBJECTIVE = nnjax.Objective(
 CALIBRATION = Calibration(
     layout=DigitLayout(box=(8, 6), stretched=True),
     temperature=1.25,
-    outlier_model=OutlierModel(
-        means=np.arange(640, dtype=np.float32).reshape(10, 64),
-        directions=np.ones((3, 64), np.float32),
-        noise_variance=np.float32(0.5),
-        center=np.float32(-2),
-        scale=np.float32(3),
-    ),
 )
 
 
@@ -68,8 +61,6 @@ def test_a_loaded_model_equals_the_saved_one(path, digits):
     assert model.settings == {"learning_rate": 0.5}
     assert model.versions["jax"] == jax.__version__
     assert (model.layout, model.temperature) == (CALIBRATION.layout, CALIBRATION.temperature)
-    for part, expected in zip(model.outlier_model, CALIBRATION.outlier_model, strict=True):
-        np.testing.assert_array_equal(part, expected)
     outputs = nnjax.outputs(PARAMS, digits.validation.inputs, OBJECTIVE)
     bits = np.array([[int(bit) for bit in f"{digit:04b}"] for digit in range(10)])
     nearest = np.sum((np.asarray(outputs)[:, None] - bits) ** 2, axis=2).argmin(axis=1)
@@ -86,7 +77,7 @@ def test_every_input_shape_is_saved(tmp_path, shape):
     model = nnjax.load_model(tmp_path / "m")
     assert model.input_shape == shape
     assert model.validation_accuracy == 0
-    assert (model.layout, model.temperature, model.outlier_model) == (None, 1, None)
+    assert (model.layout, model.temperature) == (None, 1)
 
 
 def test_transposed_weights_are_saved_in_their_order(tmp_path, digits):
@@ -192,10 +183,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path, digits, monkeypat
         {"metadata": {"layout": 0}},
         {"metadata": {"layout": {"box": [9, 9], "stretched": True}}},
         {"metadata": {"layout": {"box": [8, 6], "stretched": False}}},
-        {"tensors": {"outlier_model.means": np.zeros((9, 64), np.float32)}},
-        {"tensors": {"outlier_model.directions": np.full((15, 64), np.nan, np.float32)}},
-        {"tensors": {"outlier_model.scale": np.zeros((), np.float32)}},
-        {"tensors": {"outlier_model.noise_variance": np.ones((), np.int32)}},
         {"tensors": {"0.w": np.zeros((12, 65), np.float32)}},
         {"tensors": {"1.b": np.zeros(4, np.int32)}},
         {"tensors": {"2.w": np.zeros(4, np.float32)}},

@@ -15,10 +15,19 @@ from nnjax.nn.conv import split_layers
 from nnjax.nn.dense import ACTIVATIONS, Layer
 from nnjax.nn.objective import sigmoid_cross_entropy, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
-from nnjax.recognition import calibration, components, digit_layout, reading, search, segmentation, text_lines
+from nnjax.recognition import (
+    calibration,
+    components,
+    digit_detector,
+    digit_layout,
+    reading,
+    search,
+    segmentation,
+    text_lines,
+)
 from nnjax.runtime.checks import registered_name
 from nnjax.storage import Model
-from nnjax.storage.model_file import CONVOLUTION_FIELDS, OutlierModel
+from nnjax.storage.model_file import CONVOLUTION_FIELDS, DigitLayout
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
@@ -59,11 +68,9 @@ _CONSTANTS = {
         "MAX_FREE_WIDTH",
         "HEIGHT_PENALTY",
         "MIN_FREE_HEIGHT",
-        "OUTLIER_PENALTY",
-        "MAX_FREE_OUTLIER_SCORE",
     ),
     reading: ("MIN_CONFIDENCE",),
-    search: ("MAX_NO_DIGIT_PROBABILITY", "MAX_OUTLIER_SCORE", "MIN_PROBABILITY"),
+    search: ("MAX_NO_DIGIT_PROBABILITY", "MIN_DIGIT_PROBABILITY", "MIN_PROBABILITY"),
     calibration: ("MIN_ACTIVATION", "SHIFT_FRACTION"),
     digit_layout: ("THIN_GROWTH", "THINNEST_GROWTH"),
 }
@@ -89,7 +96,10 @@ def draw_page(model: Model) -> str:
     )
     constants = {name: getattr(module, name) for module, names in _CONSTANTS.items() for name in names}
     # Data with a "<" could end its script element.
-    data = json.dumps({"constants": constants, "model": _model_data(model)}).replace("<", r"\u003c")
+    contents = {
+        "constants": constants, "model": _model_data(model), "digitDetector": _detector_data()
+    }  # fmt: skip
+    data = json.dumps(contents).replace("<", r"\u003c")
     page = Template((_HERE / "page.html").read_text("utf-8"))
     return page.substitute(policy=policy, style=style, script=script, data=data)
 
@@ -102,44 +112,47 @@ def _model_data(model: Model) -> dict[str, Any]:
     """The model as JSON values for the scripts."""
     shape, layout = reading.digit_format(model)
     objective, n_out = model.objective, model.sizes[-1]
-    forward, cost, code = objective.forward, objective.cost, objective.label_code
-    output_of_cost: dict[Any, str] = {softmax_cross_entropy: "softmax", sigmoid_cross_entropy: "sigmoid"}
-    output = output_of_cost.get(cost) or registered_name("activation", forward.output, ACTIVATIONS)
-    hidden = registered_name("activation", forward.activation, ACTIVATIONS)
-    convolutions, dense = split_layers(model.params)
+    cost, code = objective.cost, objective.label_code
     codes = jax.vmap(code.encode, (0, None))(jnp.arange(model.num_classes), n_out)
     is_one_hot, is_softmax = isinstance(code, OneHot), cost is softmax_cross_entropy
     output_names = range(n_out) if is_one_hot else [f"bit {2**i}" for i in reversed(range(n_out))]
     return {
         "description": f"A network with layers {list(model.sizes)}, trained on {model.dataset}, recognizes "
         "the digits that you draw.",
-        "imageShape": shape,
-        "layout": layout._asdict(),
         "numClasses": model.num_classes,
         "temperature": model.temperature,
         "isSoftmax": is_softmax,
         "hasNoDigit": is_one_hot and not is_softmax,
         "codes": np.asarray(codes, int).tolist(),
         "outputNames": [str(name) for name in output_names],
+        **_network_data(model, shape, layout),
+    }
+
+
+def _detector_data() -> dict[str, Any]:
+    """The network that tells digits from other images."""
+    return _network_data(digit_detector.load_detector(), digit_detector.SHAPE, digit_detector.LAYOUT)
+
+
+def _network_data(model: Model, shape: tuple[int, int], layout: DigitLayout) -> dict[str, Any]:
+    """The layers of a network, and the images that it classifies."""
+    forward = model.objective.forward
+    output_of_cost: dict[Any, str] = {softmax_cross_entropy: "softmax", sigmoid_cross_entropy: "sigmoid"}
+    output = output_of_cost.get(model.objective.cost)
+    output = output or registered_name("activation", forward.output, ACTIVATIONS)
+    hidden = registered_name("activation", forward.activation, ACTIVATIONS)
+    convolutions, dense = split_layers(model.params)
+    return {
+        "imageShape": shape,
+        "layout": layout._asdict(),
         "convolutionSettings": {name: getattr(forward, name, None) for name in CONVOLUTION_FIELDS},
         "convolutions": [_layer_data(layer, hidden) for layer in convolutions],
         "layers": [*(_layer_data(layer, hidden) for layer in dense[:-1]), _layer_data(dense[-1], output)],
-        "outlierModel": _outlier_model_data(model.outlier_model) if model.outlier_model else None,
     }
 
 
 def _layer_data(layer: Layer, activation: str) -> dict[str, str]:
     return {"w": _base64(layer.w), "b": _base64(layer.b), "activation": activation}
-
-
-def _outlier_model_data(model: OutlierModel) -> dict[str, Any]:
-    return {
-        "means": _base64(model.means),
-        "directions": _base64(model.directions),
-        "noiseVariance": float(model.noise_variance),
-        "center": float(model.center),
-        "scale": float(model.scale),
-    }
 
 
 def _base64(array: Any) -> str:

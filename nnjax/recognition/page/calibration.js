@@ -1,4 +1,4 @@
-// Probabilities and outlier scores: the same computation as in calibration.py and outliers.py.
+// Probabilities: the same computation as in calibration.py and digit_detector.py.
 
 // The probability of each label, and last of "no digit", for the outputs of one image.
 function probabilities(outputs) {
@@ -32,24 +32,14 @@ function shifted(image, down, across) {
   return copy;
 }
 
-function outlierScore(image, label) {
-  if (!model.outlierModel) return 0;
-  const { means, directions, noiseVariance, center, scale } = model.outlierModel, n = image.length;
-  const x = Array.from(image, (v, i) => v / 255 - means[label * n + i]);
-  let residual = sum(x.map((v) => v * v)), squaredDistance = 0;
-  for (let d = 0; d < directions.length; d += n) {
-    let z = 0, precision = 0;
-    for (let i = 0; i < n; i++) { z += directions[d + i] * x[i]; precision += directions[d + i] ** 2; }
-    squaredDistance += z * z;
-    residual -= (z * z) / precision;
-  }
-  return (Math.sqrt(squaredDistance + Math.max(0, residual) / noiseVariance) - center) / scale;
-}
-
-// The prediction for an image of a digit, with all activations, probabilities and the outlier score.
-function classify(image) {
-  const layers = feedforward(image), p = ttaProbabilities(image, layers);
+// The prediction for the ink of a digit, with all activations and probabilities.
+function classify(ink) {
+  const image = normalizeDigit(ink), layers = feedforward(image), p = ttaProbabilities(image, layers);
   const label = argmax(p.slice(0, model.numClasses));
-  return { image, layers, p, label, confidence: p[label], outlierScore: outlierScore(image, label) };
+  const detected = hasLayoutOf(digitDetector) ? image : normalizeDigit(ink, digitDetector);
+  const digitProbability = feedforward(detected, digitDetector).at(-1)[1];
+  return { image, layers, p, label, confidence: p[label], digitProbability };
 }
 
+const hasLayoutOf = ({ imageShape, layout }) =>
+  JSON.stringify([model.imageShape, model.layout]) === JSON.stringify([imageShape, layout]);

@@ -1,11 +1,10 @@
 "use strict";
 // The constants of the Python modules and the model, whose arrays are float32 in base64.
-const { constants, model } = (() => {
+const { constants, model, digitDetector } = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const decode = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const decodeAll = (part, ...names) => names.forEach((name) => { part[name] = decode(part[name]); });
-  for (const layer of [...data.model.convolutions, ...data.model.layers]) decodeAll(layer, "w", "b");
-  if (data.model.outlierModel) decodeAll(data.model.outlierModel, "means", "directions");
+  for (const { convolutions, layers } of [data.model, data.digitDetector])
+    for (const layer of [...convolutions, ...layers]) Object.assign(layer, { w: decode(layer.w), b: decode(layer.b) });
   return data;
 })();
 

@@ -51,8 +51,7 @@ function transpose(rows) {
   return columns;
 }
 
-function normalizeDigit(ink) {
-  const [imageHeight, imageWidth] = model.imageShape, { box, stretched } = model.layout;
+function normalizeDigit(ink, { imageShape: [imageHeight, imageWidth], layout: { box, stretched } } = model) {
   const scale = Math.max(...box) / Math.max(ink.length, ink[0].length);
   const [height, width] = stretched
     ? box

@@ -13,9 +13,9 @@ const ACTIVATIONS = {
 };
 
 // The activations of all dense layers for an image from 0 to 255; those of the output layer are last.
-function feedforward(image) {
-  let a = features(Array.from(image, (x) => x / 255));
-  return model.layers.map(({ w, b, activation }) => {
+function feedforward(image, network = model) {
+  let a = features(Array.from(image, (x) => x / 255), network);
+  return network.layers.map(({ w, b, activation }) => {
     const n = a.length, nonzero = [];
     for (let i = 0; i < n; i++) if (a[i]) nonzero.push(i);
     const z = Array.from(b);
@@ -28,11 +28,11 @@ function feedforward(image) {
 
 // The input of the first dense layer: the output of the last pooling, or the image if there is no convolution.
 // Feature maps are stored row by row, column by column, channel by channel.
-function features(a) {
-  let map = { a, height: model.imageShape[0], width: model.imageShape[1], channels: 1 };
-  for (const layer of model.convolutions) {
-    map = conv2d(map, layer);
-    map = maxPool({ ...map, a: ACTIVATIONS[layer.activation](map.a) });
+function features(a, { imageShape: [height, width], convolutions, convolutionSettings }) {
+  let map = { a, height, width, channels: 1 };
+  for (const layer of convolutions) {
+    map = conv2d(map, layer, convolutionSettings);
+    map = maxPool({ ...map, a: ACTIVATIONS[layer.activation](map.a) }, convolutionSettings);
   }
   return map.a;
 }
@@ -45,8 +45,7 @@ function positions(side, size, stride, padding) {
   return Array.from({ length: n }, (_, i) => i * stride - before);
 }
 
-function conv2d({ a, height, width, channels }, { w, b }) {
-  const { kernel_size: [rows, columns], stride, padding } = model.convolutionSettings;
+function conv2d({ a, height, width, channels }, { w, b }, { kernel_size: [rows, columns], stride, padding }) {
   const tops = positions(height, rows, stride[0], padding), result = [];
   const lefts = positions(width, columns, stride[1], padding);
   for (const top of tops)
@@ -65,8 +64,7 @@ function conv2d({ a, height, width, channels }, { w, b }) {
 }
 
 // The maximum of each block; incomplete blocks at the end are dropped.
-function maxPool({ a, height, width, channels }) {
-  const [rows, columns] = model.convolutionSettings.pool;
+function maxPool({ a, height, width, channels }, { pool: [rows, columns] }) {
   const tops = positions(height, rows, rows, "VALID"), result = [];
   const lefts = positions(width, columns, columns, "VALID");
   for (const top of tops)

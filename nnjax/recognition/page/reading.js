@@ -18,9 +18,8 @@ function invalidate(ink, occupied, width) {
 
 // The largest possible score if the network has not classified the candidate yet.
 function setScore(c) {
-  const { OUTLIER_PENALTY, MAX_FREE_OUTLIER_SCORE, MIN_PROBABILITY } = constants;
-  const outlierPenalty = c.image ? OUTLIER_PENALTY * Math.max(0, c.outlierScore - MAX_FREE_OUTLIER_SCORE) : 0;
-  c.score = Math.log((c.image ? c.confidence : 1) + MIN_PROBABILITY) - c.penalty - outlierPenalty;
+  const p = c.image ? c.confidence * c.digitProbability : 1;
+  c.score = Math.log(p + constants.MIN_PROBABILITY) - c.penalty;
 }
 
 // The lines of the drawing, each an array of its digits.
@@ -30,7 +29,7 @@ function read(ink, width, height) {
   const occupied = new Uint8Array(ink.length), candidatesByKey = new Map();
   for (const { pixels } of lines.flat()) for (const p of pixels) occupied[p] = 1;
   invalidate(ink, occupied, width);
-  const isDigit = (c) => c.p.at(-1) < constants.MAX_NO_DIGIT_PROBABILITY && c.outlierScore < constants.MAX_OUTLIER_SCORE;
+  const isDigit = (c) => c.p.at(-1) < constants.MAX_NO_DIGIT_PROBABILITY && c.digitProbability >= constants.MIN_DIGIT_PROBABILITY;
   const digits = lines.map((line) => {
     const candidates = findCandidates(line, lineHeight(line), width, cache.candidates);
     for (const c of candidates) { setScore(c); candidatesByKey.set(c.key, c); }
@@ -38,8 +37,7 @@ function read(ink, width, height) {
       const best = bestSequence(candidates), unclassified = best.filter((c) => !c.image);
       if (!unclassified.length) return best.filter(isDigit);
       for (const c of unclassified) {
-        const image = normalizeDigit(cropDigit(ink, occupied, c, width, height));
-        setScore(Object.assign(c, classify(image)));
+        setScore(Object.assign(c, classify(cropDigit(ink, occupied, c, width, height))));
       }
     }
   });

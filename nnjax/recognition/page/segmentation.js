@@ -147,7 +147,7 @@ function findCandidates(line, height, width, cache) {
   }
 }
 
-// The penalty for a candidate, without that for its outlier score.
+// The penalty for a candidate.
 function penalty({ box, blankColumns }, cutPairs, height) {
   return (cutPairs > 0) * constants.CUT_PENALTY
     + (constants.CUT_LENGTH_PENALTY * cutPairs + constants.GAP_PENALTY * blankColumns) / height
