@@ -11,6 +11,7 @@ NAMES = (
     "valley",
     "first_network",
     "several_digits",
+    "real_pictures",
     "hyperparameters",
     "batch_size",
     "initial_weights",

@@ -1,7 +1,18 @@
 """Recognition of the digits in a picture, and the page that recognizes digits as they are drawn."""
 
 from nnjax.recognition.calibration import calibrate
+from nnjax.recognition.candidates import find_digit_candidates
+from nnjax.recognition.digit_layout import normalize_digit
 from nnjax.recognition.picture import open_picture
 from nnjax.recognition.reading import MIN_CONFIDENCE, Reading, classify, read_picture
 
-__all__ = ["MIN_CONFIDENCE", "Reading", "calibrate", "classify", "open_picture", "read_picture"]
+__all__ = [
+    "MIN_CONFIDENCE",
+    "Reading",
+    "calibrate",
+    "classify",
+    "find_digit_candidates",
+    "normalize_digit",
+    "open_picture",
+    "read_picture",
+]

@@ -5,27 +5,30 @@ too. So another network was trained on such images. Its file belongs to the pack
 `python -m experiments.digit_detector` trains it again.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import as_file, files
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from nnjax.nn.metrics import outputs
+from nnjax.recognition.digit_layout import normalize_digit
+from nnjax.recognition.ink import Ink
 from nnjax.storage import Model, load_model
 from nnjax.storage.model_file import DigitLayout
 
 SHAPE, LAYOUT = (28, 28), DigitLayout((20, 20), False)  # of MNIST
 
 
-def digit_probability(crops: UInt8[np.ndarray, "n 28 28"]) -> Float[np.ndarray, " n"]:
-    """The probability that each image shows one whole digit; images have the layout of MNIST."""
-    n, detector = len(crops), load_detector()
+def digit_probability(inks: Sequence[Ink]) -> Float[np.ndarray, " n"]:
+    """The probability that each ink, cropped and from 0 to 1, is one whole digit."""
+    n, detector = len(inks), load_detector()
     # A power of two, so that few different sizes are compiled.
     images = np.zeros((1 << max(n - 1, 1).bit_length(), *SHAPE), np.uint8)
-    images[:n] = crops
+    images[:n] = [normalize_digit(ink, SHAPE, LAYOUT) for ink in inks]
     return np.asarray(_activations(detector.params, images, detector.objective))[:n, 1]
 
 

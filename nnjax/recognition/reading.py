@@ -3,23 +3,19 @@
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage
 
 from nnjax.recognition import digit_detector
 from nnjax.recognition.calibration import tta_probabilities
-from nnjax.recognition.components import Box, Pixels, bounding_box
+from nnjax.recognition.candidates import find_digit_candidates
+from nnjax.recognition.components import Box, Pixels
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
-from nnjax.recognition.ink import Ink
 from nnjax.recognition.picture import open_picture
-from nnjax.recognition.search import Digit, Part, best_digits
-from nnjax.recognition.segmentation import find_candidates
-from nnjax.recognition.strokes import Strokes, find_strokes
-from nnjax.recognition.text_lines import group_into_lines, line_height, split_at_gaps
+from nnjax.recognition.search import Digit, best_digits
 from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
@@ -88,52 +84,25 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
         images of digits.
     """
     shape, layout = digit_format(model)
-    gray = open_picture(picture)
-    strokes = find_strokes(gray)
-    occupied = np.zeros(strokes.ink.shape, bool)
-    for component in strokes.components:
-        occupied[tuple(component.pixels)] = True
+    page = find_digit_candidates(open_picture(picture))
 
     def classified(candidates: Sequence[Pixels]) -> list[Digit]:
-        inks = [crop_digit(strokes.ink, occupied, pixels) for pixels in candidates]
+        inks = [page.crop(pixels) for pixels in candidates]
         crops = np.array([normalize_digit(ink, shape, layout) for ink in inks])
-        is_same = (shape, layout) == (digit_detector.SHAPE, digit_detector.LAYOUT)
-        images = (
-            crops
-            if is_same
-            else np.array([normalize_digit(ink, digit_detector.SHAPE, digit_detector.LAYOUT) for ink in inks])
-        )
-        p = digit_detector.digit_probability(images)
+        p = digit_detector.digit_probability(inks)
         return list(map(Digit, crops, classify(model, crops), p.tolist()))
 
-    parts = list(_parts(strokes))
-    lines: dict[int, list[tuple[Box, Digit]]] = {}
-    for part, sequence in zip(parts, best_digits(parts, classified), strict=True):
+    by_line: dict[int, list[tuple[Box, Digit]]] = {}
+    for part, sequence in zip(page.parts, best_digits(page.parts, classified), strict=True):
         digits = [(candidate.box, digit) for candidate, digit in sequence if digit.is_digit]
-        lines.setdefault(part.line, []).extend(digits)
-    scale = [n / m for n, m in zip(gray.shape, strokes.ink.shape, strict=True)]
-    return _reading([line for line in lines.values() if line], scale, shape)
-
-
-def _parts(strokes: Strokes) -> Iterator[Part]:
-    """The parts of all lines of writing, in reading order."""
-    for number, line in enumerate(group_into_lines(strokes.components, strokes.height)):
-        height = line_height(line)
-        for components in split_at_gaps(line, height):
-            yield Part(number, height, list(find_candidates([c.pixels for c in components], height)))
-
-
-def _reading(
-    lines: Sequence[Sequence[tuple[Box, Digit]]], scale: Sequence[float], shape: tuple[int, int]
-) -> Reading:
-    """The digits of all lines, with their boxes in pixels of the picture."""
-    boxes, digits = ([part[i] for line in lines for part in line] for i in (0, 1))
-    down, across = scale
-    corners = np.array([(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes])
+        by_line.setdefault(part.line, []).extend(digits)
+    lines = [line for line in by_line.values() if line]
+    boxes = [box for line in lines for box, _ in line]
+    digits = [digit for line in lines for _, digit in line]
     return Reading(
         "\n".join(map(_with_spaces, lines)),
         np.array([digit.confidence for digit in digits]),
-        np.rint(corners.reshape(-1, 4)).astype(int),
+        np.rint(page.in_picture(boxes)).astype(int),
         np.array([digit.crop for digit in digits], np.uint8).reshape(-1, *shape),
     )
 
@@ -171,26 +140,6 @@ def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
         )
     height, width, *_ = model.input_shape
     return (height, width), model.layout
-
-
-def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pixels) -> Ink:
-    """The ink of one digit, cropped: its pixels, and the soft edge around them.
-
-    Args:
-      ink: the ink of the picture.
-      occupied: the pixels of all components of the picture; the edge does not include those of others.
-      pixels: the pixels of the digit.
-    """
-    top, left, bottom, right = bounding_box(pixels)
-    top, left = max(top - 1, 0), max(left - 1, 0)
-    window = (slice(top, bottom + 1), slice(left, right + 1))
-    inside = np.zeros_like(occupied[window])
-    inside[pixels[0] - top, pixels[1] - left] = True
-    edge = ndimage.binary_dilation(inside, np.ones((3, 3), bool)) & ~occupied[window]
-    digit = np.where(inside | edge, ink[window], 0)
-    has_ink = digit > 0
-    rows, columns = np.flatnonzero(has_ink.any(axis=1)), np.flatnonzero(has_ink.any(axis=0))
-    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def classify(model: Model, crops: UInt8[np.ndarray, "n height width"]) -> Float[np.ndarray, "n labels+1"]:

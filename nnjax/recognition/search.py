@@ -10,8 +10,8 @@ from jaxtyping import Float, UInt8
 from nnjax.recognition.components import Pixels
 from nnjax.recognition.segmentation import Candidate, best_sequence
 
-MIN_PROBABILITY = 0.1  # added to probabilities, so that their logarithms are finite
-MIN_DIGIT_PROBABILITY = 0.05  # an image is no digit if the detector's probability is smaller,
+MIN_PROBABILITY = 0.03  # added to probabilities: it is better to reject a candidate than to cut it into many
+MIN_DIGIT_PROBABILITY = 0.1  # an image is no digit if the detector's probability is smaller,
 MAX_NO_DIGIT_PROBABILITY = 0.9  # or if the network's probability of "no digit" is at least this
 
 

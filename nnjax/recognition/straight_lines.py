@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from scipy import ndimage
 
 Mask = Bool[np.ndarray, "height width"]
@@ -65,7 +65,7 @@ def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], 
     if lines := _frame_lines(image):
         return lines
     if lines := _frame_lines(image.T):
-        return lines[::-1]
+        return lines[1], lines[0]
     found = []
     for part, length in zip((image, image.T), (shape[1], shape[0]), strict=True):
         is_long = part.shape[1] >= MIN_RULE_COVERAGE * length
@@ -166,10 +166,9 @@ def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
 def _along(line: StraightLine, image: Mask) -> Mask:
     """The ink along a line, without strokes that cross it."""
     (rows, columns), half = np.indices(image.shape), line.thickness / 2 + 1
-    distance: Int[np.ndarray, "height width"] = rows - line.slope * columns - line.intercept
-    near = image & (np.abs(distance) <= max(half, 2))
-    rest = image & ~near
+    near: Any = image & (np.abs(rows - line.slope * columns - line.intercept) <= max(half, 2))
+    rest: Any = image & ~near
     gap = int(2 * max(half, 2)) + 2
-    padded = np.pad(rest, ((gap, gap), (0, 0)))
-    crossings = ndimage.binary_closing(padded, np.ones((gap, 1), bool))[gap:-gap]
+    padded: Any = np.pad(rest, ((gap, gap), (0, 0)))
+    crossings: Any = ndimage.binary_closing(padded, np.ones((gap, 1), bool))[gap:-gap]
     return near & ~crossings

@@ -38,7 +38,7 @@ def group_into_lines(components: Sequence[Component], height: float) -> list[Lin
         return []
     line_of = _join(_chains(boxes[tall], height), boxes[tall], height)
     lines = [[components[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
-    for i in small:
+    for i in small.tolist():
         distances = _distances(boxes[i], boxes[tall])
         nearest = int(np.argmin(distances))
         is_fragment = components[i].size >= MIN_FRAGMENT_SIZE * height

@@ -9,10 +9,10 @@ from scipy import ndimage
 
 import nnjax
 from nnjax.recognition import open_picture
+from nnjax.recognition.candidates import crop_digit
 from nnjax.recognition.components import MIN_INK
 from nnjax.recognition.digit_layout import DigitLayout, infer_layout, normalize_digit
 from nnjax.recognition.ink import find_ink, is_dark_on_light
-from nnjax.recognition.reading import crop_digit
 
 MNIST = DigitLayout((20, 20), False)
 

@@ -69,7 +69,8 @@ function normalizeDigit(ink, { imageShape: [imageHeight, imageWidth], layout: { 
 
 // Strokes that are thinner than those of the training images become thicker and darker.
 function thickened(rows) {
-  const { THIN_GROWTH, THINNEST_GROWTH } = constants, at = (r, c) => rows[r]?.[c] ?? 0, near = [-1, 0, 1];
+  const { THIN_GROWTH, THINNEST_GROWTH } = constants;
+  const at = (r, c) => rows[r]?.[c] ?? 0, near = [-1, 0, 1];
   const dilated = rows.map((row, r) => Array.from(row, (_, c) => Math.max(...near.flatMap((i) => near.map((j) => at(r + i, c + j))))));
   const total = (image) => sum(image.map((row) => sum(Array.from(row))));
   const growth = total(dilated) / Math.max(total(rows), 1e-6);

@@ -1,0 +1,88 @@
+"""Pictures without digits: letters, textures, line drawings and parts of photographs."""
+
+from pathlib import Path
+
+import numpy as np
+import skimage
+import sklearn
+from PIL import Image, ImageDraw, ImageFont
+
+from experiments.photographs import Ink, Random
+from experiments.scenes import LETTERS
+
+SAMPLES = (
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png",
+    "grass.png", "gravel.png", "horse.png", "hubble_deep_field.jpg", "ihc.png", "microaneurysms.png",
+    "moon.png", "phantom.png", "retina.jpg", "rocket.jpg",
+)  # fmt: skip
+
+
+def no_digits(rng: Random, number: int) -> np.ndarray:
+    """A picture without digits: letters, a texture, a line drawing, or a part of a sample image.
+
+    Args:
+      rng: the source of all random numbers.
+      number: decides the kind.
+
+    Returns:
+      Gray values, (height, width) uint8.
+    """
+    kinds = (_words, _texture, _drawing, _sample)
+    gray = kinds[number % len(kinds)](rng)
+    return np.round(255 * np.clip(gray + rng.normal(0, 0.006, gray.shape), 0, 1)).astype(np.uint8)
+
+
+def _words(rng: Random) -> Ink:
+    """Two words of letters that do not look like digits."""
+    size = int(rng.uniform(40, 90))
+    image = Image.new("L", (7 * size, 4 * size), 245)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    for top in (0.6, 2.2):
+        word = "".join(rng.choice(list(LETTERS), int(rng.integers(3, 7))))
+        pen.text((0.6 * size, top * size), word, fill=20, font=font)
+    return np.asarray(image) / 255
+
+
+def _texture(rng: Random) -> Ink:
+    """Noise whose power decreases with the frequency, like that of wood, clouds or cloth."""
+    side = int(rng.uniform(200, 500))
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side))) + 1 / side
+    white = np.fft.fft2(rng.normal(size=(side, side)))
+    noise = np.real(np.fft.ifft2(white / frequency ** rng.uniform(0.5, 2)))
+    gray = (noise - noise.min()) / np.ptp(noise)
+    if rng.random() < 0.3:
+        gray = np.abs(np.sin(gray * rng.uniform(10, 40)))
+    return 0.15 + 0.75 * gray
+
+
+def _drawing(rng: Random) -> Ink:
+    """Polygons, arcs, rectangles and curves."""
+    side = int(rng.uniform(250, 500))
+    image = Image.new("L", (side, side), 240)
+    pen = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(3, 20))):
+        center, radius, width = rng.uniform(0, side, 2), rng.uniform(10, 100), int(rng.integers(1, 8))
+        kind, corners = rng.integers(0, 4), center + radius * rng.normal(0, 1, (int(rng.integers(3, 6)), 2))
+        if kind == 0:
+            pen.line([tuple(corner) for corner in corners], fill=20, width=width)
+        elif kind == 1:
+            angles = sorted(rng.uniform(0, 360, 2))
+            pen.arc((*(center - radius), *(center + radius)), *angles, fill=20, width=width)
+        elif kind == 2:
+            far = center + radius * np.array([1, rng.uniform(0.1, 1)])
+            pen.rectangle((*center, *far), outline=20, width=width)
+        else:
+            pen.polygon([tuple(corner) for corner in corners], outline=20, width=width)
+    return np.asarray(image) / 255
+
+
+def _sample(rng: Random) -> Ink:
+    """A random part of a photograph that is installed with scikit-image or scikit-learn."""
+    files = [Path(skimage.__file__).parent / "data" / name for name in SAMPLES]
+    files += [
+        Path(sklearn.__file__).parent / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")
+    ]
+    image = Image.open(files[rng.integers(len(files))]).convert("L")
+    width, height = (int(n * rng.uniform(0.4, 1)) for n in image.size)
+    left, top = int(rng.uniform(0, image.width - width)), int(rng.uniform(0, image.height - height))
+    return np.asarray(image.crop((left, top, left + width, top + height))) / 255
