@@ -67,7 +67,7 @@ def train(data: nnjax.Dataset, config: nnjax.TrainConfig) -> nnjax.Model:
 
 def count_uncertain(model: nnjax.Model, split: nnjax.Split) -> Record:
     """For single images: the number of uncertain ones, and the correct ones among these and the others."""
-    p, _ = classify(model, np.asarray(split.inputs))
+    p = classify(model, np.asarray(split.inputs))
     correct, uncertain = p[:, :-1].argmax(axis=1) == split.targets, p[:, :-1].max(axis=1) < MIN_CONFIDENCE
     return {
         "images": int(uncertain.sum()),
@@ -87,7 +87,7 @@ def read_pictures(
         chosen = rng.integers(0, len(images), rng.integers(1, max_digits + 1))
         picture, truth = draw(rng, images[chosen], split.targets[chosen], CORRUPTIONS[name])
         counts.setdefault("example", thumbnail(picture))
-        text = nnjax.read_picture(picture, model).text
+        text = nnjax.read_picture(picture, model).text.replace(" ", "")
         counts["digits"] += len(chosen)
         counts["correct_digits"] += max(0, len(chosen) - edit_distance(text, truth))
         counts["correct_strings"] += text == truth

@@ -110,9 +110,9 @@ def is_stroke(component: Component) -> bool:
     return component.length >= MIN_ELONGATION * component.thickness
 
 
-def typical_height(components: Sequence[Component]) -> float:
-    """The median height of strokes, weighted by their lengths; 0 if there are none."""
-    strokes = [c for c in components if is_stroke(c)]
+def typical_height(components: Sequence[Component], min_size: float = 0.0) -> float:
+    """The median height of strokes of at least this size, weighted by their lengths; 0 if there are none."""
+    strokes = [c for c in components if is_stroke(c) and c.size >= min_size]
     return weighted_median([c.box.height for c in strokes], [c.length for c in strokes]) if strokes else 0.0
 
 

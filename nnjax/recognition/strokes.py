@@ -20,6 +20,7 @@ WINDOWS = (1 / 24, 1 / 12, 1 / 6, 1 / 3)  # of its longer side
 ENOUGH = 0.6  # of the ink that the best window finds
 
 WINDOW = 0.6  # of the height of a digit; strokes are narrower
+MIN_DIGIT_PX = 7  # of the picture; lower digits cannot be recognized
 MIN_HEIGHT_PX, MAX_SCALE = 32, 8  # lower digits are enlarged, at most by this factor
 MAX_PIXELS = 4_000_000  # of the resized picture, unless its digits would be lower than MIN_HEIGHT_PX;
 MAX_ENLARGED_PIXELS = 12_000_000  # no picture is enlarged beyond this
@@ -46,7 +47,7 @@ def find_strokes(gray: Gray) -> Strokes:
     longer = max(gray.shape)
     enlarged = max(1, min(MAX_SCALE, MIN_SIDE_PX // longer))
     small = _resized(gray, enlarged if enlarged > 1 else min(1.0, SMALL_SIDE_PX / longer))
-    height = _height_in(small, enlarged) * longer / max(small.shape)
+    height = _height_in(small, enlarged, MIN_DIGIT_PX * max(small.shape) / longer) * longer / max(small.shape)
     if not height:
         return Strokes(np.zeros_like(gray), [], 0.0)
     fitting, largest = (math.sqrt(pixels / gray.size) for pixels in (MAX_PIXELS, MAX_ENLARGED_PIXELS))
@@ -54,15 +55,16 @@ def find_strokes(gray: Gray) -> Strokes:
     resized = _resized(gray, scale)
     ink = find_ink(resized, _window(WINDOW * height * scale), max(1, round(scale)))
     components = find_components(ink)
-    return Strokes(ink, components, typical_height(components))
+    return Strokes(ink, components, typical_height(components, MIN_DIGIT_PX * scale))
 
 
-def _height_in(gray: Gray, enlarged: int) -> float:
+def _height_in(gray: Gray, enlarged: int, min_size: float) -> float:
     """The typical height of the digits, by the narrowest window that finds most of the strokes."""
     found = []
     for fraction in WINDOWS:
         components = find_components(find_ink(gray, _window(fraction * max(gray.shape)), enlarged))
-        found.append((sum(c.pixels.shape[1] for c in components if is_stroke(c)), typical_height(components)))
+        amount = sum(c.pixels.shape[1] for c in components if is_stroke(c) and c.size >= min_size)
+        found.append((amount, typical_height(components, min_size)))
     most = max(amount for amount, _ in found)
     return next(height for amount, height in found if amount >= ENOUGH * most)
 

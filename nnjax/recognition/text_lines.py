@@ -34,7 +34,7 @@ def group_into_lines(components: Sequence[Component], height: float) -> list[Lin
     boxes = np.array([c.box for c in components], float).reshape(-1, 4)
     is_tall = boxes[:, 2] - boxes[:, 0] >= MIN_TALL_HEIGHT * height
     tall, small = np.flatnonzero(is_tall), np.flatnonzero(~is_tall)
-    if not tall.size:
+    if not tall.size or not height:
         return []
     line_of = _join(_chains(boxes[tall], height), boxes[tall], height)
     lines = [[components[i] for i in tall[line_of == line]] for line in range(line_of.max() + 1)]
