@@ -2,7 +2,7 @@
 
 from nnjax.recognition.calibration import calibrate
 from nnjax.recognition.candidates import find_digit_candidates
-from nnjax.recognition.digit_layout import normalize_digit
+from nnjax.recognition.digit_layout import to_mnist
 from nnjax.recognition.picture import open_picture
 from nnjax.recognition.reading import MIN_CONFIDENCE, Reading, classify, read_picture
 
@@ -12,7 +12,7 @@ __all__ = [
     "calibrate",
     "classify",
     "find_digit_candidates",
-    "normalize_digit",
     "open_picture",
     "read_picture",
+    "to_mnist",
 ]

@@ -15,20 +15,17 @@ import numpy as np
 from jaxtyping import Float
 
 from nnjax.nn.metrics import outputs
-from nnjax.recognition.digit_layout import normalize_digit
+from nnjax.recognition.digit_layout import MNIST_SHAPE, to_mnist
 from nnjax.recognition.ink import Ink
 from nnjax.storage import Model, load_model
-from nnjax.storage.model_file import DigitLayout
-
-SHAPE, LAYOUT = (28, 28), DigitLayout((20, 20), False)  # of MNIST
 
 
 def digit_probability(inks: Sequence[Ink]) -> Float[np.ndarray, " n"]:
     """The probability that each ink, cropped and from 0 to 1, is one whole digit."""
     n, detector = len(inks), load_detector()
     # A power of two, so that few different sizes are compiled.
-    images = np.zeros((1 << max(n - 1, 1).bit_length(), *SHAPE), np.uint8)
-    images[:n] = [normalize_digit(ink, SHAPE, LAYOUT) for ink in inks]
+    images = np.zeros((1 << max(n - 1, 1).bit_length(), *MNIST_SHAPE), np.uint8)
+    images[:n] = list(map(to_mnist, inks))
     return np.asarray(_activations(detector.params, images, detector.objective))[:n, 1]
 
 

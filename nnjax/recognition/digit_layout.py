@@ -12,6 +12,8 @@ from scipy import ndimage
 
 from nnjax.storage.model_file import DigitLayout
 
+MNIST_SHAPE, MNIST_LAYOUT = (28, 28), DigitLayout((20, 20), False)
+
 # A dilation by one pixel multiplies the ink of 90 % of MNIST's digits by less than the first factor. If it is
 # the second factor or more, strokes are made thicker by one pixel on each side.
 THIN_GROWTH, THINNEST_GROWTH = 2.4, 3.0
@@ -67,6 +69,11 @@ def normalize_digit(
         top, left = (_centered_start(digit.sum(axis=1 - i), shape[i]) for i in (0, 1))
     image[top : top + height, left : left + width] = digit
     return image
+
+
+def to_mnist(ink: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
+    """An image of one digit in the layout of MNIST, from 0 to 255."""
+    return normalize_digit(ink, MNIST_SHAPE, MNIST_LAYOUT)
 
 
 def _thickened(digit: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import nnjax
-from nnjax.recognition import classify, digit_detector
+from nnjax.recognition import classify, digit_detector, digit_layout
 from nnjax.recognition.digit_layout import DigitLayout, infer_layout, normalize_digit
 from nnjax.recognition.page import build, draw_page
 from nnjax.storage.model_file import Calibration
@@ -231,8 +231,8 @@ def check_agrees_with_python(browser, model):
     differences = np.abs(images.reshape(reading.crops.shape) - reading.crops.astype(int))
     assert differences.max() <= 1
     np.testing.assert_allclose([digit["p"] for digit in digits], classify(model, images), atol=1e-4)
-    if model.layout == digit_detector.LAYOUT:
-        expected = detector_outputs(images.reshape(-1, *digit_detector.SHAPE))
+    if model.layout == digit_layout.MNIST_LAYOUT:
+        expected = detector_outputs(images.reshape(-1, 28, 28))
         np.testing.assert_allclose([digit["digitProbability"] for digit in digits], expected, atol=1e-4)
     confidence = np.array([digit["confidence"] for digit in digits])
     is_same = differences.max(axis=(1, 2)) == 0

@@ -131,7 +131,7 @@ def _model_data(model: Model) -> dict[str, Any]:
 
 def _detector_data() -> dict[str, Any]:
     """The network that tells digits from other images."""
-    return _network_data(digit_detector.load_detector(), digit_detector.SHAPE, digit_detector.LAYOUT)
+    return _network_data(digit_detector.load_detector(), digit_layout.MNIST_SHAPE, digit_layout.MNIST_LAYOUT)
 
 
 def _network_data(model: Model, shape: tuple[int, int], layout: DigitLayout) -> dict[str, Any]:
