@@ -1,7 +1,7 @@
-"""How well are digits recognized in pictures as people take them?
+"""How well are digits recognized in photographs, scans and forms?
 
 The experiment several_digits draws clean strings. Here 2,000 pictures of one to eight test digits are drawn
-as people write and photograph them: photographs from the side, with shadows and dark objects, boxes, ruled
+as people write and photograph them: photographs taken at an angle, with shadows and dark objects, boxes, ruled
 and squared paper, thin pens, scattered digits, letters. The best network for CPUs recognizes them. Recall is
 the fraction of the digits that are found with the correct label. Precision is the fraction of the reported
 digits that are correct. In 1,000 other pictures there is no digit, so every reported digit is wrong. Last,
@@ -166,7 +166,7 @@ def plot(record: Record) -> Any:
 
 
 def claims(record: Record) -> list[Claim]:
-    """What each kind of picture costs, and what is reported where there is no digit."""
+    """Recall and precision of each kind, and how often digits are reported in pictures without digits."""
     by_name = {counts["name"]: counts for counts in record["kinds"]}
     single = 100 * record["single_correct"] / record["num_test"]
     blank, resized = record["blank"], record["resized"]

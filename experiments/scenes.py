@@ -188,7 +188,7 @@ def showing_through(rng: Random, page: Page) -> Ink:
 
 
 def letters(rng: Random, page: Page) -> Ink:
-    """Words above and below the digits, and a letter between some of them."""
+    """A word of letters below the digits."""
     image = Image.fromarray(np.zeros(np.add(page.ink.shape, (int(4 * page.height), 0)), np.uint8))
     pen = ImageDraw.Draw(image)
     font = ImageFont.load_default(int(page.height))

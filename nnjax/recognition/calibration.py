@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num, UInt8
 
 from nnjax.data import Dataset
 from nnjax.nn.conv import all_layers
@@ -69,6 +69,12 @@ def shifted_copies(images: Num[Array, "n ..."], image_shape: tuple[int, ...]) ->
         for column in sorted({0, across, 2 * across})
     ]
     return jnp.stack(shifted)
+
+
+def padded(images: UInt8[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "m ..."]:
+    """The images, and blank ones up to a power of two, so that few different sizes are compiled."""
+    blank = (1 << max(len(images) - 1, 1).bit_length()) - len(images)
+    return np.pad(images, ((0, blank), *((0, 0),) * (images.ndim - 1)))
 
 
 @partial(jax.jit, static_argnames=("num_classes", "image_shape"))

@@ -1,7 +1,7 @@
 """Connected components of ink that are strokes of digits, and the typical height of the digits.
 
 A component is an array of the rows and columns of its pixels, (2, n). A stroke is much longer than it is
-wide. So specks, blots, shadows and large dark objects are no strokes.
+wide. So specks and blots are not strokes.
 """
 
 from collections.abc import Sequence
@@ -79,19 +79,20 @@ def bounding_box(pixels: Pixels) -> Box:
     return Box(top, left, bottom, right)
 
 
-def find_components(ink: Ink) -> list[Component]:
+def find_components(ink: Ink, min_size: float = 0.0) -> list[Component]:
     """The components that may be digits or fragments of digits, the largest first.
 
-    Components that touch the border of the picture are usually no writing. They are used only if they look
+    Components that touch the border of the picture are usually not writing. They are used only if they look
     like the others, or if there are no others.
 
     Args:
       ink: (height, width), from 0 (paper) to 1 (ink).
+      min_size: the size of the smallest digits, in pixels.
     """
     mask = remove_straight_lines(ink >= MIN_INK)
     components = [c for c in connected_components(mask) if c.size >= MIN_COMPONENT_PX]
     inside = [c for c in components if not _touches_border(c.box, mask.shape)]
-    strokes = [c for c in inside if is_stroke(c)]
+    strokes = [c for c in inside if is_stroke(c) and c.size >= min_size]
     if not strokes:
         return components
     height, thickness = (

@@ -1,8 +1,8 @@
 """The probability that an image shows one whole digit, from a small convolutional network.
 
 A network that was trained on digits is confident about letters, halves of digits and two digits in one image,
-too. So another network was trained on such images. Its file belongs to the package, and
-`python -m experiments.digit_detector` trains it again.
+too. This network was also trained on such images. Its file is part of the package;
+`python -m experiments.digit_detector` creates it.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,16 @@ import numpy as np
 from jaxtyping import Float
 
 from nnjax.nn.metrics import outputs
-from nnjax.recognition.digit_layout import MNIST_SHAPE, to_mnist
+from nnjax.recognition.calibration import padded
+from nnjax.recognition.digit_layout import to_mnist
 from nnjax.recognition.ink import Ink
 from nnjax.storage import Model, load_model
 
 
 def digit_probability(inks: Sequence[Ink]) -> Float[np.ndarray, " n"]:
     """The probability that each ink, cropped and from 0 to 1, is one whole digit."""
-    n, detector = len(inks), load_detector()
-    # A power of two, so that few different sizes are compiled.
-    images = np.zeros((1 << max(n - 1, 1).bit_length(), *MNIST_SHAPE), np.uint8)
-    images[:n] = list(map(to_mnist, inks))
-    return np.asarray(_activations(detector.params, images, detector.objective))[:n, 1]
+    detector, images = load_detector(), padded(np.stack(list(map(to_mnist, inks))))
+    return np.asarray(_activations(detector.params, images, detector.objective))[: len(inks), 1]
 
 
 _activations = jax.jit(lambda params, images, objective: outputs(params, jnp.asarray(images), objective))

@@ -1,7 +1,7 @@
 """The ink in a picture: dark or bright strokes, independent of the lighting.
 
-A closing of the gray values, the smallest of the largest values near each pixel, removes everything dark that
-is narrower than its window. Paper, shadows and large dark objects remain. The difference between the closing
+A closing of the gray values (a maximum filter, then a minimum filter) removes everything dark that is narrower
+than its window. Paper, shadows and large dark objects remain. The difference between the closing
 and the picture is the contrast of strokes (the top-hat transform; Soille, *Morphological Image Analysis*,
 2003).
 """
@@ -17,6 +17,7 @@ Ink = Float[np.ndarray, "height width"]  # 0 paper to 1 ink
 MIN_CONTRAST = 0.06  # fraction of the paper's brightness; a smaller difference is not ink
 MIN_SIGNAL_TO_NOISE = 7.0  # minimum difference of ink and paper, in standard deviations of the noise
 MIN_BRIGHTNESS = 0.1  # of the paper; avoids a division by zero
+MAX_UNFILTERED_NOISE = 0.005  # a picture with more noise is blurred
 FULL_INK = 0.9  # the quantile of the contrast of ink pixels that counts as full ink
 
 
@@ -36,10 +37,10 @@ def find_ink(gray: Gray, window: int, enlarged: int = 1) -> Ink:
     True
     """
     noise = noise_of(gray[::enlarged, ::enlarged])
-    if noise > MIN_CONTRAST / 12:
+    if noise > MAX_UNFILTERED_NOISE:
         sigma = 1.5 if noise > MIN_CONTRAST else 1.0
         gray = ndimage.gaussian_filter(gray, sigma)
-        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / enlarged)  # the effect of the filter on white noise
+        noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / enlarged)  # of white noise
     paper = ndimage.grey_closing(gray, size=(window, window), mode="nearest")
     difference = paper - gray
     usual = np.median(difference)  # of paper: the closing is above most of the noise

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from nnjax.recognition import digit_detector
-from nnjax.recognition.calibration import tta_probabilities
+from nnjax.recognition.calibration import padded, tta_probabilities
 from nnjax.recognition.candidates import find_digit_candidates
 from nnjax.recognition.components import Box, Pixels
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
@@ -20,9 +20,7 @@ from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
 
-# Between digits of a line; a wider gap is a space in the text:
-MAX_GAP = 1.5  # in heights of a digit,
-MAX_GAP_RATIO = 3.0  # and in median gaps
+MAX_GAP = 2.0  # between digits of a line, in heights of a digit; a wider gap is a space in the text
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,9 +109,8 @@ def _with_spaces(line: Sequence[tuple[Box, Digit]]) -> str:
     """The digits of a line, with a space where the gap is wide."""
     gaps = [b.left - a.right for (a, _), (b, _) in itertools.pairwise(line)]
     height = np.median([box.height for box, _ in line])
-    widest = max(MAX_GAP * height, MAX_GAP_RATIO * np.median(gaps)) if gaps else 0
     labels = [str(digit.label) for _, digit in line]
-    spaces = [" " if gap > widest else "" for gap in gaps]
+    spaces = [" " if gap > MAX_GAP * height else "" for gap in gaps]
     return "".join(itertools.chain(*zip(labels, [*spaces, ""], strict=True)))
 
 
@@ -144,11 +141,8 @@ def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
 
 def classify(model: Model, crops: UInt8[np.ndarray, "n height width"]) -> Float[np.ndarray, "n labels+1"]:
     """The calibrated probability of each label, and last of "no digit", for images of digits."""
-    n = len(crops)
-    # A power of two, so that few different sizes are compiled.
-    images = np.zeros((1 << max(n - 1, 1).bit_length(), *model.input_shape), np.uint8)
-    images[:n] = crops.reshape(n, *model.input_shape)
+    images = padded(crops.reshape(-1, *model.input_shape))
     p = tta_probabilities(
         model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
     )
-    return np.asarray(p)[:n]
+    return np.asarray(p)[: len(crops)]

@@ -10,9 +10,11 @@ from jaxtyping import Float, UInt8
 from nnjax.recognition.components import Pixels
 from nnjax.recognition.segmentation import Candidate, best_sequence
 
-MIN_PROBABILITY = 0.03  # added to probabilities: it is better to reject a candidate than to cut it into many
-MIN_DIGIT_PROBABILITY = 0.1  # an image is no digit if the detector's probability is smaller,
-MAX_NO_DIGIT_PROBABILITY = 0.9  # or if the network's probability of "no digit" is at least this
+# Added to every probability. It limits the penalty of an unlikely candidate, which is then rejected as a whole
+# instead of being cut into many digits.
+PROBABILITY_OFFSET = 0.02
+MIN_DIGIT_PROBABILITY = 0.07  # a candidate is rejected if the detector's probability is smaller than this
+MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is rejected if the network's "no digit" is at least this
 
 
 class Part(NamedTuple):
@@ -48,7 +50,8 @@ class Digit(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        return float(self.p[:-1].max())
+        """The probability that the image is one whole digit with this label."""
+        return float(self.p[:-1].max()) * self.digit_probability
 
     @property
     def is_digit(self) -> bool:
@@ -61,8 +64,8 @@ def best_digits(
 ) -> list[list[tuple[Candidate, Digit]]]:
     """For each part, its best sequence of candidates, including those that are no digits.
 
-    Only candidates of the best sequence are classified. Until then, a candidate has the largest possible
-    score. So the best sequence is final as soon as all its candidates are classified.
+    An unclassified candidate has the largest score that it could reach. The search stops when every candidate
+    of the best sequence is classified.
 
     Args:
       parts: parts of lines.
@@ -89,5 +92,5 @@ def best_digits(
 
 def _score(candidate: Candidate, digit: Digit | None, height: float) -> float:
     """ln p minus penalties; the largest possible value if the candidate is not classified."""
-    p = digit.confidence * digit.digit_probability if digit else 1.0
-    return math.log(p + MIN_PROBABILITY) - candidate.penalty(height)
+    p = digit.confidence if digit else 1.0
+    return math.log(p + PROBABILITY_OFFSET) - candidate.penalty(height)

@@ -36,11 +36,10 @@ MAX_DIGIT_WIDTH = 1.6  # a wider candidate is not a digit, unless no seam divide
 MAX_SEAMS_PER_DIGIT = 60  # maximum of last - first of a candidate, unless it ends the line
 
 # Penalties in units of ln p, lengths in heights of the line. Tuned on pictures of validation digits.
-CUT_PENALTY = 1.0  # for each seam that separates ink
-CUT_LENGTH_PENALTY = 4.0  # for each height of ink that a seam separates
+CUT_LENGTH_PENALTY = 8.0  # for each height of ink that a seam separates
 GAP_PENALTY = 4.0  # for each height of blank columns inside a digit
 WIDTH_PENALTY = 12.0  # for each height that a digit is wider than MAX_FREE_WIDTH
-MAX_FREE_WIDTH = 0.97
+MAX_FREE_WIDTH = 0.95
 HEIGHT_PENALTY = 20.0  # for each height that a digit is lower than MIN_FREE_HEIGHT
 MIN_FREE_HEIGHT = 0.5
 
@@ -82,8 +81,7 @@ class Candidate(NamedTuple):
         """The penalty for this candidate in a line of this height, without the network's ln p."""
         reference = max(height, self.box.height)
         return (
-            (self.cut_pairs > 0) * CUT_PENALTY
-            + CUT_LENGTH_PENALTY * self.cut_pairs / height
+            CUT_LENGTH_PENALTY * self.cut_pairs / height
             + GAP_PENALTY * self.blank_columns / height
             + WIDTH_PENALTY * max(0.0, self.box.width / reference - MAX_FREE_WIDTH)
             + HEIGHT_PENALTY * max(0.0, MIN_FREE_HEIGHT - self.box.height / height)

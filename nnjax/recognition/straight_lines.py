@@ -16,10 +16,10 @@ Mask = Bool[np.ndarray, "height width"]
 
 EIGHT_NEIGHBORS = np.ones((3, 3), int)
 
-# Ink along a line, as a fraction of the extent of its component:
-MIN_COVERAGE = 0.7  # for a side of a frame,
-MIN_WALL_COVERAGE = 0.95  # for a wall inside of a frame, where a digit can be nearly as high,
-MIN_RULE_COVERAGE = 0.6  # and for a ruled line, whose component is nearly as wide as the picture
+# Ink along a line:
+MIN_COVERAGE = 0.7  # of a side of a frame, as a fraction of the extent of the frame
+MIN_WALL_COVERAGE = 0.95  # of a wall inside of a frame; a digit can be nearly as high
+MIN_RULE_COVERAGE = 0.6  # of a ruled line, as a fraction of the side of the picture
 MIN_INSIDE = 0.85  # of the ink of a frame, between its outer sides
 MAX_SLOPE = 0.27  # 15 degrees
 MAX_SLOPES = 161
@@ -28,6 +28,7 @@ MAX_WALL_THICKNESS = 2.2  # of the thinner side of the frame
 MAX_FRAME_THICKNESS = 0.1  # of the shorter side of a frame
 MAX_RULE_THICKNESS = 1 / 40  # of the length of a ruled line
 MAX_COMPONENTS = 1000  # only the largest are searched
+MAX_LINES = 200  # of a component and a direction
 
 
 class StraightLine(NamedTuple):
@@ -40,10 +41,10 @@ class StraightLine(NamedTuple):
 
 
 def remove_straight_lines(mask: Mask) -> Mask:
-    """The mask without frames and ruled lines; where a stroke crosses a line, the crossing remains.
+    """The mask without frames and ruled lines; pixels that also belong to a crossing stroke are kept.
 
     A frame has at least two nearly horizontal and two nearly vertical lines as long as itself. So the walls
-    between the cells of a grid also belong to it. Ruled lines are longer than half of the picture.
+    between the cells of a grid also belong to it. Ruled lines are longer than 60 % of the picture.
     """
     labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
     labels, count = labelled
@@ -131,14 +132,17 @@ def _find_lines(image: Mask, min_count: float) -> Iterator[StraightLine]:
             for slope in slopes
         ]
     )
-    while counts.max() >= min_count:
+    for _ in range(MAX_LINES):
+        if counts.max() < min_count:
+            return
         i, j = np.unravel_index(np.argmax(counts), counts.shape)
         slope, intercept = slopes[i], j - reach
         line = _centered(float(slope), float(intercept), image)
         yield line
         # Lines that cross this one in the middle are the same line with another slope.
         middles = slopes[:, None] * width / 2 + np.arange(size) - reach
-        counts[np.abs(middles - slope * width / 2 - line.intercept) <= max(3, 1.5 * line.thickness)] = 0
+        distance = np.abs(middles - line.slope * width / 2 - line.intercept)
+        counts[distance <= max(3, 1.5 * line.thickness)] = 0
         counts[i, j] = 0
 
 
@@ -165,7 +169,8 @@ def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
 
 def _along(line: StraightLine, image: Mask) -> Mask:
     """The ink along a line, without strokes that cross it."""
-    (rows, columns), half = np.indices(image.shape), line.thickness / 2 + 1
+    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
+    half = line.thickness / 2 + 1
     near: Any = image & (np.abs(rows - line.slope * columns - line.intercept) <= max(half, 2))
     rest: Any = image & ~near
     gap = int(2 * max(half, 2)) + 2

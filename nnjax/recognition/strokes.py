@@ -1,4 +1,4 @@
-"""The strokes in a picture, whatever its size, and the scale of the digits.
+"""Finds the strokes in a picture of any size, and estimates the height of its digits.
 
 The window that separates strokes from shadows must be wider than a stroke and narrower than other dark
 things, so it depends on the height of the digits. This height is first found in a small copy of the picture.
@@ -13,17 +13,17 @@ from nnjax.recognition.components import Component, find_components, is_stroke, 
 from nnjax.recognition.ink import Ink, find_ink, is_dark_on_light
 from nnjax.recognition.picture import Gray
 
-TINY_SIDE_PX = 100  # the longer side of the copy in which ink is compared with paper,
-MIN_SIDE_PX = 200  # smaller pictures are enlarged to about this,
-SMALL_SIDE_PX = 1000  # and of the one in which the height of digits is found
-WINDOWS = (1 / 24, 1 / 12, 1 / 6, 1 / 3)  # of its longer side
-ENOUGH = 0.6  # of the ink that the best window finds
+TINY_SIDE_PX = 100  # longer side of the copy that decides whether ink is darker than paper
+SMALL_SIDE_PX = 1000  # longer side of the copy in which the height of digits is estimated
+MIN_SIDE_PX = 200  # pictures of at most half this size are enlarged by a whole factor
+WINDOWS = (1 / 24, 1 / 12, 1 / 6, 1 / 3)  # of the longer side of this copy
+MIN_STROKE_FRACTION = 0.6  # the narrowest window that finds this fraction of the ink of the best one is used
 
 WINDOW = 0.6  # of the height of a digit; strokes are narrower
-MIN_DIGIT_PX = 7  # of the picture; lower digits cannot be recognized
-MIN_HEIGHT_PX, MAX_SCALE = 32, 8  # lower digits are enlarged, at most by this factor
+MIN_DIGIT_PX = 7  # of the picture; smaller digits cannot be recognized
+MIN_HEIGHT_PX, MAX_SCALE = 32, 8  # smaller digits are enlarged, at most by this factor
 MAX_PIXELS = 4_000_000  # of the resized picture, unless its digits would be lower than MIN_HEIGHT_PX;
-MAX_ENLARGED_PIXELS = 12_000_000  # no picture is enlarged beyond this
+MAX_RESIZED_PIXELS = 12_000_000  # the resized picture never has more
 
 
 class Strokes(NamedTuple):
@@ -41,7 +41,7 @@ class Strokes(NamedTuple):
 
 
 def find_strokes(gray: Gray) -> Strokes:
-    """The strokes of digits in a picture, which is resized if its digits are small or it is large."""
+    """The strokes of digits in a picture, which is enlarged if its digits are small and shrunk if it is large."""
     if not is_dark_on_light(_resized(gray, min(1.0, TINY_SIDE_PX / max(gray.shape)))):
         gray = 1 - gray
     longer = max(gray.shape)
@@ -50,23 +50,23 @@ def find_strokes(gray: Gray) -> Strokes:
     height = _height_in(small, enlarged, MIN_DIGIT_PX * max(small.shape) / longer) * longer / max(small.shape)
     if not height:
         return Strokes(np.zeros_like(gray), [], 0.0)
-    fitting, largest = (math.sqrt(pixels / gray.size) for pixels in (MAX_PIXELS, MAX_ENLARGED_PIXELS))
-    scale = min(max(min(1.0, fitting), MIN_HEIGHT_PX / height), MAX_SCALE, max(1.0, largest))
+    fitting, largest = (math.sqrt(pixels / gray.size) for pixels in (MAX_PIXELS, MAX_RESIZED_PIXELS))
+    scale = min(max(min(1.0, fitting), MIN_HEIGHT_PX / height), MAX_SCALE, largest)
     resized = _resized(gray, scale)
     ink = find_ink(resized, _window(WINDOW * height * scale), max(1, round(scale)))
-    components = find_components(ink)
+    components = find_components(ink, MIN_DIGIT_PX * scale)
     return Strokes(ink, components, typical_height(components, MIN_DIGIT_PX * scale))
 
 
 def _height_in(gray: Gray, enlarged: int, min_size: float) -> float:
     """The typical height of the digits, by the narrowest window that finds most of the strokes."""
-    found = []
+    estimates = []
     for fraction in WINDOWS:
-        components = find_components(find_ink(gray, _window(fraction * max(gray.shape)), enlarged))
+        components = find_components(find_ink(gray, _window(fraction * max(gray.shape)), enlarged), min_size)
         amount = sum(c.pixels.shape[1] for c in components if is_stroke(c) and c.size >= min_size)
-        found.append((amount, typical_height(components, min_size)))
-    most = max(amount for amount, _ in found)
-    return next(height for amount, height in found if amount >= ENOUGH * most)
+        estimates.append((amount, typical_height(components, min_size)))
+    most = max(amount for amount, _ in estimates)
+    return next(height for amount, height in estimates if amount >= MIN_STROKE_FRACTION * most)
 
 
 def _window(side: float) -> int:

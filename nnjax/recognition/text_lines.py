@@ -11,10 +11,12 @@ from nnjax.recognition.components import Box, Component, weighted_median
 MIN_TALL_HEIGHT = 0.5  # components at least this tall define the lines; lower ones are fragments
 MIN_FRAGMENT_SIZE = 0.2  # a fragment that is smaller in both directions is a speck
 MAX_FRAGMENT_DISTANCE = 0.33  # from the nearest tall component; a fragment farther away is a speck
+MAX_SIZE = 16  # of a component; a larger one is not writing
 MAX_STACK_GAP = 0.15  # between components above each other that belong to the same digit
 MAX_GAP_IN_DIGIT = 0.4  # blank columns between components of a digit
 
-# Fraction of the lower component's rows if two are side by side; of the narrower one's columns if stacked.
+# Two components side by side share at least this fraction of the rows of the lower one. Two components of a
+# digit above each other share it of the columns of the narrower one.
 MIN_OVERLAP = 0.5
 
 Line = list[Component]
@@ -24,13 +26,14 @@ def group_into_lines(components: Sequence[Component], height: float) -> list[Lin
     """The components of each line, from the top line to the bottom line.
 
     Tall components whose neighbors to the left and right share enough rows are in the same line, also if the
-    line is not horizontal. Lines that are continuations of each other across a wide gap are joined. A
-    fragment is in the line of the nearest tall component.
+    line is not horizontal. Two lines are joined if the second one starts to the right of the first and at the
+    same height, corrected for its slope. A fragment is in the line of the nearest tall component.
 
     Args:
       components: strokes of digits.
       height: the typical height of a digit.
     """
+    components = [c for c in components if c.size <= MAX_SIZE * height]
     boxes = np.array([c.box for c in components], float).reshape(-1, 4)
     is_tall = boxes[:, 2] - boxes[:, 0] >= MIN_TALL_HEIGHT * height
     tall, small = np.flatnonzero(is_tall), np.flatnonzero(~is_tall)
@@ -90,34 +93,37 @@ def _chains(boxes: np.ndarray, height: float) -> np.ndarray:
 
 
 def _join(line_of: np.ndarray, boxes: np.ndarray, height: float) -> np.ndarray:
-    """The lines, where those that are side by side and share rows are one line."""
-    while True:
-        lines = [boxes[line_of == line] for line in range(line_of.max() + 1)]
-        pair = next(
-            (
-                (i, j)
-                for i, a in enumerate(lines)
-                for j, b in enumerate(lines)
-                if i != j and _continues(a, b, height)
-            ),
-            None,
-        )
-        if pair is None:
-            return line_of
-        merged = np.where(line_of == pair[1], pair[0], line_of)
-        line_of = np.unique(merged, return_inverse=True)[1]
+    """The lines, where one that continues another one to the right is the same line.
+
+    From left to right, each line is appended to the nearest one whose last box, moved along its slope, shares
+    rows with the first box of the new line.
+    """
+    lines = [np.flatnonzero(line_of == line) for line in range(line_of.max() + 1)]
+    joined, ends, slopes = np.zeros_like(line_of), np.zeros((0, 4)), np.zeros(0)
+    for members in sorted(lines, key=lambda members: boxes[members, 1].min()):
+        line = boxes[members]
+        first, last, slope = line[line[:, 1].argmin()], line[line[:, 3].argmax()], _slope(line, height)
+        gap = first[1] - ends[:, 3]
+        down = slopes * (first[1] + first[3] - ends[:, 1] - ends[:, 3]) / 2
+        overlap = np.minimum(ends[:, 2] + down, first[2]) - np.maximum(ends[:, 0] + down, first[0])
+        lower = np.minimum(ends[:, 2] - ends[:, 0], first[2] - first[0])
+        continues = (overlap >= MIN_OVERLAP * lower) & (gap >= -0.5 * height)
+        if continues.any():
+            number = int(np.argmin(np.where(continues, gap, np.inf)))
+            ends[number] = last
+            slopes[number] = slope if slope else slopes[number]
+        else:
+            number, ends, slopes = len(ends), np.vstack([ends, last]), np.append(slopes, slope)
+        joined[members] = number
+    return joined
 
 
-def _continues(a: np.ndarray, b: np.ndarray, height: float) -> bool:
-    """Whether the line b is to the right of the line a, and shares rows with its continuation."""
-    if b[:, 1].min() < a[:, 3].max() - 0.5 * height:
-        return False
-    ends = np.stack([a[a[:, 3].argmax()], b[b[:, 1].argmin()]])
-    if len(a) > 2 and np.ptp(a[:, 1]) > 0:  # the rows of b, where the slope of a is removed
-        slope = np.polyfit((a[:, 1] + a[:, 3]) / 2, (a[:, 0] + a[:, 2]) / 2, 1)[0]
-        shift = slope * (ends[1, 1] - ends[0, 1])
-        ends[1, [0, 2]] -= shift
-    return bool(_share_rows(ends)[0, 1])
+def _slope(line: np.ndarray, height: float) -> float:
+    """The slope of a line of boxes; 0 if it is too short to have one."""
+    middle = (line[:, :2] + line[:, 2:]) / 2
+    if np.ptp(middle[:, 1]) < 2 * height:
+        return 0.0
+    return float(np.polyfit(middle[:, 1], middle[:, 0], 1)[0])
 
 
 def _share_rows(boxes: np.ndarray) -> np.ndarray:

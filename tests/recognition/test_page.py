@@ -226,7 +226,7 @@ def check_agrees_with_python(browser, model):
     """
     reading = nnjax.read_picture(drawing_of(browser), model)
     digits = browser.execute_script("return lines.flat()")
-    assert "".join(str(digit["label"]) for digit in digits) == reading.text.replace("\n", "")
+    assert "".join(str(digit["label"]) for digit in digits) == reading.text.replace("\n", "").replace(" ", "")
     images = np.array([digit["image"] for digit in digits], np.uint8)
     differences = np.abs(images.reshape(reading.crops.shape) - reading.crops.astype(int))
     assert differences.max() <= 1

@@ -1,4 +1,4 @@
-"""Photos and scans that nobody of this project made. Their folder is named by NNJAX_PICTURES."""
+"""Photos and scans that were made outside this project. Their folder is named by NNJAX_PICTURES."""
 
 import os
 from dataclasses import replace

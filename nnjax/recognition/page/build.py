@@ -61,7 +61,6 @@ _CONSTANTS = {
         "MAX_SEAM_PAIRS",
         "MAX_DIGIT_WIDTH",
         "MAX_SEAMS_PER_DIGIT",
-        "CUT_PENALTY",
         "CUT_LENGTH_PENALTY",
         "GAP_PENALTY",
         "WIDTH_PENALTY",
@@ -70,7 +69,7 @@ _CONSTANTS = {
         "MIN_FREE_HEIGHT",
     ),
     reading: ("MIN_CONFIDENCE",),
-    search: ("MAX_NO_DIGIT_PROBABILITY", "MIN_DIGIT_PROBABILITY", "MIN_PROBABILITY"),
+    search: ("MAX_NO_DIGIT_PROBABILITY", "MIN_DIGIT_PROBABILITY", "PROBABILITY_OFFSET"),
     calibration: ("MIN_ACTIVATION", "SHIFT_FRACTION"),
     digit_layout: ("THIN_GROWTH", "THINNEST_GROWTH"),
 }
@@ -130,7 +129,7 @@ def _model_data(model: Model) -> dict[str, Any]:
 
 
 def _detector_data() -> dict[str, Any]:
-    """The network that tells digits from other images."""
+    """The network that distinguishes digits from other images."""
     return _network_data(digit_detector.load_detector(), digit_layout.MNIST_SHAPE, digit_layout.MNIST_LAYOUT)
 
 

@@ -38,7 +38,7 @@ function classify(ink) {
   const label = argmax(p.slice(0, model.numClasses));
   const detected = hasLayoutOf(digitDetector) ? image : normalizeDigit(ink, digitDetector);
   const digitProbability = feedforward(detected, digitDetector).at(-1)[1];
-  return { image, layers, p, label, confidence: p[label], digitProbability };
+  return { image, layers, p, label, confidence: p[label] * digitProbability, digitProbability };
 }
 
 const hasLayoutOf = ({ imageShape, layout }) =>

@@ -1,4 +1,5 @@
-// Connected components of ink, grouped into lines: the same computation as in components.py.
+// Connected components of ink, grouped into lines: a simpler grouping than in Python, for drawings with one or
+// few lines. There are no frames, ruled lines, shadows or columns.
 // Ink is a Float32Array of width x height numbers from 0 to 1. A pixel is an index into it.
 // A component is { pixels, box }.
 

@@ -1,5 +1,5 @@
 // The ink of a digit as an image in the layout of the training images: the same computation as `crop_digit`
-// in reading.py and `normalize_digit` in digit_layout.py.
+// in candidates.py and `normalize_digit` in digit_layout.py.
 
 // The rows of a digit's ink, cropped: its pixels, and the soft edge around them that belongs to no component.
 function cropDigit(ink, occupied, { pixels, box }, width, height) {

@@ -1,4 +1,4 @@
-// Recognition of the drawing: the same result as `read_picture` for black ink on white paper.
+// Recognition of the drawing: the same result as `read_picture` for strokes of a pen that do not touch the border.
 
 // The last drawing that was recognized, and its candidates by key. A stroke changes only a part of the
 // drawing, and candidates in other parts are used again.
@@ -18,8 +18,7 @@ function invalidate(ink, occupied, width) {
 
 // The largest possible score if the network has not classified the candidate yet.
 function setScore(c) {
-  const p = c.image ? c.confidence * c.digitProbability : 1;
-  c.score = Math.log(p + constants.MIN_PROBABILITY) - c.penalty;
+  c.score = Math.log((c.image ? c.confidence : 1) + constants.PROBABILITY_OFFSET) - c.penalty;
 }
 
 // The lines of the drawing, each an array of its digits.

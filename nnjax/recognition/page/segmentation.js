@@ -149,8 +149,7 @@ function findCandidates(line, height, width, cache) {
 
 // The penalty for a candidate.
 function penalty({ box, blankColumns }, cutPairs, height) {
-  return (cutPairs > 0) * constants.CUT_PENALTY
-    + (constants.CUT_LENGTH_PENALTY * cutPairs + constants.GAP_PENALTY * blankColumns) / height
+  return (constants.CUT_LENGTH_PENALTY * cutPairs + constants.GAP_PENALTY * blankColumns) / height
     + constants.WIDTH_PENALTY * Math.max(0, box.width / Math.max(height, box.height) - constants.MAX_FREE_WIDTH)
     + constants.HEIGHT_PENALTY * Math.max(0, constants.MIN_FREE_HEIGHT - box.height / height);
 }
