@@ -1,11 +1,11 @@
 """Trains the detector of digits, which is part of the package: `python -m experiments.digit_detector`.
 
-Pictures of all scenes are drawn from the training digits of MNIST, and others without digits. Their candidates
-for digits are cut out as `read_picture` does it. A candidate that covers one digit is a positive example. One
-that covers only a part of a digit, or several digits, is a negative example. Single training images, and the
-same at low resolution, are positive examples, too. A small convolutional network learns to distinguish the
-two. The experiment real_pictures draws the same scenes with test digits. Drawing the pictures takes a
-quarter of an hour on two cores, training two minutes.
+Pictures of all scenes are drawn from the training digits of MNIST, and others without digits. Their
+candidates for digits are cut out as `read_picture` does it. A candidate that covers one digit is a positive
+example. One that covers only a part of a digit, or several digits, is a negative example. Single training
+images, and the same at low resolution, are positive examples, too. A small convolutional network learns to
+distinguish the two. The experiment real_pictures draws the same scenes with test digits. Drawing the pictures
+takes a quarter of an hour on two cores, training two minutes.
 """
 
 import argparse
@@ -48,9 +48,8 @@ def main() -> None:
     digits = np.concatenate([single, coarse, digits])
     others = others[rng.permutation(len(others))[:OTHERS]]
     crops, is_digit = np.concatenate([digits, others]), np.repeat([1, 0], [len(digits), len(others)])
-    order = rng.permutation(
-        len(crops)
-    )  # crops of one picture can be in both splits, so the accuracy is too high
+    # Crops of one picture can be in both splits, so the validation accuracy is a bit too high.
+    order = rng.permutation(len(crops))
     train, validation = np.split(order, [int(0.95 * len(order))])
     pairs = ((crops[part], is_digit[part]) for part in (train, validation))
     dataset = nnjax.Dataset.from_arrays(*pairs)

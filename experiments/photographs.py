@@ -55,7 +55,7 @@ def photo(rng: Random, page: Page, *, shadow: bool = False, dark_object: bool = 
 
 
 def _perspective(rng: Random, ink: Ink) -> tuple[Ink, Any]:
-    """The page seen at an angle of at most 15 degrees and rotated by at most 7.5; and the map of its points."""
+    """The page seen at up to 15 degrees and rotated by up to 7.5 degrees; and the map of its points."""
     height, width = ink.shape
     angle = math.radians(rng.uniform(-MAX_ANGLE_DEG, MAX_ANGLE_DEG)) / 2
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)

@@ -1,11 +1,11 @@
 """How well are digits recognized in photographs, scans and forms?
 
 The experiment several_digits draws clean strings. Here 2,000 pictures of one to eight test digits are drawn
-as people write and photograph them: photographs taken at an angle, with shadows and dark objects, boxes, ruled
-and squared paper, thin pens, scattered digits, letters. The best network for CPUs recognizes them. Recall is
-the fraction of the digits that are found with the correct label. Precision is the fraction of the reported
-digits that are correct. In 1,000 other pictures there is no digit, so every reported digit is wrong. Last,
-pictures are resized to half and to twice their size, which should not change the text.
+as people write and photograph them: photographs taken at an angle, with shadows and dark objects, boxes,
+ruled and squared paper, thin pens, scattered digits, letters. The best network for CPUs recognizes them.
+Recall is the fraction of the digits that are found with the correct label. Precision is the fraction of the
+reported digits that are correct. In 1,000 other pictures there is no digit, so every reported digit is wrong.
+Last, pictures are resized to half and to twice their size, which should not change the text.
 
 Expected: separate digits at most 1 point below single test digits, touching ones at most 5, at least 85 %
 recall and 95 % precision for every kind, digits reported in at most 2 % of the pictures without digits, and

@@ -1,7 +1,7 @@
 """The ink in a picture: dark or bright strokes, independent of the lighting.
 
-A closing of the gray values (a maximum filter, then a minimum filter) removes everything dark that is narrower
-than its window. Paper, shadows and large dark objects remain. The difference between the closing
+A closing of the gray values (a maximum filter, then a minimum filter) removes everything dark that is
+narrower than its window. Paper, shadows and large dark objects remain. The difference between the closing
 and the picture is the contrast of strokes (the top-hat transform; Soille, *Morphological Image Analysis*,
 2003).
 """

@@ -10,8 +10,8 @@ from jaxtyping import Float, UInt8
 from nnjax.recognition.components import Pixels
 from nnjax.recognition.segmentation import Candidate, best_sequence
 
-# Added to every probability. It limits the penalty of an unlikely candidate, which is then rejected as a whole
-# instead of being cut into many digits.
+# Added to every probability. It limits the penalty of an unlikely candidate, which is then rejected as a
+# whole instead of being cut into many digits.
 PROBABILITY_OFFSET = 0.02
 MIN_DIGIT_PROBABILITY = 0.07  # a candidate is rejected if the detector's probability is smaller than this
 MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is rejected if the network's "no digit" is at least this

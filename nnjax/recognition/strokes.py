@@ -41,7 +41,7 @@ class Strokes(NamedTuple):
 
 
 def find_strokes(gray: Gray) -> Strokes:
-    """The strokes of digits in a picture, which is enlarged if its digits are small and shrunk if it is large."""
+    """The strokes of digits in a picture. A picture with small digits is enlarged, a large one is shrunk."""
     if not is_dark_on_light(_resized(gray, min(1.0, TINY_SIDE_PX / max(gray.shape)))):
         gray = 1 - gray
     longer = max(gray.shape)

@@ -27,7 +27,7 @@ def lines_of(image):
 
 
 def corners_by_line(image):
-    """The left and top of every component, line by line, to within three pixels."""
+    """The left and top of every component, line by line."""
     return [sorted((c.box.left, c.box.top) for c in line) for line in lines_of(image)]
 
 
@@ -61,6 +61,24 @@ def test_columns_with_a_wide_gap_are_one_line_of_two_parts():
     (line,) = lines_of(image)
     assert [len(part) for part in split_at_gaps(line, 64)] == [2, 2]
     assert_near(corners_by_line(image), [corners])
+
+
+def test_digits_above_each_other_have_no_slope():
+    image, pen = blank_page(420, 200)
+    corners = [(60, 20), (62, 140), (61, 260)]
+    for x, y in corners:
+        draw_digit(pen, x, y)
+    assert_near(corners_by_line(image), [[corner] for corner in corners])
+
+
+@pytest.mark.slow
+def test_many_short_strokes_are_grouped():
+    rng = np.random.default_rng(0)
+    image, pen = blank_page(1500, 1500)
+    for x, y in rng.integers(20, 1450, (1200, 2)):
+        pen.line((x, y, x + 3, y + 14), fill=0, width=2)
+    strokes = find_strokes(np.asarray(image) / 255)
+    assert sum(map(len, group_into_lines(strokes.components, strokes.height))) > 500
 
 
 def test_scattered_digits_are_in_reading_order():

@@ -1,5 +1,6 @@
 """Complete pictures, with a network that was trained on the embedded digits."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageDraw
 
 import nnjax
 from experiments.corruptions import CORRUPTIONS, PLAIN, draw
@@ -79,6 +81,17 @@ def test_an_enlarged_picture_has_the_same_text_and_enlarged_boxes(model, draw_di
     enlarged = nnjax.read_picture(np.kron(picture, np.ones((5, 5, 1), np.uint8)), model)
     assert reading.text == enlarged.text == text
     np.testing.assert_allclose(enlarged.boxes / 5, reading.boxes, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("lefts", "text"),
+    [((0, 500), "0 0"), ((0, 80), "00"), ((0, 80, 500), "00 0"), ((0, 80, 500, 580), "00 00")],
+)
+def test_a_wide_gap_is_a_space(model, lefts, text):
+    page = Image.new("L", (760, 160), 255)
+    for left in lefts:
+        ImageDraw.Draw(page).ellipse((60 + left, 40, 105 + left, 110), outline=0, width=8)
+    assert re.sub(r"\d", "0", nnjax.read_picture(np.asarray(page), model).text) == text
 
 
 @pytest.mark.parametrize("brightness", [0, 128, 255])
