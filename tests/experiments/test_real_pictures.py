@@ -80,7 +80,7 @@ def test_the_detector_learns_from_the_digits_of_a_picture_and_from_other_candida
     assert len(others) > 0
 
 
-def test_a_coarse_digit_has_the_size_of_a_digit(digits):
+def test_a_coarse_digit_is_as_high_as_a_digit(digits):
     image = np.kron(digits.train.inputs[0].reshape(8, 8), np.ones((3, 3), np.uint8))
     coarse = coarse_digit(np.random.default_rng(0), image)
     assert coarse.shape == (28, 28)

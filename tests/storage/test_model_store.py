@@ -105,5 +105,5 @@ def test_files_that_cannot_be_read_are_skipped_with_a_warning(put, tmp_path):
     (tmp_path / "a.safetensors").unlink()
     put("b.safetensors", format=2)
     put("c.safetensors")
-    with pytest.warns(UserWarning, match=r"skipped: .*b.safetensors' must have format 4, got format 2"):
+    with pytest.warns(UserWarning, match=r"skipped: .*b.safetensors' must have format 5, got format 2"):
         assert best_model(tmp_path)[0].name == "c.safetensors"
