@@ -72,9 +72,11 @@ def shifted_copies(images: Num[Array, "n ..."], image_shape: tuple[int, ...]) ->
 
 
 def padded(images: UInt8[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "m ..."]:
-    """The images, and blank ones up to a power of two, so that few different sizes are compiled."""
-    blank = (1 << max(len(images) - 1, 1).bit_length()) - len(images)
-    return np.pad(images, ((0, blank), *((0, 0),) * (images.ndim - 1)))
+    """The images, and blank ones up to 16, 64, 256 and so on, so that few different sizes are compiled."""
+    size = 16
+    while size < len(images):
+        size *= 4
+    return np.pad(images, ((0, size - len(images)), *((0, 0),) * (images.ndim - 1)))
 
 
 @partial(jax.jit, static_argnames=("num_classes", "image_shape"))
