@@ -32,9 +32,13 @@ def test_ten_networks_learn_the_embedded_digits(digits):
 
 @pytest.mark.slow
 def test_networks_learn_mnist_as_in_the_book(mnist):
-    """[784, 30, 10], η = 3.0, m = 10: the book reports 94.85 % after 30 epochs."""
+    """[784, 30, 10], η = 3.0, m = 10: the book reports 94.85 % after 30 epochs.
+
+    The tolerance is four standard errors, because seeds have a standard deviation of 0.3 %. Another processor
+    rounds differently, which is like other seeds.
+    """
     accuracy = train(mnist, 5)
-    assert accuracy[:, -1].mean() >= 0.947
+    assert accuracy[:, -1].mean() == pytest.approx(0.9485, abs=4 * 0.003 / 5**0.5)
     assert np.median(accuracy[:, 0]) >= 0.88
 
 
