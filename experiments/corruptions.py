@@ -105,10 +105,16 @@ def _digit(image: np.ndarray, height: float, slant: float, grow: int) -> Ink:
         ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
         for _ in range(abs(grow) - 1):
             ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
-    rows, columns = (np.flatnonzero((ink > 0.3).any(axis=axis)) for axis in (1, 0))
-    if not rows.size:  # erosion has removed all ink
-        return _digit(image, height, slant, 0)
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cropped = crop_to_ink(ink, 0.3)
+    return cropped if cropped.size else _digit(image, height, slant, 0)  # erosion has removed all ink
+
+
+def crop_to_ink(ink: Ink, threshold: float) -> Ink:
+    """The smallest part that contains all values above a threshold; empty if there are none."""
+    for axis in (0, 1):
+        inked = np.flatnonzero((ink > threshold).any(axis=1 - axis))
+        ink = ink.take(range(inked[0], inked[-1] + 1) if inked.size else [], axis=axis)
+    return ink
 
 
 def _append(line: Ink, digit: Ink, gap: int) -> Ink:
@@ -172,11 +178,16 @@ def _blur(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
 
 def _light(rng: np.random.Generator, page: Page, height: float) -> Page:
     """Brightness that decreases across the page by up to 70 %, in a random direction."""
-    angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = np.indices(page.shape[:2])
-    along = np.cos(angle) * rows / len(page) + np.sin(angle) * columns / page.shape[1]
-    along = (along - along.min()) / np.ptp(along)
+    along = gradient(rng, page.shape[:2])
     return page * (1 - rng.uniform(0.4, 0.7) * along)[..., None]
+
+
+def gradient(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Values that increase linearly from 0 to 1, in a random direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = np.indices(shape)
+    along = np.cos(angle) * rows / shape[0] + np.sin(angle) * columns / shape[1]
+    return (along - along.min()) / np.ptp(along)
 
 
 def _noise(rng: np.random.Generator, page: Page, height: float) -> Page:
@@ -188,9 +199,14 @@ def _noise(rng: np.random.Generator, page: Page, height: float) -> Page:
 
 
 def _jpeg(rng: np.random.Generator, page: Page, height: float) -> Page:
+    return compressed(page, int(rng.integers(8, 30)))
+
+
+def compressed(page: np.ndarray, quality: int) -> np.ndarray:
+    """A picture, from 0 to 1, that was saved as JPEG."""
     file = io.BytesIO()
     image = Image.fromarray(np.round(255 * np.clip(page, 0, 1)).astype(np.uint8))
-    image.save(file, "JPEG", quality=int(rng.integers(8, 30)))
+    image.save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file)) / 255
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 import nnjax
+from experiments.corruptions import crop_to_ink
 from experiments.no_digits import no_digits
 from experiments.photographs import Box, Random
 from experiments.scenes import SCENES, draw
@@ -98,16 +99,14 @@ def overlap(a: Box, b: Box) -> float:
 
 def coarse_digit(rng: Random, image: np.ndarray) -> np.ndarray:
     """A digit of 8 to 12 pixels height, enlarged again."""
-    rows, columns = (np.flatnonzero((image > 30).any(axis=axis)) for axis in (1, 0))
-    digit = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    digit = crop_to_ink(image, 30)
     height = int(rng.integers(8, 13))
     width = max(3, round(height * digit.shape[1] / digit.shape[0] * rng.uniform(0.8, 1.3)))
     small = np.pad(np.asarray(Image.fromarray(digit).resize((width, height), Image.Resampling.BOX)), 2)
     methods = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
     size = tuple(int(rng.integers(5, 10)) * n for n in small.shape[::-1])
     large = np.asarray(Image.fromarray(small).resize(size, methods[rng.integers(len(methods))])) / 255
-    rows, columns = (np.flatnonzero((large > 0.1).any(axis=axis)) for axis in (1, 0))
-    return to_mnist(large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return to_mnist(crop_to_ink(large, 0.1))
 
 
 if __name__ == "__main__":

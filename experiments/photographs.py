@@ -1,15 +1,15 @@
 """Photographs of a page with digits: perspective, light, shadows, dark objects, noise and JPEG."""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 from skimage import transform
+
+from experiments.corruptions import compressed, gradient
 
 Ink = np.ndarray  # (height, width), 0 to 1
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -44,14 +44,15 @@ def photo(rng: Random, page: Page, *, shadow: bool = False, dark_object: bool = 
     texture = ndimage.gaussian_filter(rng.normal(0, 1, ink.shape), 1.2)
     paper = 0.8 + 0.015 * texture / max(texture.std(), 1e-9)
     gray = paper * (1 - rng.uniform(0.55, 0.9) * ink)
-    gray = gray * _light(rng, ink.shape)
+    light = gradient(rng, ink.shape)
+    gray = gray * (1 - rng.uniform(0, 0.6) * light)
     if shadow:
         gray = gray * _shadow(rng, ink.shape, page.height)
     if dark_object:
         gray = _dark_object(rng, gray, digits)
     gray = ndimage.gaussian_filter(gray, rng.uniform(0.3, 0.02 * page.height))
     gray = gray + rng.normal(0, rng.uniform(0.005, 0.03), gray.shape)
-    return _jpeg(rng, gray), digits
+    return compressed(gray, int(rng.integers(40, 95))), digits
 
 
 def _perspective(rng: Random, ink: Ink) -> tuple[Ink, Any]:
@@ -74,15 +75,6 @@ def _warped(box: Any, warp: Any) -> Box:
     left, top, right, bottom = box
     points = warp(np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float))
     return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
-
-
-def _light(rng: Random, shape: tuple[int, ...]) -> Ink:
-    """Brightness that decreases across the picture by up to 60 %."""
-    rows, columns = np.indices(shape)
-    angle = rng.uniform(0, 2 * np.pi)
-    along = np.cos(angle) * rows / shape[0] + np.sin(angle) * columns / shape[1]
-    along = (along - along.min()) / np.ptp(along)
-    return 1 - rng.uniform(0, 0.6) * along
 
 
 def _shadow(rng: Random, shape: tuple[int, ...], height: float) -> Ink:
@@ -112,10 +104,3 @@ def _dark_object(rng: Random, gray: Ink, digits: Sequence[tuple[int, Box]]) -> I
     far = across if side in ("top", "left") else gray.shape[axis] - 1 - across
     inside = (far < depth) & (along >= start) & (along <= max(end, start + depth))
     return np.where(inside, rng.uniform(0.02, 0.25), gray)
-
-
-def _jpeg(rng: Random, gray: Ink) -> Ink:
-    file = io.BytesIO()
-    image = Image.fromarray(np.round(255 * np.clip(gray, 0, 1)).astype(np.uint8))
-    image.save(file, "JPEG", quality=int(rng.integers(40, 95)))
-    return np.asarray(Image.open(file)) / 255

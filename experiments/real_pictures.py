@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 
 import nnjax
+from experiments.bars_and_examples import bars_and_examples
 from experiments.experiment import Claim, Experiment, Record, RunContext
 from experiments.no_digits import no_digits
 from experiments.scenes import SCENES, draw
-from experiments.several_digits import train
+from experiments.several_digits import thumbnail, train
 
 CONFIG = nnjax.configs["best-cpu"]
 PICTURES, QUICK_PICTURES = 2000, 14
@@ -67,7 +68,7 @@ def read_scene(model: nnjax.Model, split: nnjax.Split, name: str, numbers: range
     seconds = []
     for number in numbers:
         picture, digits, text = draw_scene(split, name, number)
-        counts.setdefault("example", thumbnail(picture))
+        counts.setdefault("example", thumbnail(picture, 60))
         start = time.perf_counter()
         reading = nnjax.read_picture(picture, model)
         seconds.append(time.perf_counter() - start)
@@ -119,13 +120,6 @@ def read_resized(model: nnjax.Model, split: nnjax.Split, pictures: int) -> Recor
     return {"pictures": pictures, "same": same}
 
 
-def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """A picture, at most 60 pixels high and 240 wide, for the record."""
-    image = Image.fromarray(picture)
-    image.thumbnail((240, 60))
-    return np.asarray(image)
-
-
 def recall(counts: Record) -> float:
     """The fraction of the digits that are reported correctly, in percent."""
     return 100 * counts["correct"] / max(1, counts["digits"])
@@ -138,31 +132,10 @@ def precision(counts: Record) -> float:
 
 def plot(record: Record) -> Any:
     """Recall and precision by kind, and an example of each."""
-    from matplotlib import pyplot
-
-    kinds, n = record["kinds"], len(record["kinds"])
-    figure = pyplot.figure(figsize=(11, 10), layout="constrained")
-    grid = figure.add_gridspec(n, 2, width_ratios=(0.5, 1.5), hspace=0)
-    bars, rows = figure.add_subplot(grid[:, 1]), np.arange(n)
-    for shift, measure, label, colour, ink in (
-        (-0.2, recall, "recall", "0.35", "white"), (0.2, precision, "precision", "0.8", "black")
-    ):  # fmt: skip
-        values = [measure(counts) for counts in kinds]
-        bars.barh(rows + shift, values, 0.4, color=colour, edgecolor="black", label=label)
-        for row, value in zip(rows, values, strict=True):
-            text = {"ha": "right", "va": "center", "fontsize": 8}
-            bars.text(max(value - 1, 6), row + shift, f"{value:.1f}", color=ink, **text)
-    single = 100 * record["single_correct"] / record["num_test"]
-    bars.axvline(single, color="black", linestyle="--", label=f"single test digits: {single:.2f} %")
-    bars.set_yticks(rows, [counts["name"] for counts in kinds])
-    bars.set(xlim=(0, 100), ylim=(n - 0.5, -0.5), xlabel="digits (%)")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    for i, counts in enumerate(kinds):
-        axis = figure.add_subplot(grid[i, 0])
-        axis.imshow(np.asarray(counts["example"], np.uint8), cmap="gray", vmin=0, vmax=255)
-        axis.set(xticks=[], yticks=[], anchor="E")
-        axis.set_frame_on(False)
-    return figure
+    kinds, single = record["kinds"], 100 * record["single_correct"] / record["num_test"]
+    values = {"recall": list(map(recall, kinds)), "precision": list(map(precision, kinds))}
+    line = single, f"single test digits: {single:.2f} %"
+    return bars_and_examples(kinds, values, line, xlabel="digits (%)", inches=10)
 
 
 def claims(record: Record) -> list[Claim]:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from skimage import morphology
 
+from experiments.corruptions import crop_to_ink
 from experiments.photographs import Box, Ink, Page, Random, photo
 
 LETTERS = "AEFHKMNRTUWXY"  # without those that look like digits
@@ -66,8 +67,7 @@ def _glyph(image: np.ndarray, height: float, pen: float | None) -> Ink:
         skeleton = morphology.skeletonize(ndimage.gaussian_filter(large, height / 60) > 0.5)
         distance: Any = ndimage.distance_transform_edt(~np.pad(skeleton, 8))
         large = np.clip(pen / 2 + 0.5 - distance, 0, 1)
-    rows, columns = (np.flatnonzero((large > 0.3).any(axis=axis)) for axis in (1, 0))
-    return large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return crop_to_ink(large, 0.3)
 
 
 # Arrangements
@@ -90,20 +90,19 @@ def _place(glyphs: Sequence[Ink], labels: Sequence[int], corners: Sequence[tuple
     return Page(ink, digits, lines, height)
 
 
-def in_lines(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float, *,
-             gap=(0.15, 0.8), climb: float = 0.1, margin=(0.6, 2.0), max_lines: int = 3) -> Page:  # fmt: skip
+def in_lines(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float) -> Page:
     """Digits in one to three lines, which may climb."""
-    count = int(rng.integers(1, max_lines + 1))
+    count = int(rng.integers(1, 4))
     rows = [row for row in np.array_split(np.arange(len(glyphs)), count) if row.size]
-    slope, corners, y = rng.uniform(-climb, climb), [], 0.0
+    slope, corners, y = rng.uniform(-0.1, 0.1), [], 0.0
     for row in rows:
-        x, spacing = 0.0, rng.uniform(*gap)
+        x, spacing = 0.0, rng.uniform(0.15, 0.8)
         for i in row:
             h, w = glyphs[i].shape
             corners.append((int(x), int(y + slope * x - h / 2 + rng.normal(0, 0.04) * height)))
             x += w + spacing * height * rng.uniform(0.7, 1.3)
         y += rng.uniform(1.5, 2.0) * height
-    return _place(glyphs, labels, corners, [len(row) for row in rows], height, rng.uniform(*margin))
+    return _place(glyphs, labels, corners, [len(row) for row in rows], height, rng.uniform(0.6, 2.0))
 
 
 def touching(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float) -> Page:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 import nnjax
+from experiments.bars_and_examples import bars_and_examples
 from experiments.corruptions import CORRUPTIONS, draw
 from experiments.experiment import Claim, Experiment, Record, RunContext
 from nnjax.recognition import MIN_CONFIDENCE, classify
@@ -94,10 +95,10 @@ def read_pictures(
     return {"name": name, **counts}
 
 
-def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """A picture in gray, at most 40 pixels high and 300 wide, for the record."""
+def thumbnail(picture: np.ndarray, height: int = 40) -> np.ndarray:
+    """A picture in gray, at most this high and 300 pixels wide, for the record."""
     image = Image.fromarray(picture).convert("L")
-    image.thumbnail((300, 40))
+    image.thumbnail((300, height))
     return np.asarray(image)
 
 
@@ -122,29 +123,13 @@ def accuracy(counts: Record, what: str = "digits") -> float:
 
 def plot(record: Record) -> Any:
     """The accuracy of digits and strings by corruption, and an example of each."""
-    from matplotlib import pyplot
-
-    corruptions, n = record["corruptions"], len(record["corruptions"])
-    figure = pyplot.figure(figsize=(11, 8), layout="constrained")
-    grid = figure.add_gridspec(n, 2, width_ratios=(0.4, 1.6), hspace=0)
-    bars, rows = figure.add_subplot(grid[:, 1]), np.arange(n)
-    for shift, what, colour, ink in ((-0.2, "digits", "0.35", "white"), (0.2, "strings", "0.8", "black")):
-        values = [accuracy(counts, what) for counts in corruptions]
-        bars.barh(rows + shift, values, 0.4, color=colour, edgecolor="black", label=f"accuracy of {what}")
-        for row, value in zip(rows, values, strict=True):
-            text = {"ha": "right", "va": "center", "fontsize": 8}
-            bars.text(max(value - 1, 4), row + shift, f"{value:.1f}", color=ink, **text)
-    single = 100 * record["single_correct"] / record["num_test"]
-    bars.axvline(single, color="black", linestyle="--", label=f"single test digits: {single:.1f} %")
-    bars.set_yticks(rows, [counts["name"] for counts in corruptions])
-    bars.set(xlim=(0, 100), ylim=(n - 0.5, -0.5), xlabel="accuracy (%)")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    for i, counts in enumerate(corruptions):
-        axis = figure.add_subplot(grid[i, 0])
-        axis.imshow(np.asarray(counts["example"], np.uint8), cmap="gray", vmin=0, vmax=255)
-        axis.set(xticks=[], yticks=[], anchor="E")
-        axis.set_frame_on(False)
-    return figure
+    corruptions, single = record["corruptions"], 100 * record["single_correct"] / record["num_test"]
+    values = {
+        f"accuracy of {what}": [accuracy(counts, what) for counts in corruptions]
+        for what in ("digits", "strings")
+    }
+    line = single, f"single test digits: {single:.1f} %"
+    return bars_and_examples(corruptions, values, line, xlabel="accuracy (%)", inches=8)
 
 
 def claims(record: Record) -> list[Claim]:

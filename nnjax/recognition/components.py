@@ -92,13 +92,11 @@ def find_components(ink: Ink, min_size: float = 0.0) -> list[Component]:
     mask = remove_straight_lines(ink >= MIN_INK)
     components = [c for c in connected_components(mask) if c.size >= MIN_COMPONENT_PX]
     inside = [c for c in components if not _touches_border(c.box, mask.shape)]
-    strokes = [c for c in inside if is_stroke(c) and c.size >= min_size]
-    if not strokes:
+    height = typical_height(inside, min_size)
+    if not height:
         return components
-    height, thickness = (
-        typical_height(strokes),
-        weighted_median([c.thickness for c in strokes], [c.length for c in strokes]),
-    )
+    strokes = [c for c in inside if is_stroke(c) and c.size >= min_size]
+    thickness = weighted_median([c.thickness for c in strokes], [c.length for c in strokes])
     return [
         c for c in components
         if not _touches_border(c.box, mask.shape)

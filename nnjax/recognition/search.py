@@ -72,22 +72,20 @@ def best_digits(
       classified: classifies candidates by their pixels.
     """
     digits: list[dict[int, Digit]] = [{} for _ in parts]
+    candidates = [[candidate for candidate, _ in part.candidates] for part in parts]
+    scores = [[_score(c, None, part.height) for c in candidates[k]] for k, part in enumerate(parts)]
     best: list[list[int]] = [[] for _ in parts]
     unfinished = list(range(len(parts)))
     while unfinished:
         for k in unfinished:
-            candidates = [candidate for candidate, _ in parts[k].candidates]
-            scores = [_score(c, digits[k].get(i), parts[k].height) for i, c in enumerate(candidates)]
-            best[k] = best_sequence(candidates, scores)
+            best[k] = best_sequence(candidates[k], scores[k])
         unknown = [(k, i) for k in unfinished for i in best[k] if i not in digits[k]]
         new = classified([parts[k].candidates[i][1] for k, i in unknown]) if unknown else []
         for (k, i), digit in zip(unknown, new, strict=True):
             digits[k][i] = digit
+            scores[k][i] = _score(candidates[k][i], digit, parts[k].height)
         unfinished = sorted({k for k, _ in unknown})
-    return [
-        [(part.candidates[i][0], known[i]) for i in sequence]
-        for part, known, sequence in zip(parts, digits, best, strict=True)
-    ]
+    return [[(candidates[k][i], digits[k][i]) for i in best[k]] for k in range(len(parts))]
 
 
 def _score(candidate: Candidate, digit: Digit | None, height: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 Mask = Bool[np.ndarray, "height width"]
@@ -63,40 +63,48 @@ def remove_straight_lines(mask: Mask) -> Mask:
 
 def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], list[StraightLine]]:
     """The lines to remove: nearly horizontal ones, and nearly vertical ones as lines of the transpose."""
-    if lines := _frame_lines(image):
+    rows, columns = _Direction.of(image), _Direction.of(image.T)
+    if lines := _frame_lines(rows, columns):
         return lines
-    if lines := _frame_lines(image.T):
+    if lines := _frame_lines(columns, rows):
         return lines[1], lines[0]
     found = []
-    for part, length in zip((image, image.T), (shape[1], shape[0]), strict=True):
-        is_long = part.shape[1] >= MIN_RULE_COVERAGE * length
-        lines = _find_lines(part, MIN_RULE_COVERAGE * length) if is_long else []
+    for direction, length in zip((rows, columns), (shape[1], shape[0]), strict=True):
+        is_long = direction.image.shape[1] >= MIN_RULE_COVERAGE * length
+        lines = _find_lines(direction, MIN_RULE_COVERAGE * length) if is_long else []
         found.append([line for line in lines if line.thickness <= MAX_RULE_THICKNESS * length])
     return found[0], found[1]
 
 
-def _frame_lines(image: Mask) -> tuple[list[StraightLine], list[StraightLine]] | None:
+def _frame_lines(
+    rows: "_Direction", columns: "_Direction"
+) -> tuple[list[StraightLine], list[StraightLine]] | None:
     """The lines of a frame and of its inner walls; None if there is no frame.
 
-    The upper and the lower side are as long as the component. All other lines are as long as the distance of
-    the sides at their ends.
+    The first two sides are as long as the component. All other lines are as long as the distance of the sides
+    at their ends.
+
+    Args:
+      rows: the direction of the first two sides.
+      columns: the other direction of the same component.
     """
-    horizontal = _sides(image, MIN_COVERAGE * image.shape[1])
+    (height, width) = rows.image.shape
+    horizontal = _sides(rows, MIN_COVERAGE * width)
     if not horizontal:
         return None
-    vertical = _sides(image.T, MIN_COVERAGE * _distance(horizontal, image.shape[1]))
+    vertical = _sides(columns, MIN_COVERAGE * _distance(horizontal, width))
     if not vertical:
         return None
     sides = horizontal[0], horizontal[-1], vertical[0], vertical[-1]
     thickest = MAX_WALL_THICKNESS * min(line.thickness for line in sides)
-    shortest = [
-        MIN_WALL_COVERAGE * _distance(lines, part.shape[1])
-        for lines, part in ((vertical, image.T), (horizontal, image))
-    ]
+    lengths = _distance(vertical, height), _distance(horizontal, width)
     horizontal, vertical = (
-        [line for line in lines if line in sides or (line.columns >= least and line.thickness <= thickest)]
-        for lines, least in zip((horizontal, vertical), shortest, strict=True)
-    )
+        [
+            line for line in lines
+            if line in sides or (line.columns >= MIN_WALL_COVERAGE * length and line.thickness <= thickest)
+        ]
+        for lines, length in zip((horizontal, vertical), lengths, strict=True)
+    )  # fmt: skip
     return horizontal, vertical
 
 
@@ -105,58 +113,87 @@ def _distance(lines: list[StraightLine], width: int) -> float:
     return (lines[-1].slope - lines[0].slope) * width / 2 + lines[-1].intercept - lines[0].intercept
 
 
-def _sides(image: Mask, min_count: float) -> list[StraightLine]:
+def _sides(direction: "_Direction", min_count: float) -> list[StraightLine]:
     """Nearly horizontal lines from top to bottom, if nearly all ink is between the first and the last one."""
-    width = image.shape[1]
-    lines = sorted(_find_lines(image, min_count), key=lambda line: line.slope * width / 2 + line.intercept)
+    width = direction.image.shape[1]
+    lines = sorted(
+        _find_lines(direction, min_count), key=lambda line: line.slope * width / 2 + line.intercept
+    )
     if len(lines) < 2 or _distance(lines, width) < MIN_EXTENT_PX / 2:
         return []
     if max(lines[0].thickness, lines[-1].thickness) > max(2, MAX_FRAME_THICKNESS * _distance(lines, width)):
         return []
-    rows, columns = np.nonzero(image)
+    rows, columns = np.nonzero(direction.image)
     above, below = (rows - line.slope * columns - line.intercept for line in (lines[0], lines[-1]))
     inside = (above >= -lines[0].thickness - 1) & (below <= lines[-1].thickness + 1)
     return lines if inside.mean() >= MIN_INSIDE else []
 
 
-def _find_lines(image: Mask, min_count: float) -> Iterator[StraightLine]:
-    """The nearly horizontal lines with at least this number of columns, the best covered first."""
-    rows, columns = np.nonzero(image)
-    height, width = image.shape
-    reach = int(MAX_SLOPE * width) + 1
-    slopes = np.linspace(-MAX_SLOPE, MAX_SLOPE, min(MAX_SLOPES, 2 * reach + 1))
-    size = height + 2 * reach
-    counts = np.stack(
-        [
+class _Direction(NamedTuple):
+    """A component, and its ink along all nearly horizontal lines.
+
+    Attributes:
+      image: the mask of the component.
+      slopes: the slopes of the lines.
+      counts: for each slope and intercept, the number of columns with ink; intercepts begin at -reach.
+      reach: the largest distance that a line moves up or down.
+    """
+
+    image: Mask
+    slopes: Float[np.ndarray, " slopes"]
+    counts: Int[np.ndarray, "slopes intercepts"]
+    reach: int
+
+    @classmethod
+    def of(cls, image: Mask) -> "_Direction":
+        """Counts the ink of a component."""
+        rows, columns = np.nonzero(image)
+        reach = int(MAX_SLOPE * image.shape[1]) + 1
+        slopes = np.linspace(-MAX_SLOPE, MAX_SLOPE, min(MAX_SLOPES, 2 * reach + 1))
+        size = len(image) + 2 * reach
+        counts = [
             np.bincount(np.rint(rows - slope * columns).astype(int) + reach, minlength=size)[:size]
             for slope in slopes
         ]
-    )
+        return cls(image, slopes, np.stack(counts), reach)
+
+
+def _find_lines(direction: _Direction, min_count: float) -> Iterator[StraightLine]:
+    """The nearly horizontal lines with at least this number of columns, the best covered first."""
+    image, slopes, counts, reach = direction
+    if counts.max() < min_count:
+        return
+    counts, width, edges = counts.copy(), image.shape[1], _run_ends(image)
     for _ in range(MAX_LINES):
         if counts.max() < min_count:
             return
         i, j = np.unravel_index(np.argmax(counts), counts.shape)
-        slope, intercept = slopes[i], j - reach
-        line = _centered(float(slope), float(intercept), image)
+        line = _centered(float(slopes[i]), float(j - reach), image, edges)
         yield line
         # Lines that cross this one in the middle are the same line with another slope.
-        middles = slopes[:, None] * width / 2 + np.arange(size) - reach
+        middles = slopes[:, None] * width / 2 + np.arange(counts.shape[1]) - reach
         distance = np.abs(middles - line.slope * width / 2 - line.intercept)
         counts[distance <= max(3, 1.5 * line.thickness)] = 0
         counts[i, j] = 0
 
 
-def _centered(slope: float, intercept: float, image: Mask) -> StraightLine:
+def _run_ends(image: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of ink, the first row of its run in the column, and the row after the last one."""
+    row = np.arange(len(image))[:, None]
+    starts = np.maximum.accumulate(np.where(image, 0, row + 1), axis=0)
+    ends = np.minimum.accumulate(np.where(image, len(image), row)[::-1], axis=0)[::-1]
+    return starts, ends
+
+
+def _centered(
+    slope: float, intercept: float, image: Mask, run_ends: tuple[np.ndarray, np.ndarray]
+) -> StraightLine:
     """The line through the middles of the runs of ink that a line meets in the columns, by least squares."""
     columns = np.arange(image.shape[1])
     rows = np.rint(slope * columns + intercept).astype(int)
     columns = columns[(rows >= 0) & (rows < image.shape[0])]
     columns = columns[image[rows[columns], columns]]
-    starts = np.maximum.accumulate(np.where(image, 0, np.arange(1, len(image) + 1)[:, None]), axis=0)
-    ends = np.minimum.accumulate(np.where(image, len(image), np.arange(len(image))[:, None])[::-1], axis=0)[
-        ::-1
-    ]
-    start, end = (edges[rows[columns], columns] for edges in (starts, ends))
+    start, end = (ends[rows[columns], columns] for ends in run_ends)
     thickness = float(np.median(end - start))
     # Where another stroke meets the line, the run is longer and its middle is elsewhere.
     is_plain = end - start <= 1.5 * thickness

@@ -128,19 +128,21 @@ def _slope(line: np.ndarray, height: float) -> float:
 
 def _share_rows(boxes: np.ndarray) -> np.ndarray:
     """Which pairs of boxes share enough rows to be in the same line."""
-    top, _, bottom, _ = boxes.T
-    overlap = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
-    lower = np.minimum((bottom - top)[:, None], (bottom - top)[None])
+    overlap, lower = _overlap(boxes[:, 0], boxes[:, 2])
     return overlap >= MIN_OVERLAP * lower
 
 
 def _stacked(boxes: np.ndarray, height: float) -> np.ndarray:
     """Which pairs of boxes are so close above each other that they must be two fragments of one digit."""
-    top, left, bottom, right = boxes.T
-    overlap = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
-    narrower = np.minimum((right - left)[:, None], (right - left)[None])
-    gap = np.maximum(top[:, None], top[None]) - np.minimum(bottom[:, None], bottom[None])
-    return (overlap >= MIN_OVERLAP * narrower) & (gap <= MAX_STACK_GAP * height)
+    overlap, narrower = _overlap(boxes[:, 1], boxes[:, 3])
+    rows, _ = _overlap(boxes[:, 0], boxes[:, 2])  # negative if there is a gap
+    return (overlap >= MIN_OVERLAP * narrower) & (-rows <= MAX_STACK_GAP * height)
+
+
+def _overlap(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each pair of intervals, the length that both share, and the length of the shorter one."""
+    shared = np.minimum(end[:, None], end[None]) - np.maximum(start[:, None], start[None])
+    return shared, np.minimum((end - start)[:, None], (end - start)[None])
 
 
 def _distances(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

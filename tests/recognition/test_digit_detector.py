@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from experiments.corruptions import crop_to_ink
 from nnjax.recognition.digit_detector import digit_probability
 from nnjax.recognition.search import MIN_DIGIT_PROBABILITY
 
@@ -13,24 +14,19 @@ def rejected(images):
     return np.mean(digit_probability([np.asarray(image) / 255 for image in images]) < MIN_DIGIT_PROBABILITY)
 
 
-def cropped(image):
-    rows, columns = (np.flatnonzero((image > 30).any(axis=axis)) for axis in (1, 0))
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
 def letter(text):
     image = Image.new("L", (80, 80))
     ImageDraw.Draw(image).text((15, 10), text, fill=255, font=ImageFont.load_default(50), stroke_width=1)
-    return cropped(np.asarray(image))
+    return crop_to_ink(np.asarray(image), 30)
 
 
 def test_test_digits_are_accepted(mnist):
-    assert rejected([cropped(image) for image in mnist.test.inputs[:2000].reshape(-1, 28, 28)]) < 0.01
+    assert rejected([crop_to_ink(image, 30) for image in mnist.test.inputs[:2000].reshape(-1, 28, 28)]) < 0.01
 
 
 def test_two_digits_in_one_image_are_rejected(mnist):
     pairs = mnist.test.inputs[:1000].reshape(-1, 2, 28, 28)
-    assert rejected([cropped(np.hstack([a[:, 4:-4], b[:, 4:-4]])) for a, b in pairs]) > 0.8
+    assert rejected([crop_to_ink(np.hstack([a[:, 4:-4], b[:, 4:-4]]), 30) for a, b in pairs]) > 0.8
 
 
 def test_most_letters_that_look_like_no_digit_are_rejected():
