@@ -53,6 +53,15 @@ def test_a_line_that_climbs_is_one_line():
     assert_near(corners_by_line(image), [corners])
 
 
+def test_a_climbing_line_continues_after_a_wide_gap():
+    image, pen = blank_page(460, 1300)
+    corners = [(x, 360 - round(0.25 * x)) for x in (30, 100, 170, 240, 1000, 1070, 1140)]
+    for x, y in corners:
+        draw_digit(pen, x, y)
+    pen.line((640, 20, 640, 80), fill=0, width=7)  # it is nearer, but not at the height of the line
+    assert_near(corners_by_line(image), [[(637, 20)], corners])
+
+
 def test_columns_with_a_wide_gap_are_one_line_of_two_parts():
     image, pen = blank_page(200, 900)
     corners = [(30, 60), (90, 60), (700, 66), (760, 60)]
@@ -111,10 +120,11 @@ def test_a_digit_that_touches_its_box_stays_whole():
     assert digit.box.width <= 50
 
 
-def test_the_straight_stroke_of_a_one_in_a_box_is_no_wall():
+@pytest.mark.parametrize("ends", [(33, 107), (30, 110)])
+def test_the_straight_stroke_of_a_one_in_a_box_is_no_wall(ends):
     image, pen = blank_page(160, 160)
     pen.rectangle((30, 30, 110, 110), outline=0, width=2)
-    pen.line((70, 33, 70, 107), fill=0, width=6)
+    pen.line((70, ends[0], 70, ends[1]), fill=0, width=6)
     ((digit,),) = lines_of(image)
     assert (digit.box.left, digit.box.width) == (pytest.approx(67, abs=2), pytest.approx(6, abs=2))
 
@@ -167,6 +177,15 @@ def test_a_resized_page_has_the_same_lines(scale):
     strokes = find_strokes(np.asarray(image.resize(size, Image.Resampling.BICUBIC)) / 255)
     lines = group_into_lines(strokes.components, strokes.height)
     assert [len(line) for line in lines] == [3, 2]
+
+
+def test_of_what_touches_the_border_only_writing_like_the_rest_is_used():
+    image, pen = blank_page(120, 400)
+    for x in (3, 70, 140):
+        draw_digit(pen, x, 0 if x == 70 else 30, height=60)
+    pen.line((250, 0, 250, 100), fill=0, width=24)
+    pen.line((330, 60, 399, 60), fill=0, width=7)
+    assert [len(line) for line in lines_of(image)] == [3]
 
 
 def test_writing_that_touches_the_border_is_used_like_other_writing():
