@@ -73,13 +73,15 @@ def crops_of_picture(split: nnjax.Split, number: int) -> tuple[np.ndarray, np.nd
         images, labels = np.asarray(split.inputs)[chosen], np.asarray(split.targets)[chosen]
         picture, digits, _ = draw(rng, images, labels, scenes[number % len(scenes)])
     page = find_digit_candidates(open_picture(picture))
-    candidates = [candidate for part in page.parts for candidate in part.candidates]
-    boxes = page.in_picture([candidate.box for candidate, _ in candidates])
+    candidates = [(part, candidate) for part in page.parts for candidate in part.segmentation.candidates]
+    boxes = page.in_picture([candidate.box for _, candidate in candidates])
     covered = np.array([max((overlap(box, b) for _, b in digits), default=0.0) for box in boxes.tolist()])
     others = rng.permutation(np.flatnonzero(covered <= MAX_OVERLAP))[:MAX_OTHERS]
 
     def crops(chosen):
-        images = [to_mnist(page.crop(candidates[i][1])) for i in chosen]
+        parts_and_candidates = (candidates[i] for i in chosen)
+        pixels = (part.segmentation.pixels(candidate) for part, candidate in parts_and_candidates)
+        images = [to_mnist(page.crop(p)) for p in pixels]
         return np.array(images, np.uint8).reshape(-1, 28, 28)
 
     return crops(np.flatnonzero(covered >= MIN_OVERLAP)), crops(others)

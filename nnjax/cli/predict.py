@@ -29,11 +29,12 @@ class Predict:
     json: Switch = False
     """Print text, confidences, boxes and crops of every readable picture as JSON on standard output."""
     annotate: OptionalFile = None
-    """Write the picture with the boxes, digits and confidences to this file."""
+    """Write a picture of the steps to this file: ink, lines of writing, digits with their confidences."""
 
     def run(self) -> int:
-        from nnjax.recognition import open_picture, read_picture
+        from nnjax.recognition import open_picture
         from nnjax.recognition.annotate import write_annotated
+        from nnjax.recognition.reading import recognize, to_reading
 
         model_file, pictures = self._checked_files()
         model = cache(lambda: load_or_best_model(model_file))  # loaded for the first readable picture
@@ -45,7 +46,8 @@ class Predict:
                 print(f"nnjax: error: {error}", file=sys.stderr)
                 codes.append(BAD_PICTURE)
                 continue
-            reading = read_picture(gray, model())
+            recognition = recognize(gray, model())
+            reading = to_reading(recognition)
             codes.append(0 if reading.text else NO_DIGIT)
             results.append(_to_json(path, reading))
             if not self.json:
@@ -54,7 +56,7 @@ class Predict:
             if not reading.text:
                 print(f"{path}: contains no digit", file=sys.stderr)
             if self.annotate:
-                write_annotated(self.annotate, path, gray, reading)
+                write_annotated(self.annotate, path, gray, recognition)
         if self.json:
             print_json(results)
         return next(code for code in (BAD_PICTURE, NO_DIGIT, 0) if code in codes)

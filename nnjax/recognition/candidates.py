@@ -11,18 +11,18 @@ from nnjax.recognition.components import Box, Pixels, bounding_box
 from nnjax.recognition.ink import Ink
 from nnjax.recognition.picture import Gray
 from nnjax.recognition.search import Part
-from nnjax.recognition.segmentation import find_candidates
+from nnjax.recognition.segmentation import segment
 from nnjax.recognition.strokes import Strokes, find_strokes
 from nnjax.recognition.text_lines import group_into_lines, line_height, split_at_gaps
 
 
-class Page(NamedTuple):
-    """A picture with candidates for digits.
+class DigitCandidates(NamedTuple):
+    """The candidates for digits in a picture.
 
     Attributes:
       ink: (height, width), from 0 to 1, of the resized picture.
       occupied: the pixels of all components.
-      parts: the parts of all lines of writing, with their candidates, in reading order.
+      parts: the parts of all lines of writing, in reading order.
       scale: pixels of the picture for each row and for each column of `ink`.
     """
 
@@ -42,14 +42,14 @@ class Page(NamedTuple):
         return np.array(corners, float).reshape(-1, 4)
 
 
-def find_digit_candidates(gray: Gray) -> Page:
+def find_digit_candidates(gray: Gray) -> DigitCandidates:
     """All candidates for digits in a picture."""
     strokes = find_strokes(gray)
     occupied = np.zeros(strokes.ink.shape, bool)
     for component in strokes.components:
         occupied[tuple(component.pixels)] = True
     down, across = (n / m for n, m in zip(gray.shape, strokes.ink.shape, strict=True))
-    return Page(strokes.ink, occupied, list(_parts(strokes)), (down, across))
+    return DigitCandidates(strokes.ink, occupied, list(_parts(strokes)), (down, across))
 
 
 def _parts(strokes: Strokes) -> Iterator[Part]:
@@ -57,7 +57,7 @@ def _parts(strokes: Strokes) -> Iterator[Part]:
     for number, line in enumerate(group_into_lines(strokes.components, strokes.height)):
         height = line_height(line)
         for components in split_at_gaps(line, height):
-            yield Part(number, height, list(find_candidates([c.pixels for c in components], height)))
+            yield Part(number, height, segment([c.pixels for c in components], height))
 
 
 def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pixels) -> Ink:

@@ -39,6 +39,10 @@ class Box(NamedTuple):
     def width(self) -> int:
         return self.right - self.left
 
+    def moved(self, down: int, across: int) -> "Box":
+        """The box after a move by a number of rows and columns."""
+        return Box(self.top + down, self.left + across, self.bottom + down, self.right + across)
+
     def union(self, other: "Box") -> "Box":
         """The smallest box that contains both."""
         (top, left, bottom, right), b = self, other

@@ -5,17 +5,20 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from nnjax.recognition import digit_detector
 from nnjax.recognition.calibration import padded, tta_probabilities
-from nnjax.recognition.candidates import find_digit_candidates
+from nnjax.recognition.candidates import DigitCandidates, find_digit_candidates
 from nnjax.recognition.components import Box, Pixels
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
-from nnjax.recognition.picture import open_picture
-from nnjax.recognition.search import Digit, best_digits
+from nnjax.recognition.picture import Gray, open_picture
+from nnjax.recognition.rejection import adapted_probabilities, is_digit
+from nnjax.recognition.search import Prediction, best_digits
+from nnjax.recognition.segmentation import Candidate
 from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
@@ -81,18 +84,48 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
       ValueError: not a picture, or too large; or a model that is not calibrated or does not classify gray
         images of digits.
     """
-    shape, layout = digit_format(model)
-    page = find_digit_candidates(open_picture(picture))
+    return to_reading(recognize(open_picture(picture), model))
 
-    def classified(candidates: Sequence[Pixels]) -> list[Digit]:
-        inks = [page.crop(pixels) for pixels in candidates]
+
+class Recognition(NamedTuple):
+    """What was recognized in a picture, before candidates are rejected.
+
+    Attributes:
+      candidates: the ink of the picture, and all candidates.
+      sequences: for each part of a line, its best sequence of candidates.
+      image_shape: of the images that the network classified.
+    """
+
+    candidates: DigitCandidates
+    sequences: list[list[tuple[Candidate, Prediction]]]
+    image_shape: tuple[int, int]
+
+
+def recognize(gray: Gray, model: Model) -> Recognition:
+    """The candidates in a picture, and the best ones with their labels."""
+    shape, layout = digit_format(model)
+    candidates = find_digit_candidates(gray)
+
+    def predict(pixels: Sequence[Pixels]) -> list[Prediction]:
+        inks = list(map(candidates.crop, pixels))
         crops = np.array([normalize_digit(ink, shape, layout) for ink in inks])
         p = digit_detector.digit_probability(inks)
-        return list(map(Digit, crops, classify(model, crops), p.tolist()))
+        return list(map(Prediction, crops, classify(model, crops), p.tolist()))
 
-    by_line: dict[int, list[tuple[Box, Digit]]] = {}
-    for part, sequence in zip(page.parts, best_digits(page.parts, classified), strict=True):
-        digits = [(candidate.box, digit) for candidate, digit in sequence if digit.is_digit]
+    sequences = best_digits(candidates.parts, predict)
+    p = adapted_probabilities(np.array([c.digit_probability for s in sequences for _, c in s]))
+    adapted = iter(p.tolist())
+    sequences = [
+        [(c, prediction._replace(digit_probability=next(adapted))) for c, prediction in s] for s in sequences
+    ]
+    return Recognition(candidates, sequences, shape)
+
+
+def to_reading(recognition: Recognition) -> Reading:
+    """The candidates that are digits, as text."""
+    by_line: dict[int, list[tuple[Box, Prediction]]] = {}
+    for part, sequence in zip(recognition.candidates.parts, recognition.sequences, strict=True):
+        digits = [(candidate.box, prediction) for candidate, prediction in sequence if is_digit(prediction)]
         by_line.setdefault(part.line, []).extend(digits)
     lines = [line for line in by_line.values() if line]
     boxes = [box for line in lines for box, _ in line]
@@ -100,12 +133,12 @@ def read_picture(picture: str | os.PathLike | np.ndarray, model: Model) -> Readi
     return Reading(
         "\n".join(map(_with_spaces, lines)),
         np.array([digit.confidence for digit in digits]),
-        np.rint(page.in_picture(boxes)).astype(int),
-        np.array([digit.crop for digit in digits], np.uint8).reshape(-1, *shape),
+        np.rint(recognition.candidates.in_picture(boxes)).astype(int),
+        np.array([digit.crop for digit in digits], np.uint8).reshape(-1, *recognition.image_shape),
     )
 
 
-def _with_spaces(line: Sequence[tuple[Box, Digit]]) -> str:
+def _with_spaces(line: Sequence[tuple[Box, Prediction]]) -> str:
     """The digits of a line, with a space where the gap is wide."""
     gaps = [b.left - a.right for (a, _), (b, _) in itertools.pairwise(line)]
     height = np.median([box.height for box, _ in line])

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from scipy import ndimage
 
 from nnjax.recognition.components import Box, Pixels, bounding_box
@@ -88,30 +88,49 @@ class Candidate(NamedTuple):
         )
 
 
-def find_candidates(line: Sequence[Pixels], height: float) -> Iterator[tuple[Candidate, Pixels]]:
-    """All candidates in a line, with their pixels: the ink between two seams if it is not too wide.
+class Segmentation(NamedTuple):
+    """The ink of a part of a line, its seams, and the candidates between them.
 
-    A candidate that no seam divides is returned even if it is too wide, so that a sequence always exists.
+    Attributes:
+      mask: 1 for ink, 0 for paper.
+      corner: the row and the column of the picture where the mask begins.
+      seams: the seams of the mask.
+      candidates: the ink between two seams if it is not too wide. The ink between two neighboring seams is
+        always a candidate, so a sequence from the first seam to the last exists.
+    """
+
+    mask: Mask
+    corner: tuple[int, int]
+    seams: Seams
+    candidates: list[Candidate]
+
+    def pixels(self, candidate: Candidate) -> Pixels:
+        """The pixels of a candidate in the picture."""
+        box = candidate.box.moved(-self.corner[0], -self.corner[1])
+        inside = _between(candidate.first, candidate.last, self.seams, self.mask, box)
+        return np.stack(np.nonzero(inside)) + np.array([[candidate.box.top], [candidate.box.left]])
+
+
+def segment(components: Sequence[Pixels], height: float) -> Segmentation:
+    """All candidates for digits in a part of a line.
 
     Args:
-      line: the components of the line.
-      height: the height of its digits in pixels.
+      components: the pixels of the components.
+      height: the height of the digits, in pixels.
     """
-    pixels = np.concatenate(line, axis=1)
+    pixels = np.concatenate(components, axis=1)
     origin = bounding_box(pixels)
+    corner = origin.top, origin.left
     mask = np.zeros((origin.height, origin.width), int)
     mask[pixels[0] - origin.top, pixels[1] - origin.left] = 1
-    seams = find_seams(mask, height)
+    seams, candidates = find_seams(mask, height), []
     for i in range(len(seams.cut_pairs) - 1):
-        is_narrowest = True
-        for j, box in _boxes_right_of(i, seams):
-            if is_narrowest or box.width <= MAX_DIGIT_WIDTH * max(height, box.height):
-                inside = _pixels_between(i, j, seams, mask, box)
-                blank_columns = box.width - np.unique(inside[1]).size
-                in_picture = Box(*np.add(box, (origin.top, origin.left) * 2).tolist())
-                candidate = Candidate(i, j, in_picture, blank_columns, int(seams.cut_pairs[j]))
-                yield candidate, inside + np.array([[origin.top], [origin.left]])
-            is_narrowest = False
+        for k, (j, box) in enumerate(_boxes_right_of(i, seams)):
+            if k == 0 or box.width <= MAX_DIGIT_WIDTH * max(height, box.height):
+                has_ink = _between(i, j, seams, mask, box).any(axis=0)
+                blank_columns = box.width - int(has_ink.sum())
+                candidates.append(Candidate(i, j, box.moved(*corner), blank_columns, int(seams.cut_pairs[j])))
+    return Segmentation(mask, corner, seams, candidates)
 
 
 def _boxes_right_of(i: int, seams: Seams) -> Iterator[tuple[int, Box]]:
@@ -127,12 +146,11 @@ def _boxes_right_of(i: int, seams: Seams) -> Iterator[tuple[int, Box]]:
         yield int(others[k]), Box(int(top[k]), int(left[k]), int(bottom[k]), int(right[k]))
 
 
-def _pixels_between(i: int, j: int, seams: Seams, mask: Mask, box: Box) -> Pixels:
-    """The ink pixels between seams i and j, which are all in this box of the mask."""
-    rows, columns = np.nonzero(mask[box.top : box.bottom, box.left : box.right])
-    rows, columns = rows + box.top, columns + box.left
-    between = (columns >= seams.next_ink[i, rows]) & (columns < seams.next_ink[j, rows])
-    return np.stack([rows[between], columns[between]])
+def _between(i: int, j: int, seams: Seams, mask: Mask, box: Box) -> Bool[np.ndarray, "h w"]:
+    """Whether each pixel of a box is ink between seams i and j."""
+    rows, columns = slice(box.top, box.bottom), np.arange(box.left, box.right)
+    inside = (columns >= seams.next_ink[i, rows, None]) & (columns < seams.next_ink[j, rows, None])
+    return inside & (mask[rows, box.left : box.right] > 0)
 
 
 def best_sequence(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[int]:

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiments.corruptions import crop_to_ink
 from nnjax.recognition.digit_detector import digit_probability
-from nnjax.recognition.search import MIN_DIGIT_PROBABILITY
+from nnjax.recognition.rejection import MIN_DIGIT_PROBABILITY
 
 
 def rejected(images):

@@ -20,8 +20,8 @@ from nnjax.recognition.segmentation import (
     Candidate,
     _cheapest_paths,
     best_sequence,
-    find_candidates,
     find_seams,
+    segment,
 )
 
 masks = arrays(
@@ -131,8 +131,9 @@ def blobs(seed):
 def test_the_narrowest_candidates_contain_every_ink_pixel_exactly_once(seed):
     mask, components = blobs(seed)
     narrowest = {}
-    for candidate, pixels in find_candidates(components, 40):
-        narrowest.setdefault(candidate.first, (candidate.last, pixels))
+    segmentation = segment(components, 40)
+    for candidate in segmentation.candidates:
+        narrowest.setdefault(candidate.first, (candidate.last, segmentation.pixels(candidate)))
     chain, seam = [], 0
     while seam in narrowest:
         seam, pixels = narrowest[seam]
@@ -142,9 +143,10 @@ def test_the_narrowest_candidates_contain_every_ink_pixel_exactly_once(seed):
 
 
 def test_a_block_that_no_seam_divides_is_one_candidate_however_wide():
-    ((candidate, pixels),) = find_candidates([np.stack(np.nonzero(np.ones((40, 200))))], 40)
+    segmentation = segment([np.stack(np.nonzero(np.ones((40, 200))))], 40)
+    (candidate,) = segmentation.candidates
     assert (candidate.first, candidate.last, candidate.box) == (0, 1, Box(0, 0, 40, 200))
-    assert pixels.shape == (2, 8000)
+    assert segmentation.pixels(candidate).shape == (2, 8000)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -152,7 +154,9 @@ def test_every_candidate_is_between_its_seams(seed):
     mask, components = blobs(seed)
     extent = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] + [0, 1] for axis in (1, 0)]
     seams = find_seams(mask[slice(*extent[0]), slice(*extent[1])].astype(int), 40)
-    for c, pixels in find_candidates(components, 40):
+    segmentation = segment(components, 40)
+    for c in segmentation.candidates:
+        pixels = segmentation.pixels(c)
         rows, columns = pixels - [[extent[0][0]], [extent[1][0]]]
         assert (columns >= seams.next_ink[c.first, rows]).all()
         assert (columns < seams.next_ink[c.last, rows]).all()

@@ -21,6 +21,7 @@ from nnjax.recognition import (
     digit_detector,
     digit_layout,
     reading,
+    rejection,
     search,
     segmentation,
     text_lines,
@@ -69,7 +70,8 @@ _CONSTANTS = {
         "MIN_FREE_HEIGHT",
     ),
     reading: ("MIN_CONFIDENCE",),
-    search: ("MAX_NO_DIGIT_PROBABILITY", "MIN_DIGIT_PROBABILITY", "PROBABILITY_OFFSET"),
+    rejection: ("EPSILON", "ITERATIONS", "MAX_NO_DIGIT_PROBABILITY", "MIN_DIGIT_PROBABILITY", "PRIOR_COUNT"),
+    search: ("PROBABILITY_OFFSET",),
     calibration: ("MIN_ACTIVATION", "SHIFT_FRACTION"),
     digit_layout: ("THIN_GROWTH", "THINNEST_GROWTH"),
 }

@@ -21,6 +21,22 @@ function setScore(c) {
   c.score = Math.log((c.image ? c.confidence : 1) + constants.PROBABILITY_OFFSET) - c.penalty;
 }
 
+// The candidates of each line that are digits, given all others: the same computation as in rejection.py.
+function digitsOf(sequences) {
+  const { EPSILON, ITERATIONS, MAX_NO_DIGIT_PROBABILITY, MIN_DIGIT_PROBABILITY, PRIOR_COUNT } = constants;
+  const clipped = (p) => Math.min(Math.max(p, EPSILON), 1 - EPSILON);
+  const all = sequences.flat();
+  let prior = 0.5, adapted = [];
+  for (let i = 0; i < ITERATIONS; i++) {
+    adapted = all.map(({ digitProbability: p }) => prior * clipped(p) / (prior * clipped(p) + (1 - prior) * clipped(1 - p)));
+    prior = (PRIOR_COUNT + sum(adapted)) / (2 * PRIOR_COUNT + all.length);
+  }
+  const probability = new Map(all.map((candidate, i) => [candidate, adapted[i]]));
+  return sequences.map((sequence) => sequence
+    .filter((c) => probability.get(c) >= MIN_DIGIT_PROBABILITY && c.p.at(-1) < MAX_NO_DIGIT_PROBABILITY)
+    .map((c) => ({ ...c, confidence: c.p[c.label] * probability.get(c) })));
+}
+
 // The lines of the drawing, each an array of its digits.
 function read(ink, width, height) {
   const lines = findLines(ink, width, height);
@@ -28,19 +44,18 @@ function read(ink, width, height) {
   const occupied = new Uint8Array(ink.length), candidatesByKey = new Map();
   for (const { pixels } of lines.flat()) for (const p of pixels) occupied[p] = 1;
   invalidate(ink, occupied, width);
-  const isDigit = (c) => c.p.at(-1) < constants.MAX_NO_DIGIT_PROBABILITY && c.digitProbability >= constants.MIN_DIGIT_PROBABILITY;
-  const digits = lines.map((line) => {
+  const sequences = lines.map((line) => {
     const candidates = findCandidates(line, lineHeight(line), width, cache.candidates);
     for (const c of candidates) { setScore(c); candidatesByKey.set(c.key, c); }
     for (;;) { // classifies only candidates of the best sequence: scores of the others can only become smaller
       const best = bestSequence(candidates), unclassified = best.filter((c) => !c.image);
-      if (!unclassified.length) return best.filter(isDigit);
+      if (!unclassified.length) return best;
       for (const c of unclassified) {
         setScore(Object.assign(c, classify(cropDigit(ink, occupied, c, width, height))));
       }
     }
   });
   cache.candidates = candidatesByKey;
-  return digits.filter((line) => line.length);
+  return digitsOf(sequences).filter((line) => line.length);
 }
 
