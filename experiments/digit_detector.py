@@ -73,15 +73,16 @@ def crops_of_picture(split: nnjax.Split, number: int) -> tuple[np.ndarray, np.nd
         images, labels = np.asarray(split.inputs)[chosen], np.asarray(split.targets)[chosen]
         picture, digits, _ = draw(rng, images, labels, scenes[number % len(scenes)])
     page = find_digit_candidates(open_picture(picture))
-    candidates = [(part, candidate) for part in page.parts for candidate in part.segmentation.candidates]
+    segmentations = [part.segmentation for part in page.parts]
+    candidates = [(ink, candidate) for ink in segmentations for candidate in ink.candidates]
     boxes = page.in_picture([candidate.box for _, candidate in candidates])
     covered = np.array([max((overlap(box, b) for _, b in digits), default=0.0) for box in boxes.tolist()])
     others = rng.permutation(np.flatnonzero(covered <= MAX_OVERLAP))[:MAX_OTHERS]
 
     def crops(chosen):
-        parts_and_candidates = (candidates[i] for i in chosen)
-        pixels = (part.segmentation.pixels(candidate) for part, candidate in parts_and_candidates)
-        images = [to_mnist(page.crop(p)) for p in pixels]
+        images = [
+            to_mnist(page.crop(ink.pixels(candidate))) for ink, candidate in (candidates[i] for i in chosen)
+        ]
         return np.array(images, np.uint8).reshape(-1, 28, 28)
 
     return crops(np.flatnonzero(covered >= MIN_OVERLAP)), crops(others)

@@ -2,12 +2,15 @@
 
 import colorsys
 import io
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from nnjax.recognition.candidates import DigitCandidates
 from nnjax.recognition.picture import Gray
 from nnjax.recognition.reading import Reading, Recognition, to_reading
 from nnjax.recognition.rejection import is_digit
@@ -17,8 +20,6 @@ _CERTAIN_COLOR, _UNCERTAIN_COLOR, _REJECTED_COLOR = (0, 90, 180), (200, 80, 0), 
 _UNUSED_GRAY = 190  # strokes that are in no line of writing
 _MIN_FONT_PX, _MAX_FONT_PX = 10, 60
 _HUE_STEP = 0.381966  # of the golden angle: neighboring lines have very different colors
-
-Panel = UInt8[np.ndarray, "height width 3"]
 
 
 def annotate(image: Any, reading: Reading) -> Any:
@@ -50,24 +51,19 @@ def annotate_steps(image: Any, recognition: Recognition) -> Any:
     """
     from PIL import Image
 
-    reading, candidates = to_reading(recognition), recognition.candidates
-    ink = np.repeat(np.round(255 * (1 - candidates.ink)).astype(np.uint8)[..., None], 3, axis=2)
-    steps = [
-        Image.fromarray(panel).resize(image.size, Image.Resampling.BOX)
-        for panel in (ink, _colored_lines(recognition))
-    ]
-    rejected = image.copy()
-    for sequence in recognition.sequences:
-        for candidate, prediction in sequence:
-            if not is_digit(prediction):
-                (box,) = np.rint(candidates.in_picture([candidate.box])).astype(int).tolist()
-                caption = f"{prediction.digit_probability:.0%}"
-                _draw_box(rejected, box, caption, _REJECTED_COLOR, _font_size(box[3] - box[1]))
-    steps.append(annotate(rejected, reading))
-    canvas = Image.new("RGB", (image.width, sum(step.height for step in steps)), "white")
-    for i, step in enumerate(steps):
-        canvas.paste(step, (0, sum(above.height for above in steps[:i])))
-    return canvas
+    candidates, digits = recognition.candidates, image.copy()
+    for candidate, prediction in itertools.chain(*recognition.sequences):
+        if not is_digit(prediction):
+            (box,) = candidates.in_picture([candidate.box]).tolist()
+            caption = f"{prediction.digit_probability:.0%}"
+            _draw_box(digits, box, caption, _REJECTED_COLOR, _font_size(box[3] - box[1]))
+    gray = np.round(255 * (1 - candidates.ink)).astype(np.uint8)
+    ink, lines = (
+        Image.fromarray(panel).convert("RGB").resize(image.size, Image.Resampling.BOX)
+        for panel in (gray, _colored_lines(candidates))
+    )
+    steps = ink, lines, annotate(digits, to_reading(recognition))
+    return Image.fromarray(np.vstack(list(map(np.asarray, steps))))
 
 
 def write_annotated(path: Path, picture: Path, gray: Gray, recognition: Recognition) -> None:
@@ -92,9 +88,8 @@ def write_annotated(path: Path, picture: Path, gray: Gray, recognition: Recognit
     write_atomically(path, content.getvalue())
 
 
-def _colored_lines(recognition: Recognition) -> Panel:
+def _colored_lines(candidates: DigitCandidates) -> UInt8[np.ndarray, "height width 3"]:
     """The strokes, with a color for each line of writing; gray if they are in none."""
-    candidates = recognition.candidates
     panel = np.full((*candidates.ink.shape, 3), 255, np.uint8)
     panel[candidates.occupied] = _UNUSED_GRAY
     for part in candidates.parts:
@@ -105,7 +100,9 @@ def _colored_lines(recognition: Recognition) -> Panel:
     return panel
 
 
-def _draw_box(canvas: Any, box: list[int], caption: str, color: tuple[int, int, int], font_size: int) -> None:
+def _draw_box(
+    canvas: Any, box: Sequence[int], caption: str, color: tuple[int, int, int], font_size: int
+) -> None:
     """Draws a box with a caption below it."""
     from PIL import ImageDraw, ImageFont
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Int
 from scipy import ndimage
 
 from nnjax.recognition.components import Box, Pixels, bounding_box
@@ -35,11 +35,11 @@ class DigitCandidates(NamedTuple):
         """The ink of one candidate, cropped."""
         return crop_digit(self.ink, self.occupied, pixels)
 
-    def in_picture(self, boxes: Sequence[Box]) -> Float[np.ndarray, "n 4"]:
-        """Left, top, right and bottom of boxes in pixels of the picture."""
+    def in_picture(self, boxes: Sequence[Box]) -> Int[np.ndarray, "n 4"]:
+        """Left, top, right and bottom of boxes in whole pixels of the picture."""
         down, across = self.scale
         corners = [(b.left * across, b.top * down, b.right * across, b.bottom * down) for b in boxes]
-        return np.array(corners, float).reshape(-1, 4)
+        return np.rint(corners).astype(int).reshape(-1, 4)
 
 
 def find_digit_candidates(gray: Gray) -> DigitCandidates:

@@ -133,7 +133,7 @@ def to_reading(recognition: Recognition) -> Reading:
     return Reading(
         "\n".join(map(_with_spaces, lines)),
         np.array([digit.confidence for digit in digits]),
-        np.rint(recognition.candidates.in_picture(boxes)).astype(int),
+        recognition.candidates.in_picture(boxes),
         np.array([digit.crop for digit in digits], np.uint8).reshape(-1, *recognition.image_shape),
     )
 

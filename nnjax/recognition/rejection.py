@@ -29,8 +29,8 @@ def adapted_probabilities(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]
     >>> adapted_probabilities(np.array([0.9] + 20 * [0.01])).round(2)[0]
     np.float64(0.07)
     """
-    odds = np.clip(p, EPSILON, 1 - EPSILON) / np.clip(1 - p, EPSILON, 1 - EPSILON)
-    prior = 0.5
+    clipped, prior = np.clip(p, EPSILON, 1 - EPSILON), 0.5
+    odds = clipped / (1 - clipped)
     for _ in range(ITERATIONS):
         adapted = prior * odds / (prior * odds + 1 - prior)
         prior = (PRIOR_COUNT + adapted.sum()) / (2 * PRIOR_COUNT + len(p))

@@ -106,9 +106,10 @@ class Segmentation(NamedTuple):
 
     def pixels(self, candidate: Candidate) -> Pixels:
         """The pixels of a candidate in the picture."""
-        box = candidate.box.moved(-self.corner[0], -self.corner[1])
-        inside = _between(candidate.first, candidate.last, self.seams, self.mask, box)
-        return np.stack(np.nonzero(inside)) + np.array([[candidate.box.top], [candidate.box.left]])
+        first, last, box, *_ = candidate
+        top, left = self.corner
+        inside = _between(first, last, self.seams, self.mask, box.moved(-top, -left))
+        return np.stack(np.nonzero(inside)) + np.array([[box.top], [box.left]])
 
 
 def segment(components: Sequence[Pixels], height: float) -> Segmentation:
@@ -120,9 +121,9 @@ def segment(components: Sequence[Pixels], height: float) -> Segmentation:
     """
     pixels = np.concatenate(components, axis=1)
     origin = bounding_box(pixels)
-    corner = origin.top, origin.left
+    corner = top, left = origin.top, origin.left
     mask = np.zeros((origin.height, origin.width), int)
-    mask[pixels[0] - origin.top, pixels[1] - origin.left] = 1
+    mask[pixels[0] - top, pixels[1] - left] = 1
     seams, candidates = find_seams(mask, height), []
     for i in range(len(seams.cut_pairs) - 1):
         for k, (j, box) in enumerate(_boxes_right_of(i, seams)):

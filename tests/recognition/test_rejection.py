@@ -32,7 +32,8 @@ def test_the_order_is_kept_and_more_digits_raise_all_probabilities(p):
 
 
 def test_one_doubtful_candidate_among_many_others_is_rejected_and_among_digits_accepted():
-    p = 0.6
-    assert adapted_probabilities(np.array([p] + 20 * [0.02]))[0] < MIN_DIGIT_PROBABILITY
-    assert adapted_probabilities(np.array([1 - p] + 20 * [0.98]))[0] > MIN_DIGIT_PROBABILITY
-    assert adapted_probabilities(np.array([p]))[0] > MIN_DIGIT_PROBABILITY
+    accepted, rejected = 0.6, 0.05
+    assert rejected < MIN_DIGIT_PROBABILITY < accepted
+    assert adapted_probabilities(np.array([accepted] + 20 * [0.02]))[0] < MIN_DIGIT_PROBABILITY
+    assert adapted_probabilities(np.array([rejected] + 20 * [0.98]))[0] > MIN_DIGIT_PROBABILITY
+    assert adapted_probabilities(np.array([accepted]))[0] > MIN_DIGIT_PROBABILITY

@@ -21,20 +21,26 @@ function setScore(c) {
   c.score = Math.log((c.image ? c.confidence : 1) + constants.PROBABILITY_OFFSET) - c.penalty;
 }
 
-// The candidates of each line that are digits, given all others: the same computation as in rejection.py.
-function digitsOf(sequences) {
-  const { EPSILON, ITERATIONS, MAX_NO_DIGIT_PROBABILITY, MIN_DIGIT_PROBABILITY, PRIOR_COUNT } = constants;
-  const clipped = (p) => Math.min(Math.max(p, EPSILON), 1 - EPSILON);
-  const all = sequences.flat();
+// The probabilities of digits, if they are as frequent as in this drawing: the same computation as in rejection.py.
+function adaptedProbabilities(p) {
+  const { EPSILON, ITERATIONS, PRIOR_COUNT } = constants;
+  const odds = p.map((x) => Math.min(Math.max(x, EPSILON), 1 - EPSILON)).map((x) => x / (1 - x));
   let prior = 0.5, adapted = [];
   for (let i = 0; i < ITERATIONS; i++) {
-    adapted = all.map(({ digitProbability: p }) => prior * clipped(p) / (prior * clipped(p) + (1 - prior) * clipped(1 - p)));
-    prior = (PRIOR_COUNT + sum(adapted)) / (2 * PRIOR_COUNT + all.length);
+    adapted = odds.map((x) => prior * x / (prior * x + 1 - prior));
+    prior = (PRIOR_COUNT + sum(adapted)) / (2 * PRIOR_COUNT + p.length);
   }
-  const probability = new Map(all.map((candidate, i) => [candidate, adapted[i]]));
+  return adapted;
+}
+
+// The candidates of each line that are digits, given all others.
+function digitsOf(sequences) {
+  const { MAX_NO_DIGIT_PROBABILITY, MIN_DIGIT_PROBABILITY } = constants;
+  const adapted = adaptedProbabilities(sequences.flat().map((c) => c.digitProbability)).values();
   return sequences.map((sequence) => sequence
-    .filter((c) => probability.get(c) >= MIN_DIGIT_PROBABILITY && c.p.at(-1) < MAX_NO_DIGIT_PROBABILITY)
-    .map((c) => ({ ...c, confidence: c.p[c.label] * probability.get(c) })));
+    .map((c) => ({ ...c, adapted: adapted.next().value }))
+    .filter((c) => c.adapted >= MIN_DIGIT_PROBABILITY && c.p.at(-1) < MAX_NO_DIGIT_PROBABILITY)
+    .map((c) => ({ ...c, confidence: c.p[c.label] * c.adapted })));
 }
 
 // The lines of the drawing, each an array of its digits.
