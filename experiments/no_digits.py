@@ -1,11 +1,13 @@
 """Pictures without digits: letters, textures, line drawings and parts of photographs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import skimage
 import sklearn
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from experiments.photographs import Ink, Random
 from experiments.scenes import LETTERS
@@ -17,18 +19,9 @@ SAMPLES = (
 )  # fmt: skip
 
 
-def no_digits(rng: Random, number: int) -> np.ndarray:
-    """A picture without digits: letters, a texture, a line drawing, or a part of a sample image.
-
-    Args:
-      rng: the source of all random numbers.
-      number: decides the kind.
-
-    Returns:
-      Gray values, (height, width) uint8.
-    """
-    kinds = (_words, _texture, _drawing, _sample)
-    gray = kinds[number % len(kinds)](rng)
+def no_digits(rng: Random, kind: str) -> np.ndarray:
+    """A picture without digits, one of `KINDS`: gray values, (height, width) uint8."""
+    gray = KINDS[kind](rng)
     return np.round(255 * np.clip(gray + rng.normal(0, 0.006, gray.shape), 0, 1)).astype(np.uint8)
 
 
@@ -76,6 +69,43 @@ def _drawing(rng: Random) -> Ink:
     return np.asarray(image) / 255
 
 
+def _scribble(rng: Random) -> Ink:
+    """Long smooth curves that cross themselves."""
+    side = int(rng.uniform(150, 500))
+    image = Image.new("L", (side, side), 240)
+    pen, time = ImageDraw.Draw(image), np.linspace(0, 1, 400)
+    for _ in range(int(rng.integers(1, 8))):
+        frequencies, phases = rng.uniform(0.3, 4, (2, 4)), rng.uniform(0, 2 * np.pi, (2, 4))
+        waves = np.sin(2 * np.pi * frequencies[..., None] * time + phases[..., None]).sum(axis=1)
+        points = rng.uniform(0.2, 0.8, (2, 1)) * side + rng.uniform(10, 60) * waves
+        width = int(rng.integers(1, 9))
+        pen.line([tuple(point) for point in points.T], fill=20, width=width, joint="curve")
+    return np.asarray(image) / 255
+
+
+def _leaves(rng: Random) -> Ink:
+    """Shapes of all sizes that cover each other, like the objects in a photograph.
+
+    The sizes follow a power law, as in the "dead leaves" model of natural images (Lee, Mumford, Huang,
+    *Occlusion models for natural images*, 2001).
+    """
+    side = int(rng.uniform(200, 500))
+    image = Image.new("L", (side, side), int(rng.integers(0, 256)))
+    pen = ImageDraw.Draw(image)
+    smallest, largest = rng.uniform(3, 25), side / 2
+    for _ in range(int(rng.integers(20, 600))):
+        radius = smallest / np.sqrt(rng.uniform((smallest / largest) ** 2, 1))
+        center, gray = rng.uniform(0, side, 2), int(rng.integers(0, 256))
+        stretch = rng.uniform(0.3, 1, 2)
+        if rng.random() < 0.5:
+            pen.ellipse((*(center - radius * stretch), *(center + radius * stretch)), fill=gray)
+        else:
+            angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
+            corners = center + radius * stretch * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            pen.polygon([tuple(corner) for corner in corners], fill=gray)
+    return ndimage.gaussian_filter(np.asarray(image) / 255, rng.uniform(0.3, 1.5))
+
+
 def _sample(rng: Random) -> Ink:
     """A random part of a photograph that is installed with scikit-image or scikit-learn."""
     files = [Path(skimage.__file__).parent / "data" / name for name in SAMPLES]
@@ -86,3 +116,13 @@ def _sample(rng: Random) -> Ink:
     width, height = (int(n * rng.uniform(0.4, 1)) for n in image.size)
     left, top = int(rng.uniform(0, image.width - width)), int(rng.uniform(0, image.height - height))
     return np.asarray(image.crop((left, top, left + width, top + height))) / 255
+
+
+KINDS: dict[str, Callable[[Random], Ink]] = {
+    "words": _words,
+    "texture": _texture,
+    "drawing": _drawing,
+    "scribble": _scribble,
+    "covering shapes": _leaves,
+    "sample image": _sample,
+}

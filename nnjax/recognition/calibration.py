@@ -6,6 +6,7 @@ outputs of a softmax already are the probabilities of the labels.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from nnjax.storage.model_file import Calibration, DigitLayout
 
 MIN_ACTIVATION = 1e-6  # activations are clipped to this and 1 minus this, so that logarithms are finite
 SHIFT_FRACTION = 1 / 28  # of an image's side: a pixel of MNIST
+MIN_BATCH, MAX_BATCH = 16, 64  # the sizes of batches of images
 MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES = 0.25, 16.0, 97
 
 
@@ -71,12 +73,20 @@ def shifted_copies(images: Num[Array, "n ..."], image_shape: tuple[int, ...]) ->
     return jnp.stack(shifted)
 
 
-def padded(images: UInt8[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "m ..."]:
-    """The images, and blank ones up to 16, 64, 256 and so on, so that few different sizes are compiled."""
-    size = 16
-    while size < len(images):
-        size *= 4
-    return np.pad(images, ((0, size - len(images)), *((0, 0),) * (images.ndim - 1)))
+def in_batches(
+    function: Callable[[UInt8[np.ndarray, "m ..."]], Any], images: UInt8[np.ndarray, "n ..."]
+) -> Float[np.ndarray, "n outputs"]:
+    """The outputs of a compiled function for all images, computed in batches.
+
+    The last batch is filled with blank images, so that only two batch sizes are compiled.
+    """
+    outputs = []
+    for start in range(0, max(1, len(images)), MAX_BATCH):
+        batch = images[start : start + MAX_BATCH]
+        size = MIN_BATCH if len(batch) <= MIN_BATCH else MAX_BATCH
+        blank = ((0, size - len(batch)), *((0, 0),) * (images.ndim - 1))
+        outputs.append(np.asarray(function(np.pad(batch, blank)))[: len(batch)])
+    return np.concatenate(outputs)
 
 
 @partial(jax.jit, static_argnames=("num_classes", "image_shape"))

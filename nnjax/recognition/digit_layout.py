@@ -55,12 +55,10 @@ def normalize_digit(
     >>> normalize_digit(np.ones((40, 10)), (28, 28), mnist).sum(axis=0).nonzero()[0]
     array([12, 13, 14, 15, 16])
     """
-    from PIL import Image
-
     scale = max(layout.box) / max(ink.shape)
     height, width = layout.box if layout.stretched else (max(1, round(n * scale)) for n in ink.shape)
-    resized = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    resized = np.asarray(resized) if layout.stretched else _thickened(np.asarray(resized))
+    resized = _resized(ink, height, width)
+    resized = resized if layout.stretched else _thickened(resized)
     digit = np.round(255 * np.clip(resized, 0, 1)).astype(np.uint8)
     image = np.zeros(shape, np.uint8)
     if layout.stretched:
@@ -74,6 +72,30 @@ def normalize_digit(
 def to_mnist(ink: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
     """An image of one digit in the layout of MNIST, from 0 to 255."""
     return normalize_digit(ink, MNIST_SHAPE, MNIST_LAYOUT)
+
+
+def fitted(ink: Num[np.ndarray, "h w"], shape: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+    """The ink, scaled to fit into an image of this shape and centered, from 0 to 255.
+
+    >>> fitted(np.ones((10, 5)), (4, 4))
+    array([[  0, 255, 255,   0],
+           [  0, 255, 255,   0],
+           [  0, 255, 255,   0],
+           [  0, 255, 255,   0]], dtype=uint8)
+    """
+    scale = min(n / m for n, m in zip(shape, ink.shape, strict=True))
+    height, width = (max(1, round(n * scale)) for n in ink.shape)
+    image, top, left = np.zeros(shape, np.uint8), (shape[0] - height) // 2, (shape[1] - width) // 2
+    resized = _resized(ink, height, width)
+    image[top : top + height, left : left + width] = np.round(255 * np.clip(resized, 0, 1))
+    return image
+
+
+def _resized(ink: Num[np.ndarray, "h w"], height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """The ink with another height and width; each pixel is the mean of its area."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
 
 
 def _thickened(digit: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

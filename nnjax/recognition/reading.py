@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from nnjax.recognition import digit_detector
-from nnjax.recognition.calibration import padded, tta_probabilities
+from nnjax.recognition.calibration import in_batches, tta_probabilities
 from nnjax.recognition.candidates import DigitCandidates, find_digit_candidates
 from nnjax.recognition.components import Box, Pixels
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
@@ -22,6 +22,8 @@ from nnjax.recognition.segmentation import Candidate
 from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
+
+MIN_CLASSIFIED = 0.01  # candidates with a smaller probability of a digit are not classified
 
 MAX_GAP = 2.0  # between digits of a line, in heights of a digit; a wider gap is a space in the text
 
@@ -107,10 +109,13 @@ def recognize(gray: Gray, model: Model) -> Recognition:
     candidates = find_digit_candidates(gray)
 
     def predict(pixels: Sequence[Pixels]) -> list[Prediction]:
-        inks = list(map(candidates.crop, pixels))
-        crops = np.array([normalize_digit(ink, shape, layout) for ink in inks])
-        p = digit_detector.digit_probability(inks)
-        return list(map(Prediction, crops, classify(model, crops), p.tolist()))
+        crops = np.array([normalize_digit(candidates.crop(p), shape, layout) for p in pixels])
+        p = digit_detector.digit_probability(np.stack(list(map(candidates.detector_image, pixels))))
+        classified = classify(model, crops[p >= MIN_CLASSIFIED])
+        labels = np.zeros((len(crops), classified.shape[1]))
+        labels[:, -1] = 1  # "no digit"
+        labels[p >= MIN_CLASSIFIED] = classified
+        return list(map(Prediction, crops, labels, p.tolist()))
 
     sequences = best_digits(candidates.parts, predict)
     p = adapted_probabilities(np.array([c.digit_probability for s in sequences for _, c in s]))
@@ -174,8 +179,10 @@ def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
 
 def classify(model: Model, crops: UInt8[np.ndarray, "n height width"]) -> Float[np.ndarray, "n labels+1"]:
     """The calibrated probability of each label, and last of "no digit", for images of digits."""
-    images = padded(crops.reshape(-1, *model.input_shape))
-    p = tta_probabilities(
-        model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
-    )
-    return np.asarray(p)[: len(crops)]
+
+    def probabilities(images):
+        return tta_probabilities(
+            model.params, images, model.objective, model.num_classes, model.input_shape, model.temperature
+        )
+
+    return in_batches(probabilities, crops.reshape(-1, *model.input_shape))

@@ -11,10 +11,11 @@ from jaxtyping import Float
 
 from nnjax.recognition.search import Prediction
 
-MIN_DIGIT_PROBABILITY = 0.07  # a candidate is rejected if its adapted probability is smaller
+MIN_DIGIT_PROBABILITY = 0.1  # a candidate is rejected if its adapted probability is smaller
 MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is rejected if the network's "no digit" is at least this
-PRIOR_COUNT = 0.1  # the estimate begins with this number of digits, and as many other candidates
+PRIOR_COUNT = 0.03  # the estimate begins with this number of digits, and as many other candidates
 ITERATIONS = 20
+TEMPERATURE = 2.0  # log-odds are divided by it: the detector is too confident on new kinds of pictures
 EPSILON = 1e-6  # probabilities are clipped to this and 1 minus this
 
 
@@ -25,12 +26,12 @@ def adapted_probabilities(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]
       p: the probabilities if half of the candidates are digits.
 
     >>> adapted_probabilities(np.array([0.9, 0.4])).round(2)
-    array([0.98, 0.79])
+    array([0.98, 0.93])
     >>> adapted_probabilities(np.array([0.9] + 20 * [0.01])).round(2)[0]
-    np.float64(0.07)
+    np.float64(0.01)
     """
     clipped, prior = np.clip(p, EPSILON, 1 - EPSILON), 0.5
-    odds = clipped / (1 - clipped)
+    odds = (clipped / (1 - clipped)) ** (1 / TEMPERATURE)
     for _ in range(ITERATIONS):
         adapted = prior * odds / (prior * odds + 1 - prior)
         prior = (PRIOR_COUNT + adapted.sum()) / (2 * PRIOR_COUNT + len(p))

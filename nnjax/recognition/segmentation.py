@@ -39,7 +39,7 @@ MAX_SEAMS_PER_DIGIT = 60  # maximum of last - first of a candidate, unless it en
 CUT_LENGTH_PENALTY = 8.0  # for each height of ink that a seam separates
 GAP_PENALTY = 4.0  # for each height of blank columns inside a digit
 WIDTH_PENALTY = 12.0  # for each height that a digit is wider than MAX_FREE_WIDTH
-MAX_FREE_WIDTH = 0.95
+MAX_FREE_WIDTH = 0.92
 HEIGHT_PENALTY = 20.0  # for each height that a digit is lower than MIN_FREE_HEIGHT
 MIN_FREE_HEIGHT = 0.5
 

@@ -21,9 +21,12 @@ MIN_STROKE_FRACTION = 0.6  # the narrowest window that finds this fraction of th
 
 WINDOW = 0.6  # of the height of a digit; strokes are narrower
 MIN_DIGIT_PX = 7  # of the picture; smaller digits cannot be recognized
-MIN_HEIGHT_PX, MAX_SCALE = 32, 8  # smaller digits are enlarged, at most by this factor
-MAX_PIXELS = 4_000_000  # of the resized picture, unless its digits would be lower than MIN_HEIGHT_PX;
-MAX_RESIZED_PIXELS = 12_000_000  # the resized picture never has more
+HEIGHT_PX, MAX_SCALE = 64, 8  # smaller digits are enlarged to this height, at most by this factor
+MIN_HEIGHT_PX = 32  # smaller digits are enlarged to this height even if MAX_PIXELS is exceeded
+MAX_PIXELS, MAX_RESIZED_PIXELS = (
+    4_000_000,
+    12_000_000,
+)  # of the resized picture; the second one is never exceeded
 
 
 class Strokes(NamedTuple):
@@ -51,7 +54,8 @@ def find_strokes(gray: Gray) -> Strokes:
     if not height:
         return Strokes(np.zeros_like(gray), [], 0.0)
     fitting, largest = (math.sqrt(pixels / gray.size) for pixels in (MAX_PIXELS, MAX_RESIZED_PIXELS))
-    scale = min(max(min(1.0, fitting), MIN_HEIGHT_PX / height), MAX_SCALE, largest)
+    enough = max(1.0, HEIGHT_PX / height)
+    scale = min(max(min(enough, fitting), MIN_HEIGHT_PX / height), MAX_SCALE, largest)
     resized = _resized(gray, scale)
     ink = find_ink(resized, _window(WINDOW * height * scale), max(1, round(scale)))
     components = find_components(ink, MIN_DIGIT_PX * scale)

@@ -1,13 +1,16 @@
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nnjax
-from experiments.digit_detector import coarse_digit, crops_of_picture
-from experiments.no_digits import no_digits
+from experiments.detector_examples import SEED, coarse_digit, draw_picture, examples_of_picture, resized
+from experiments.digit_detector import balanced
+from experiments.no_digits import KINDS, no_digits
 from experiments.real_pictures import EXPERIMENT, QUICK_PICTURES, num_correct
 from experiments.scenes import SCENES, draw
+from nnjax.recognition import NO_DIGIT, digit_probability
 
 
 @pytest.fixture
@@ -61,9 +64,9 @@ def test_each_digit_is_found_at_most_once():
     assert num_correct(reading, [(7, (0, 0, 10, 10)), (7, (20, 0, 30, 10))]) == 1
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_pictures_without_digits_are_reproducible(number):
-    first, again = (no_digits(np.random.default_rng(3), number) for _ in range(2))
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_without_digits_are_reproducible(kind):
+    first, again = (no_digits(np.random.default_rng(3), kind) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.dtype == np.uint8
     assert first.ndim == 2
@@ -71,13 +74,63 @@ def test_pictures_without_digits_are_reproducible(number):
 
 def test_the_detector_learns_from_the_digits_of_a_picture_and_from_other_candidates(digits):
     split = nnjax.Split(digits.train.inputs.reshape(-1, 8, 8), digits.train.targets)
-    positive, negative = crops_of_picture(split, 0)
-    assert len(positive) > 0
-    assert len(negative) > 0
-    assert positive.shape[1:] == negative.shape[1:] == (28, 28)
-    without, others = crops_of_picture(split, 3)
-    assert len(without) == 0
-    assert len(others) > 0
+    images, labels = examples_of_picture(0, split)
+    _, drawn = draw_picture(np.random.default_rng((SEED, 0)), split, 0)
+    assert images.shape == (len(labels), 28, 28, 2)
+    assert NO_DIGIT in labels
+    found = set(labels) - {NO_DIGIT}
+    assert len(found) > 1
+    assert found <= {label for label, _ in drawn}
+    for letters_or_words in (2, 3):
+        _, labels = examples_of_picture(letters_or_words, split)
+        assert len(labels) > 0
+        assert (labels == NO_DIGIT).all()
+
+
+def test_letters_among_digits_are_no_digits(digits):
+    split = nnjax.Split(digits.train.inputs.reshape(-1, 8, 8), digits.train.targets)
+    counts = []
+    for content in (0, 1, 2):
+        pictures = [draw_picture(np.random.default_rng(n), split, content) for n in range(20)]
+        counts.append(sum(len(boxes) for _, boxes in pictures))
+    assert counts[0] > counts[1] > counts[2] == 0
+
+
+def test_digits_of_a_resized_picture_are_in_their_boxes():
+    picture = np.zeros((100, 200), np.uint8)
+    picture[20:60, 30:150] = 255
+    larger = smaller = False
+    for seed in range(9):
+        new, [(label, (left, top, right, bottom))] = resized(
+            np.random.default_rng(seed), picture, [(7, (30, 20, 150, 60))]
+        )
+        assert label == 7
+        rows, columns = np.nonzero(new > 127)
+        found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        np.testing.assert_allclose((left, top, right, bottom), found, atol=1.5)
+        larger, smaller = larger or len(new) > 100, smaller or len(new) < 100
+    assert larger
+    assert smaller
+
+
+def test_the_detector_learns_from_as_many_digits_as_others():
+    images, labels = np.arange(40), np.repeat([3, NO_DIGIT], [10, 30])
+    chosen, chosen_labels = balanced(np.random.default_rng(0), [(images, labels)])
+    assert sorted(chosen[chosen_labels == 3]) == list(range(10))
+    others = chosen[chosen_labels == NO_DIGIT]
+    assert len(set(others)) == len(others) == 10
+    assert others.min() >= 10
+
+
+def test_the_hardest_other_candidates_are_added(digits):
+    split = nnjax.Split(digits.train.inputs.reshape(-1, 8, 8), digits.train.targets)
+    path = Path(nnjax.recognition.__file__).parent / "digit_detector.safetensors"
+    random, _ = examples_of_picture(15, split)
+    both, _ = examples_of_picture(15, split, path)
+    np.testing.assert_array_equal(both[: len(random)], random)
+    hard = both[len(random) :]
+    assert len(hard) > 0
+    assert digit_probability(hard).min() >= np.median(digit_probability(random))
 
 
 def test_a_coarse_digit_is_as_high_as_a_digit(digits):

@@ -7,7 +7,14 @@ import pytest
 
 import nnjax
 from nnjax.recognition import calibration as module
-from nnjax.recognition.calibration import fit_temperature, probabilities, tta_probabilities
+from nnjax.recognition.calibration import (
+    MAX_BATCH,
+    MIN_BATCH,
+    fit_temperature,
+    in_batches,
+    probabilities,
+    tta_probabilities,
+)
 from nnjax.storage.model_file import DigitLayout
 
 LOGISTIC = nnjax.Objective()
@@ -91,6 +98,19 @@ def test_tta_averages_probabilities_and_then_applies_the_temperature():
 
 
 # calibrate
+
+
+@pytest.mark.parametrize("count", [0, 1, MIN_BATCH, MIN_BATCH + 1, 2 * MAX_BATCH + 5])
+def test_batches_give_the_outputs_of_all_images_and_have_two_sizes(count):
+    images, sizes = np.arange(3 * count, dtype=np.uint8).reshape(count, 3), set()
+
+    def function(batch):
+        sizes.add(len(batch))
+        return jnp.asarray(np.stack([batch[:, 0], batch.sum(axis=1)], axis=1))
+
+    outputs = in_batches(function, images)
+    np.testing.assert_array_equal(outputs, np.stack([images[:, 0], images.sum(axis=1)], axis=1))
+    assert sizes <= {MIN_BATCH, MAX_BATCH}
 
 
 def test_a_calibration_is_saved_with_the_model(trained, digits, model):

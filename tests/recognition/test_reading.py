@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 import nnjax
 from experiments.corruptions import CORRUPTIONS, PLAIN, draw
 from nnjax.recognition import MIN_CONFIDENCE, classify, open_picture, reading
-from nnjax.recognition.reading import recognize
+from nnjax.recognition.reading import MIN_CLASSIFIED, recognize
 from nnjax.recognition.rejection import adapted_probabilities
 
 
@@ -74,6 +74,20 @@ def test_probabilities_of_digits_are_adapted_to_the_picture(model, draw_digits, 
     monkeypatch.setattr(reading, "adapted_probabilities", lambda p: p)
     np.testing.assert_allclose(adapted, adapted_probabilities(np.array(probabilities())))
     assert adapted != probabilities()
+
+
+def test_candidates_that_the_detector_rejects_are_not_classified(model, draw_digits, monkeypatch):
+    def predictions(p):
+        monkeypatch.setattr(
+            reading.digit_detector, "digit_probability", lambda images: np.full(len(images), p)
+        )
+        recognition = recognize(open_picture(draw_digits(3, 5)[0]), model)
+        return [prediction for sequence in recognition.sequences for _, prediction in sequence]
+
+    unclassified = predictions(0.9 * MIN_CLASSIFIED)
+    assert unclassified
+    assert all(prediction.p[-1] == 1 and not prediction.p[:-1].any() for prediction in unclassified)
+    assert all(prediction.p[:-1].any() for prediction in predictions(MIN_CLASSIFIED))
 
 
 def test_uncertain_digits_are_marked_in_str(model, draw_digits):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from nnjax.recognition.rejection import MIN_DIGIT_PROBABILITY, adapted_probabilities
+from nnjax.recognition.rejection import MIN_DIGIT_PROBABILITY, TEMPERATURE, adapted_probabilities
 
 probabilities = st.lists(st.floats(0, 1), max_size=40).map(np.array)
 
@@ -17,7 +17,9 @@ def test_probabilities_are_those_of_the_prior_of_the_picture(prior):
     rng = np.random.default_rng(0)
     is_digit = rng.random(2000) < prior
     x = rng.normal(np.where(is_digit, 2, -2))
-    np.testing.assert_allclose(adapted_probabilities(expit(4 * x)), expit(4 * x + logit(prior)), atol=0.05)
+    np.testing.assert_allclose(
+        adapted_probabilities(expit(TEMPERATURE * 4 * x)), expit(4 * x + logit(prior)), atol=0.05
+    )
 
 
 @given(probabilities)

@@ -17,6 +17,7 @@ from nnjax.nn.objective import sigmoid_cross_entropy, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
 from nnjax.recognition import (
     calibration,
+    candidates,
     components,
     digit_detector,
     digit_layout,
@@ -69,8 +70,17 @@ _CONSTANTS = {
         "HEIGHT_PENALTY",
         "MIN_FREE_HEIGHT",
     ),
-    reading: ("MIN_CONFIDENCE",),
-    rejection: ("EPSILON", "ITERATIONS", "MAX_NO_DIGIT_PROBABILITY", "MIN_DIGIT_PROBABILITY", "PRIOR_COUNT"),
+    candidates: ("MARGIN",),
+    reading: ("MIN_CLASSIFIED", "MIN_CONFIDENCE"),
+    digit_detector: ("NO_DIGIT",),
+    rejection: (
+        "EPSILON",
+        "ITERATIONS",
+        "MAX_NO_DIGIT_PROBABILITY",
+        "MIN_DIGIT_PROBABILITY",
+        "PRIOR_COUNT",
+        "TEMPERATURE",
+    ),
     search: ("PROBABILITY_OFFSET",),
     calibration: ("MIN_ACTIVATION", "SHIFT_FRACTION"),
     digit_layout: ("THIN_GROWTH", "THINNEST_GROWTH"),
@@ -147,7 +157,7 @@ def _network_data(model: Model, shape: tuple[int, int], layout: DigitLayout) -> 
         "imageShape": shape,
         "layout": layout._asdict(),
         "convolutionSettings": {name: getattr(forward, name, None) for name in CONVOLUTION_FIELDS},
-        "convolutions": [_layer_data(layer, hidden) for layer in convolutions],
+        "convolutions": [_layer_data(layer._replace(w=layer.w.T), hidden) for layer in convolutions],
         "layers": [*(_layer_data(layer, hidden) for layer in dense[:-1]), _layer_data(dense[-1], output)],
     }
 

@@ -32,13 +32,17 @@ function shifted(image, down, across) {
   return copy;
 }
 
-// The prediction for the ink of a digit, with all activations and probabilities.
-function classify(ink) {
-  const image = normalizeDigit(ink), layers = feedforward(image), p = ttaProbabilities(image, layers);
-  const label = argmax(p.slice(0, model.numClasses));
+// The prediction for the ink of a digit and the strokes around it, with all activations and probabilities.
+function classify(ink, others) {
+  const image = normalizeDigit(ink), layers = feedforward(image);
   const detected = hasLayoutOf(digitDetector) ? image : normalizeDigit(ink, digitDetector);
-  const digitProbability = feedforward(detected, digitDetector).at(-1)[1];
-  return { image, layers, p, label, confidence: p[label] * digitProbability, digitProbability };
+  const around = fitted(others, digitDetector.imageShape);
+  const detectorImage = Uint8Array.from({ length: 2 * around.length }, (_, i) => (i % 2 ? around : detected)[i >> 1]);
+  const digitProbability = Math.max(...feedforward(detectorImage, digitDetector).at(-1).slice(0, constants.NO_DIGIT));
+  const noDigit = [...Array(model.numClasses).fill(0), 1];
+  const p = digitProbability >= constants.MIN_CLASSIFIED ? ttaProbabilities(image, layers) : noDigit;
+  const label = argmax(p.slice(0, model.numClasses));
+  return { image, layers, p, label, confidence: p[label] * digitProbability, digitProbability, detectorImage };
 }
 
 const hasLayoutOf = ({ imageShape, layout }) =>

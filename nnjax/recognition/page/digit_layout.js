@@ -21,6 +21,34 @@ function cropDigit(ink, occupied, { pixels, box }, width, height) {
   return rows.map((row) => row.subarray(hasInk.indexOf(1), hasInk.lastIndexOf(1) + 1));
 }
 
+// The number of pixels around a digit that the detector of digits sees, too.
+const marginOf = ({ top, left, bottom, right }) => Math.ceil(constants.MARGIN * Math.max(bottom - top, right - left));
+
+// The other strokes in the box of a digit and in a margin around it, as in candidates.py.
+function strokesAround(occupied, { pixels, box }, width, height) {
+  const margin = marginOf(box), top = box.top - margin, left = box.left - margin;
+  const rows = Array.from({ length: box.bottom - box.top + 2 * margin }, (_, i) => {
+    const row = new Float32Array(box.right - box.left + 2 * margin), r = top + i;
+    if (r >= 0 && r < height)
+      for (let c = Math.max(0, left); c < Math.min(width, left + row.length); c++) row[c - left] = occupied[r * width + c];
+    return row;
+  });
+  for (const p of pixels) rows[Math.floor(p / width) - top][(p % width) - left] = 0;
+  return rows;
+}
+
+// The rows, scaled to fit into an image and centered.
+function fitted(rows, [imageHeight, imageWidth]) {
+  const scale = Math.min(imageHeight / rows.length, imageWidth / rows[0].length);
+  const [height, width] = [rows.length, rows[0].length].map((n) => Math.max(1, roundHalfToEven(n * scale)));
+  const top = Math.floor((imageHeight - height) / 2), left = Math.floor((imageWidth - width) / 2);
+  const image = new Uint8Array(imageHeight * imageWidth);
+  transpose(resizeRows(transpose(resizeRows(rows, width)), height)).forEach((row, r) => row.forEach((x, c) => {
+    image[(top + r) * imageWidth + left + c] = roundHalfToEven(255 * x);
+  }));
+  return image;
+}
+
 // Each row resized to `size` numbers by Pillow's box filter.
 function resizeRows(rows, size) {
   const length = rows[0].length, scale = length / size, support = Math.max(scale, 1) / 2;

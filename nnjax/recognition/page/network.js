@@ -29,7 +29,7 @@ function feedforward(image, network = model) {
 // The input of the first dense layer: the output of the last pooling, or the image if there is no convolution.
 // Feature maps are stored row by row, column by column, channel by channel.
 function features(a, { imageShape: [height, width], convolutions, convolutionSettings }) {
-  let map = { a, height, width, channels: 1 };
+  let map = { a, height, width, channels: a.length / (height * width) };
   for (const layer of convolutions) {
     map = conv2d(map, layer, convolutionSettings);
     map = maxPool({ ...map, a: ACTIVATIONS[layer.activation](map.a) }, convolutionSettings);
@@ -45,22 +45,26 @@ function positions(side, size, stride, padding) {
   return Array.from({ length: n }, (_, i) => i * stride - before);
 }
 
+// Each input that is not 0 adds to the outputs around it: most pixels of an image of a digit are 0.
 function conv2d({ a, height, width, channels }, { w, b }, { kernel_size: [rows, columns], stride, padding }) {
-  const tops = positions(height, rows, stride[0], padding), result = [];
-  const lefts = positions(width, columns, stride[1], padding);
-  for (const top of tops)
-    for (const left of lefts) {
-      const first = Math.max(0, -left), end = Math.min(columns, width - left);
-      for (let j = 0; j < b.length; j++) {
-        let z = b[j];
-        for (let r = Math.max(0, -top); r < Math.min(rows, height - top); r++) {
-          const start = ((top + r) * width + left) * channels, k = (j * rows + r) * columns * channels;
-          for (let i = first * channels; i < end * channels; i++) z += w[k + i] * a[start + i];
-        }
-        result.push(z);
+  const tops = positions(height, rows, stride[0], padding), lefts = positions(width, columns, stride[1], padding);
+  const n = b.length, result = new Float64Array(tops.length * lefts.length * n);
+  for (let start = 0; start < result.length; start += n) result.set(b, start);
+  for (let p = 0; p < a.length; p++) {
+    if (!a[p]) continue;
+    const channel = p % channels, x = Math.floor(p / channels) % width, y = Math.floor(p / (channels * width));
+    for (let r = 0; r < rows; r++) {
+      const i = (y - r - tops[0]) / stride[0];
+      if (i < 0 || i >= tops.length || i % 1) continue;
+      for (let c = 0; c < columns; c++) {
+        const j = (x - c - lefts[0]) / stride[1];
+        if (j < 0 || j >= lefts.length || j % 1) continue;
+        const out = (i * lefts.length + j) * n, k = ((r * columns + c) * channels + channel) * n;
+        for (let m = 0; m < n; m++) result[out + m] += w[k + m] * a[p];
       }
     }
-  return { a: result, height: tops.length, width: lefts.length, channels: b.length };
+  }
+  return { a: result, height: tops.length, width: lefts.length, channels: n };
 }
 
 // The maximum of each block; incomplete blocks at the end are dropped.

@@ -11,8 +11,11 @@ function invalidate(ink, occupied, width) {
   for (let p = 0; p < ink.length; p++)
     if (cache.ink?.[p] !== ink[p] || cache.occupied[p] !== occupied[p]) changed.push(p);
   const { top, left, bottom, right } = boundingBox(changed, width);
-  for (const [key, { box }] of cache.candidates)
-    if (box.top <= bottom && box.bottom >= top && box.left <= right && box.right >= left) cache.candidates.delete(key);
+  for (const [key, { box }] of cache.candidates) {
+    const margin = 1 + marginOf(box);
+    if (box.top - margin < bottom && box.bottom + margin > top && box.left - margin < right && box.right + margin > left)
+      cache.candidates.delete(key);
+  }
   Object.assign(cache, { ink: ink.slice(), occupied });
 }
 
@@ -23,8 +26,9 @@ function setScore(c) {
 
 // The probabilities of digits, if they are as frequent as in this drawing: the same computation as in rejection.py.
 function adaptedProbabilities(p) {
-  const { EPSILON, ITERATIONS, PRIOR_COUNT } = constants;
-  const odds = p.map((x) => Math.min(Math.max(x, EPSILON), 1 - EPSILON)).map((x) => x / (1 - x));
+  const { EPSILON, ITERATIONS, PRIOR_COUNT, TEMPERATURE } = constants;
+  const clipped = p.map((x) => Math.min(Math.max(x, EPSILON), 1 - EPSILON));
+  const odds = clipped.map((x) => (x / (1 - x)) ** (1 / TEMPERATURE));
   let prior = 0.5, adapted = [];
   for (let i = 0; i < ITERATIONS; i++) {
     adapted = odds.map((x) => prior * x / (prior * x + 1 - prior));
@@ -57,7 +61,8 @@ function read(ink, width, height) {
       const best = bestSequence(candidates), unclassified = best.filter((c) => !c.image);
       if (!unclassified.length) return best;
       for (const c of unclassified) {
-        setScore(Object.assign(c, classify(cropDigit(ink, occupied, c, width, height))));
+        const digit = cropDigit(ink, occupied, c, width, height);
+        setScore(Object.assign(c, classify(digit, strokesAround(occupied, c, width, height))));
       }
     }
   });
