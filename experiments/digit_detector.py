@@ -6,6 +6,7 @@ real_pictures draws these scenes and held-out ones. Drawing takes 25 minutes on 
 """
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -23,6 +24,7 @@ from nnjax.recognition import NO_DIGIT
 
 CONFIG = replace(nnjax.configs["best-cpu"], hidden=(64,), channels=(16, 32), augment=None, epochs=9)
 FIRST_PICTURES, PICTURES = 1000, 7000  # of the first round, and of both
+VALIDATION = 20  # one of this number of pictures is for validation
 
 
 def main() -> None:
@@ -32,9 +34,13 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=PICTURES)
     arguments = parser.parse_args()
     first = range(arguments.pictures * FIRST_PICTURES // PICTURES)
+    if len(first) < VALIDATION:
+        parser.error(f"--pictures must be at least {VALIDATION * PICTURES // FIRST_PICTURES}")
     examples = draw_examples(first, None)
-    save_detector(arguments.output, examples)
-    examples += draw_examples(range(len(first), arguments.pictures), arguments.output)
+    with tempfile.TemporaryDirectory() as folder:
+        first_detector = Path(folder) / "first.safetensors"
+        save_detector(first_detector, examples)
+        examples += draw_examples(range(len(first), arguments.pictures), first_detector)
     save_detector(arguments.output, examples)
 
 
@@ -46,7 +52,7 @@ def draw_examples(numbers: range, detector: Path | None) -> list[Examples]:
 
 def save_detector(path: Path, examples: Sequence[Examples]) -> None:
     """Trains the detector on nineteen of twenty pictures, and writes its file."""
-    rng, count = np.random.default_rng(SEED), len(examples) // 20
+    rng, count = np.random.default_rng(SEED), len(examples) // VALIDATION
     train = balanced(rng, [*examples[count:], single_digits(rng)])
     dataset = nnjax.Dataset.from_arrays(train, balanced(rng, examples[:count]))
     init_key, fit_key = jax.random.split(jax.random.key(SEED))
@@ -58,7 +64,7 @@ def save_detector(path: Path, examples: Sequence[Examples]) -> None:
 
 
 def balanced(rng: Random, examples: Sequence[Examples]) -> Examples:
-    """All examples of digits and as many others, in random order."""
+    """All examples of digits and at most as many others, in random order."""
     images, labels = (np.concatenate(part) for part in zip(*examples, strict=True))
     order = rng.permutation(len(labels))
     is_digit = labels[order] < NO_DIGIT

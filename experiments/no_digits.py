@@ -1,4 +1,4 @@
-"""Pictures without digits: letters, textures, line drawings and parts of photographs."""
+"""Pictures without digits: words, textures, drawings, scribbles, covering shapes, parts of photographs."""
 
 from collections.abc import Callable
 from pathlib import Path

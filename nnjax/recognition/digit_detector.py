@@ -24,7 +24,7 @@ NO_DIGIT = 10  # the label of images that are not one whole digit; 0 to 9 are th
 def digit_probability(
     images: UInt8[np.ndarray, "n 28 28 2"], detector: Model | None = None
 ) -> Float[np.ndarray, " n"]:
-    """The probability that each image is one whole digit: that of the most likely digit.
+    """The probability of the most likely digit of each image, a lower bound of that of one whole digit.
 
     Args:
       images: channel 0 is the candidate, channel 1 the strokes around it.

@@ -16,14 +16,12 @@ from nnjax.recognition.candidates import DigitCandidates, find_digit_candidates
 from nnjax.recognition.components import Box, Pixels
 from nnjax.recognition.digit_layout import DigitLayout, normalize_digit
 from nnjax.recognition.picture import Gray, open_picture
-from nnjax.recognition.rejection import adapted_probabilities, is_digit
+from nnjax.recognition.rejection import MIN_CLASSIFIED, adapted_probabilities, is_digit
 from nnjax.recognition.search import Prediction, best_digits
 from nnjax.recognition.segmentation import Candidate
 from nnjax.storage import Model
 
 MIN_CONFIDENCE = 0.8  # a digit whose calibrated probability is smaller is uncertain
-
-MIN_CLASSIFIED = 0.01  # candidates with a smaller probability of a digit are not classified
 
 MAX_GAP = 2.0  # between digits of a line, in heights of a digit; a wider gap is a space in the text
 
@@ -105,16 +103,17 @@ class Recognition(NamedTuple):
 
 def recognize(gray: Gray, model: Model) -> Recognition:
     """The candidates in a picture, and the best ones with their labels."""
-    shape, layout = digit_format(model)
+    shape, layout, num_classes = digit_format(model)
     candidates = find_digit_candidates(gray)
 
     def predict(pixels: Sequence[Pixels]) -> list[Prediction]:
         crops = np.array([normalize_digit(candidates.crop(p), shape, layout) for p in pixels])
         p = digit_detector.digit_probability(np.stack(list(map(candidates.detector_image, pixels))))
-        classified = classify(model, crops[p >= MIN_CLASSIFIED])
-        labels = np.zeros((len(crops), classified.shape[1]))
+        is_classified = p >= MIN_CLASSIFIED
+        labels = np.zeros((len(crops), num_classes + 1))
         labels[:, -1] = 1  # "no digit"
-        labels[p >= MIN_CLASSIFIED] = classified
+        if is_classified.any():
+            labels[is_classified] = classify(model, crops[is_classified])
         return list(map(Prediction, crops, labels, p.tolist()))
 
     sequences = best_digits(candidates.parts, predict)
@@ -152,8 +151,8 @@ def _with_spaces(line: Sequence[tuple[Box, Prediction]]) -> str:
     return "".join(itertools.chain(*zip(labels, [*spaces, ""], strict=True)))
 
 
-def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
-    """The shape and the layout of the images of digits that a model classifies.
+def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout, int]:
+    """The shape and the layout of the images of digits that a model classifies, and the number of classes.
 
     Raises:
       ValueError: a model that is not calibrated, or does not classify gray images of digits.
@@ -174,7 +173,7 @@ def digit_format(model: Model) -> tuple[tuple[int, int], DigitLayout]:
             f"code {model.code}"
         )
     height, width, *_ = model.input_shape
-    return (height, width), model.layout
+    return (height, width), model.layout, model.num_classes
 
 
 def classify(model: Model, crops: UInt8[np.ndarray, "n height width"]) -> Float[np.ndarray, "n labels+1"]:

@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 
     Attributes:
       crop: the image that the network classified, (height, width), from 0 to 255.
-      p: the calibrated probability of each label, and last of "no digit".
+      p: the calibrated probability of each label, and last of "no digit", which is 1 without classification.
       digit_probability: the probability that the image shows one whole digit.
     """
 

@@ -23,10 +23,8 @@ WINDOW = 0.6  # of the height of a digit; strokes are narrower
 MIN_DIGIT_PX = 7  # of the picture; smaller digits cannot be recognized
 HEIGHT_PX, MAX_SCALE = 64, 8  # smaller digits are enlarged to this height, at most by this factor
 MIN_HEIGHT_PX = 32  # smaller digits are enlarged to this height even if MAX_PIXELS is exceeded
-MAX_PIXELS, MAX_RESIZED_PIXELS = (
-    4_000_000,
-    12_000_000,
-)  # of the resized picture; the second one is never exceeded
+MAX_PIXELS = 4_000_000  # of the resized picture
+MAX_RESIZED_PIXELS = 12_000_000  # never exceeded, not even for MIN_HEIGHT_PX
 
 
 class Strokes(NamedTuple):

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 import nnjax
-from experiments.detector_examples import SEED, coarse_digit, draw_picture, examples_of_picture, resized
+from experiments.detector_examples import (
+    BLANK_KINDS,
+    DIGIT_SCENES,
+    HELD_OUT,
+    SEED,
+    _shown,
+    coarse_digit,
+    draw_picture,
+    examples_of_picture,
+    resized,
+)
 from experiments.digit_detector import balanced
 from experiments.no_digits import KINDS, no_digits
 from experiments.real_pictures import EXPERIMENT, QUICK_PICTURES, num_correct
@@ -81,10 +91,21 @@ def test_the_detector_learns_from_the_digits_of_a_picture_and_from_other_candida
     found = set(labels) - {NO_DIGIT}
     assert len(found) > 1
     assert found <= {label for label, _ in drawn}
+    boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]])
+    shown, overlaps = _shown(boxes, [(7, (20, 0, 30, 10)), (3, (0, 0, 10, 8))])
+    assert shown[:2].tolist() == [3, 7]
+    np.testing.assert_allclose(overlaps, [0.8, 1, 0])
     for letters_or_words in (2, 3):
         _, labels = examples_of_picture(letters_or_words, split)
         assert len(labels) > 0
         assert (labels == NO_DIGIT).all()
+
+
+def test_the_detector_does_not_learn_from_what_is_held_out():
+    assert set(HELD_OUT) <= SCENES.keys() | KINDS.keys()
+    for name in HELD_OUT:
+        assert SCENES.get(name) not in DIGIT_SCENES
+        assert name not in BLANK_KINDS
 
 
 def test_letters_among_digits_are_no_digits(digits):

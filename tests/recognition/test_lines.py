@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from nnjax.recognition import strokes
 from nnjax.recognition.components import Box
-from nnjax.recognition.strokes import HEIGHT_PX, find_strokes
+from nnjax.recognition.strokes import HEIGHT_PX, MIN_HEIGHT_PX, find_strokes
 from nnjax.recognition.text_lines import group_into_lines, split_at_gaps
 
 
@@ -140,7 +141,7 @@ def test_a_zero_is_no_frame():
     pen.ellipse((60, 20, 110, 100), outline=0, width=8)
     pen.ellipse((83, 58, 86, 61), fill=0)
     ((zero,),) = boxes_by_line(image)
-    np.testing.assert_allclose(zero, (20, 60, 101, 111), atol=2)
+    assert zero == (20, 60, 101, 111)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.006])
@@ -192,6 +193,24 @@ def test_only_small_digits_are_enlarged(height, expected):
     for x in (30, 180, 330):
         draw_digit(pen, x, 80, width=height // 2, height=height, stroke=max(3, height // 12))
     assert find_strokes(np.asarray(image) / 255).height == pytest.approx(expected, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("max_pixels", "max_resized_pixels", "expected"),
+    [(10**9, 10**9, HEIGHT_PX), (10_000, 10**9, MIN_HEIGHT_PX), (10_000, 30_000, 21)],
+)
+def test_the_number_of_pixels_limits_the_height_of_digits(
+    max_pixels, max_resized_pixels, expected, monkeypatch
+):
+    """In a picture of 100,000 pixels with digits of about 40 pixels."""
+    monkeypatch.setattr(strokes, "MAX_PIXELS", max_pixels)
+    monkeypatch.setattr(strokes, "MAX_RESIZED_PIXELS", max_resized_pixels)
+    image, pen = blank_page(200, 500)
+    for x in (30, 180, 330):
+        draw_digit(pen, x, 80, width=18, height=34, stroke=6)
+    found = find_strokes(np.asarray(image) / 255)
+    assert found.height == pytest.approx(expected, abs=4)
+    assert found.ink.size <= 1.02 * max_resized_pixels
 
 
 def test_of_what_touches_the_border_only_writing_like_the_rest_is_used():

@@ -16,9 +16,11 @@ import pytest
 from PIL import Image
 
 import nnjax
-from nnjax.recognition import classify, digit_probability
+from nnjax.recognition import classify, digit_probability, open_picture
 from nnjax.recognition.digit_layout import DigitLayout, infer_layout, normalize_digit
 from nnjax.recognition.page import build, draw_page
+from nnjax.recognition.reading import recognize, to_reading
+from nnjax.recognition.rejection import MIN_CLASSIFIED, adapted_probabilities, is_digit
 from nnjax.storage.model_file import Calibration
 
 INJECTION = '</script><script>document.title = "injected"</script><!--'
@@ -213,27 +215,68 @@ def drawing_of(browser):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
+DETECTOR_IMAGES = """
+  const ink = inkOfDrawing(), { width, height } = drawing, { occupied } = cache;
+  return lines.flat().map((digit) => {
+    const crop = normalizeDigit(cropDigit(ink, occupied, digit, width, height), digitDetector);
+    return Array.from(detectorImage(crop, strokesAround(occupied, digit, width, height)));
+  });
+"""
+
+
 def check_agrees_with_python(browser, model):
     """Asserts that the page recognizes what `read_picture` recognizes in the same drawing, and returns it.
 
     Images may differ by one gray level, because averages of black and white pixels are often exactly between
     two levels. Probabilities are compared for the same images.
     """
-    reading = nnjax.read_picture(drawing_of(browser), model)
+    recognition = recognize(open_picture(drawing_of(browser)), model)
+    reading = to_reading(recognition)
     digits = browser.execute_script("return lines.flat()")
     assert "".join(str(digit["label"]) for digit in digits) == reading.text.replace("\n", "").replace(" ", "")
     images = np.array([digit["image"] for digit in digits], np.uint8)
     differences = np.abs(images.reshape(reading.crops.shape) - reading.crops.astype(int))
     assert differences.max() <= 1
     np.testing.assert_allclose([digit["p"] for digit in digits], classify(model, images), atol=1e-4)
-    expected = digit_probability(
-        np.array([digit["detectorImage"] for digit in digits], np.uint8).reshape(-1, 28, 28, 2)
-    )
+    detector_images = np.array(browser.execute_script(DETECTOR_IMAGES), np.uint8).reshape(-1, 28, 28, 2)
+    expected = digit_probability(detector_images)
     np.testing.assert_allclose([digit["digitProbability"] for digit in digits], expected, atol=1e-4)
+    detector_differences = np.abs(detector_images - np.array(detector_images_of(recognition), int))
+    assert detector_differences.max() <= 1
     confidence = np.array([digit["confidence"] for digit in digits])
-    is_same = differences.max(axis=(1, 2)) == 0
-    np.testing.assert_allclose(confidence[is_same], reading.confidence[is_same], atol=1e-3)
+    is_same = (differences.max(axis=(1, 2)) == 0) & (detector_differences.max(axis=(1, 2, 3)) == 0)
+    np.testing.assert_allclose(confidence[is_same], reading.confidence[is_same], atol=1e-4)
     return reading.text
+
+
+def detector_images_of(recognition):
+    """What the detector saw of each digit."""
+    candidates = recognition.candidates
+    return [
+        candidates.detector_image(part.segmentation.pixels(candidate))
+        for part, sequence in zip(candidates.parts, recognition.sequences, strict=True)
+        for candidate, prediction in sequence
+        if is_digit(prediction)
+    ]
+
+
+@pytest.mark.slow
+def test_the_page_adapts_probabilities_as_python_does(browser):
+    for p in ([], [0.3], [0.0, 1.0], [0.9, 0.6, 0.2], [0.97] + 9 * [0.02], np.linspace(0, 1, 30).tolist()):
+        adapted = browser.execute_script("return adaptedProbabilities(arguments[0])", p)
+        np.testing.assert_allclose(adapted, adapted_probabilities(np.array(p)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_the_page_does_not_classify_what_the_detector_rejects(browser):
+    """A full square."""
+    prediction = browser.execute_script("""
+      const square = Array.from({ length: 40 }, () => new Float32Array(40).fill(1));
+      return classify(square, Array.from({ length: 56 }, () => new Float32Array(56)));
+    """)
+    assert prediction["digitProbability"] < MIN_CLASSIFIED
+    assert prediction["p"] == 10 * [0] + [1]
+    assert prediction["confidence"] == 0
 
 
 @pytest.mark.slow
@@ -295,8 +338,9 @@ def test_cached_candidates_are_those_that_are_found_without_the_cache(browser):
     """The dot is a fragment as long as the circle alone sets the height, and a speck next to tall strokes."""
     draw_stroke(browser, *circle(0.7, 0.5, 0.05, 0.14))
     draw_stroke(browser, (0.69, 0.48), (0.71, 0.52))
-    for x in (0.1, 0.2, 0.3):
-        draw_stroke(browser, (x, 0.2), (x, 0.78))
+    under_the_first = (0.05, 0.88), (0.16, 0.88)  # it changes only the margin of candidates above it
+    for stroke in (*(((x, 0.2), (x, 0.78)) for x in (0.1, 0.2, 0.3)), under_the_first):
+        draw_stroke(browser, *stroke)
         cached, new = browser.execute_script(CACHED_AND_NEW_CANDIDATES)
         assert cached == new
         assert len(new[0]) > 0

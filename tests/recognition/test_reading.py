@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 import nnjax
 from experiments.corruptions import CORRUPTIONS, PLAIN, draw
 from nnjax.recognition import MIN_CONFIDENCE, classify, open_picture, reading
-from nnjax.recognition.reading import MIN_CLASSIFIED, recognize
-from nnjax.recognition.rejection import adapted_probabilities
+from nnjax.recognition.reading import recognize
+from nnjax.recognition.rejection import MIN_CLASSIFIED, adapted_probabilities
 
 
 @pytest.fixture(scope="session")

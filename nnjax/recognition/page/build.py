@@ -71,12 +71,13 @@ _CONSTANTS = {
         "MIN_FREE_HEIGHT",
     ),
     candidates: ("MARGIN",),
-    reading: ("MIN_CLASSIFIED", "MIN_CONFIDENCE"),
+    reading: ("MIN_CONFIDENCE",),
     digit_detector: ("NO_DIGIT",),
     rejection: (
         "EPSILON",
         "ITERATIONS",
         "MAX_NO_DIGIT_PROBABILITY",
+        "MIN_CLASSIFIED",
         "MIN_DIGIT_PROBABILITY",
         "PRIOR_COUNT",
         "TEMPERATURE",
@@ -121,16 +122,16 @@ def _hash(content: str) -> str:
 
 def _model_data(model: Model) -> dict[str, Any]:
     """The model as JSON values for the scripts."""
-    shape, layout = reading.digit_format(model)
+    shape, layout, num_classes = reading.digit_format(model)
     objective, n_out = model.objective, model.sizes[-1]
     cost, code = objective.cost, objective.label_code
-    codes = jax.vmap(code.encode, (0, None))(jnp.arange(model.num_classes), n_out)
+    codes = jax.vmap(code.encode, (0, None))(jnp.arange(num_classes), n_out)
     is_one_hot, is_softmax = isinstance(code, OneHot), cost is softmax_cross_entropy
     output_names = range(n_out) if is_one_hot else [f"bit {2**i}" for i in reversed(range(n_out))]
     return {
         "description": f"A network with layers {list(model.sizes)}, trained on {model.dataset}, recognizes "
         "the digits that you draw.",
-        "numClasses": model.num_classes,
+        "numClasses": num_classes,
         "temperature": model.temperature,
         "isSoftmax": is_softmax,
         "hasNoDigit": is_one_hot and not is_softmax,

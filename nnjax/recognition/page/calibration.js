@@ -32,17 +32,21 @@ function shifted(image, down, across) {
   return copy;
 }
 
-// The prediction for the ink of a digit and the strokes around it, with all activations and probabilities.
+// The prediction for the ink of a digit and the strokes around it, with all activations if it is classified.
 function classify(ink, others) {
-  const image = normalizeDigit(ink), layers = feedforward(image);
-  const detected = hasLayoutOf(digitDetector) ? image : normalizeDigit(ink, digitDetector);
+  const image = normalizeDigit(ink), digit = hasLayoutOf(digitDetector) ? image : normalizeDigit(ink, digitDetector);
+  const outputs = feedforward(detectorImage(digit, others), digitDetector).at(-1);
+  const digitProbability = Math.max(...outputs.slice(0, constants.NO_DIGIT));
+  if (digitProbability < constants.MIN_CLASSIFIED)
+    return { image, p: [...Array(model.numClasses).fill(0), 1], label: 0, confidence: 0, digitProbability };
+  const layers = feedforward(image), p = ttaProbabilities(image, layers), label = argmax(p.slice(0, model.numClasses));
+  return { image, layers, p, label, confidence: p[label] * digitProbability, digitProbability };
+}
+
+// The image of a digit and the strokes around it, as the two channels of an image for the detector.
+function detectorImage(digit, others) {
   const around = fitted(others, digitDetector.imageShape);
-  const detectorImage = Uint8Array.from({ length: 2 * around.length }, (_, i) => (i % 2 ? around : detected)[i >> 1]);
-  const digitProbability = Math.max(...feedforward(detectorImage, digitDetector).at(-1).slice(0, constants.NO_DIGIT));
-  const noDigit = [...Array(model.numClasses).fill(0), 1];
-  const p = digitProbability >= constants.MIN_CLASSIFIED ? ttaProbabilities(image, layers) : noDigit;
-  const label = argmax(p.slice(0, model.numClasses));
-  return { image, layers, p, label, confidence: p[label] * digitProbability, digitProbability, detectorImage };
+  return Uint8Array.from({ length: 2 * around.length }, (_, i) => (i % 2 ? around : digit)[i >> 1]);
 }
 
 const hasLayoutOf = ({ imageShape, layout }) =>

@@ -1,4 +1,5 @@
-// Recognition of the drawing: the same result as `read_picture` for strokes of a pen that do not touch the border.
+// Recognition of the drawing: the same result as `read_picture` for strokes of a pen that do not touch the border,
+// if the digits are at least HEIGHT_PX of strokes.py high. Python enlarges lower ones.
 
 // The last drawing that was recognized, and its candidates by key. A stroke changes only a part of the
 // drawing, and candidates in other parts are used again.
