@@ -100,13 +100,16 @@ def _digit(image: np.ndarray, height: float, slant: float, grow: int) -> Ink:
     ink = np.pad(np.asarray(large) / 255, ((0, 0), (side, side)))
     shift: Any = [0, -slant * ink.shape[0] / 2]
     ink = np.clip(ndimage.affine_transform(ink, np.array([[1, 0], [slant, 1]]), shift, order=1), 0, 1)
-    if grow:
-        change = ndimage.grey_dilation if grow > 0 else ndimage.grey_erosion
-        ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
-        for _ in range(abs(grow) - 1):
-            ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
-    cropped = crop_to_ink(ink, 0.3)
+    cropped = crop_to_ink(grow_strokes(ink, grow), 0.3)
     return cropped if cropped.size else _digit(image, height, slant, 0)  # erosion has removed all ink
+
+
+def grow_strokes(ink: Ink, pixels: int) -> Ink:
+    """Strokes that are wider by this number of pixels on each side, or narrower if it is negative."""
+    change = ndimage.grey_dilation if pixels > 0 else ndimage.grey_erosion
+    for _ in range(abs(pixels)):
+        ink = change(ink, footprint=ndimage.generate_binary_structure(2, 1), mode="constant")
+    return ink
 
 
 def crop_to_ink(ink: Ink, threshold: float) -> Ink:
@@ -139,7 +142,7 @@ def _stack_lines(strings: Sequence[Ink], gap: int) -> Ink:
     return np.concatenate(padded)
 
 
-def _break(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+def break_strokes(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
     """A blank stripe through the line, as if the pen had skipped."""
     at, thick = int(rng.uniform(0.35, 0.65) * len(ink)), max(2, int(0.04 * height))
     slope = rng.uniform(-0.03, 0.03)
@@ -172,7 +175,8 @@ def _show_through(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
     return np.maximum(ink, rng.uniform(0.15, 0.3) * ndimage.gaussian_filter(other, 1.5))
 
 
-def _blur(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+def blur(rng: np.random.Generator, ink: Ink, height: float) -> Ink:
+    """The ink, out of focus."""
     return ndimage.gaussian_filter(ink, rng.uniform(0.02, 0.06) * height)
 
 
@@ -190,7 +194,7 @@ def gradient(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return (along - along.min()) / np.ptp(along)
 
 
-def _noise(rng: np.random.Generator, page: Page, height: float) -> Page:
+def add_noise(rng: np.random.Generator, page: Page, height: float) -> Page:
     """Gaussian noise, and dark specks of the width of a stroke."""
     page = page + rng.normal(0, rng.uniform(0.04, 0.15), page.shape[:2])[..., None]
     specks = rng.random(page.shape[:2]) < 4 / height**2
@@ -222,17 +226,17 @@ PLAIN = RenderStyle()
 CORRUPTIONS = {
     "none: separate digits": PLAIN,
     "touching": replace(PLAIN, gap=(-0.02, 0.0)),
-    "in pieces": replace(PLAIN, on_ink=_break),
+    "in pieces": replace(PLAIN, on_ink=break_strokes),
     "slant": replace(PLAIN, slant=0.35),
     "size": replace(PLAIN, height=(20, 250), uneven=0.25),
     "stroke": replace(PLAIN, stroke=(-2, 4)),
     "several lines": replace(PLAIN, lines=3),
     "colours": replace(PLAIN, colours=_any_colours),
     "light": replace(PLAIN, on_page=_light),
-    "noise and specks": replace(PLAIN, on_page=_noise),
+    "noise and specks": replace(PLAIN, on_page=add_noise),
     "frame": replace(PLAIN, on_ink=_frame),
     "ruled lines": replace(PLAIN, on_ink=_ruled_lines),
     "shining through": replace(PLAIN, on_ink=_show_through),
-    "blur": replace(PLAIN, on_ink=_blur),
+    "blur": replace(PLAIN, on_ink=blur),
     "JPEG": replace(PLAIN, on_page=_jpeg),
 }

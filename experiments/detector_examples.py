@@ -5,7 +5,8 @@ candidates for digits are cut out as `read_picture` does it. A candidate that co
 label. A part of a digit, several digits or something else get the label `NO_DIGIT`.
 """
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,35 @@ import numpy as np
 from PIL import Image
 
 import nnjax
-from experiments.corruptions import crop_to_ink
+from experiments.corruptions import add_noise, blur, break_strokes, crop_to_ink, grow_strokes
 from experiments.letters import letter_images
 from experiments.no_digits import KINDS, no_digits
-from experiments.photographs import Box, Random
-from experiments.scenes import SCENES, draw
+from experiments.photographs import Box, Page, Random
+from experiments.scenes import SCENES, Scene, draw, touching
 from nnjax.recognition import NO_DIGIT, digit_probability, find_digit_candidates, open_picture, to_mnist
 
-HELD_OUT = ("photo with a shadow", "photo of boxes", "showing through", "sample image")  # only for tests
+HELD_OUT = ("photo with a shadow", "photo of boxes", "showing through", "text", "sample image")  # for tests
 DIGIT_SCENES = [scene for name, scene in SCENES.items() if name not in HELD_OUT]
 DIGIT_SCENES += 2 * [SCENES["touching digits"]]  # the most difficult ones
 BLANK_KINDS = [kind for kind in KINDS if kind not in HELD_OUT]
 MAX_DIGITS = 8  # of a picture
+MAX_GAP = 0.5  # between digits with damaged strokes, relative to their height
+MAX_THINNER_PX, MAX_THICKER_PX = 2, 4  # the change of strokes on each side
 MIN_SCALE, MAX_SCALE = 0.4, 1.5  # pictures are resized by a random factor
 COARSE_PICTURES = 0.2  # the fraction of pictures with coarse digits, half of them from the 8x8 digits
 MIN_OVERLAP, MAX_OVERLAP = 0.8, 0.6  # of the boxes of a candidate and of a digit; between them it is unclear
 MAX_OTHERS = 24  # random candidates of a picture that are no digits, and as many hard ones
 SINGLE_DIGITS, COARSE_DIGITS = 30_000, 11_000
 SEED = 41
+
+DAMAGES: list[Callable[[Random, Page], np.ndarray]] = [
+    lambda rng, page: page.ink,
+    lambda rng, page: grow_strokes(page.ink, int(rng.integers(-MAX_THINNER_PX, MAX_THICKER_PX + 1))),
+    lambda rng, page: break_strokes(rng, page.ink, page.height),
+    lambda rng, page: blur(rng, page.ink, page.height),
+    lambda rng, page: 1 - add_noise(rng, 1 - page.ink[..., None], page.height)[..., 0],
+]
+DIGIT_SCENES += [Scene(partial(touching, max_gap=MAX_GAP), damage) for damage in DAMAGES]
 
 SHAPE = (28, 28, 2)  # of an image: a candidate, and the strokes around it
 Examples = tuple[np.ndarray, np.ndarray]  # images (n, *SHAPE) uint8, and their labels (n,)

@@ -52,9 +52,10 @@ def draw_examples(numbers: range, detector: Path | None) -> list[Examples]:
 
 def save_detector(path: Path, examples: Sequence[Examples]) -> None:
     """Trains the detector on nineteen of twenty pictures, and writes its file."""
-    rng, count = np.random.default_rng(SEED), len(examples) // VALIDATION
-    train = balanced(rng, [*examples[count:], single_digits(rng)])
-    dataset = nnjax.Dataset.from_arrays(train, balanced(rng, examples[:count]))
+    rng = np.random.default_rng(SEED)
+    validation, train = np.split(rng.permutation(len(examples)), [len(examples) // VALIDATION])
+    train = balanced(rng, [*(examples[i] for i in train), single_digits(rng)])
+    dataset = nnjax.Dataset.from_arrays(train, balanced(rng, [examples[i] for i in validation]))
     init_key, fit_key = jax.random.split(jax.random.key(SEED))
     params, objective = CONFIG.init_fn(dataset)(init_key), CONFIG.objective(dataset)
     run = nnjax.fit(fit_key, params, dataset, **CONFIG.fit_kwargs(dataset))

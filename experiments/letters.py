@@ -13,12 +13,15 @@ from scipy import ndimage
 
 from experiments.corruptions import crop_to_ink
 from experiments.photographs import Random
+from experiments.scenes import LETTERS as CAPITALS
 from nnjax.recognition import to_mnist
 
-LETTERS = "AEFHKMNPRTUVWXY" + "acdefhkmnprtuvwx"
+LETTERS = CAPITALS + "acdefhkmnprtuvwx"
 SIGNS = "ΓΔΛΞΠΨΩЖИЛФЦШЫЮЯ&#@%+=♣√∑→"
-TEXT_FONTS = ("DejaVuS", "STIXGeneral", "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
 SIGN_FONTS = ("DejaVuSans.", "DejaVuSans-", "DejaVuSansMono")
+TEXT_FONTS = (
+    *SIGN_FONTS, "DejaVuSerif.", "DejaVuSerif-", "STIXGeneral", "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"
+)  # fmt: skip
 SIDE_PX, HEIGHT_PX = 144, 72  # of the canvas, and of the font
 MAX_SLANT, MAX_STRETCH = 0.35, 1.35
 BEND_PX, BEND_RADIUS_PX = 4.0, 14.0  # maximum standard deviation of the displacements, and their smoothness
@@ -38,8 +41,7 @@ def _letter_image(rng: Random) -> np.ndarray:
     thicker = int(rng.integers(0, 4))
     center = SIDE_PX / 2, SIDE_PX / 2
     ImageDraw.Draw(image).text(center, letter, fill=255, font=font, anchor="mm", stroke_width=thicker)
-    ink = crop_to_ink(_bent(rng, np.asarray(image) / 255), 0.3)
-    return to_mnist(ink) if ink.size else _letter_image(rng)
+    return to_mnist(crop_to_ink(_bent(rng, np.asarray(image) / 255), 0.3))
 
 
 def _bent(rng: Random, ink: np.ndarray) -> np.ndarray:

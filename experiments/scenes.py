@@ -105,8 +105,13 @@ def in_lines(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: 
     return _place(glyphs, labels, corners, [len(row) for row in rows], height, rng.uniform(0.6, 2.0))
 
 
-def touching(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float) -> Page:
-    """One line of digits, each moved to the left until it touches the last one."""
+def touching(
+    rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float, *, max_gap: float = 0.0
+) -> Page:
+    """One line of digits, each moved to the left until it touches the last one, or nearly.
+
+    The smallest distance between their ink is up to `max_gap` of the height.
+    """
     corners, x = [], 0
     edge = np.full(int(1.6 * height), -np.inf)  # for each row, the last column with ink
     for glyph in glyphs:
@@ -115,7 +120,8 @@ def touching(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: 
         inked = glyph > 0.45
         first = np.where(inked.any(axis=1), inked.argmax(axis=1), np.inf)
         reach = ndimage.maximum_filter1d(edge, 3)[top : top + h] - first
-        x = int(reach.max()) + 1 - int(rng.integers(0, 2)) if np.isfinite(reach.max()) else x
+        gap = int(rng.uniform(0, max_gap) * height)
+        x = int(reach.max()) + gap + 1 - int(rng.integers(0, 2)) if np.isfinite(reach.max()) else x
         x = max(x, corners[-1][0] + 2) if corners else 0
         last = np.where(inked.any(axis=1), glyph.shape[1] - 1 - inked[:, ::-1].argmax(axis=1) + x, -np.inf)
         edge[top : top + h] = np.maximum(edge[top : top + h], last)
@@ -188,13 +194,28 @@ def showing_through(rng: Random, page: Page) -> Ink:
 
 def letters(rng: Random, page: Page) -> Ink:
     """A word of letters below the digits."""
-    image = Image.fromarray(np.zeros(np.add(page.ink.shape, (int(4 * page.height), 0)), np.uint8))
-    pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(int(page.height))
-    word = "".join(rng.choice(list(LETTERS), int(rng.integers(2, 6))))
-    pen.text((int(0.8 * page.height), image.height - int(1.7 * page.height)), word, fill=255, font=font)
+    return _with_words(rng, page, lines=1, size=1.0)
+
+
+def text(rng: Random, page: Page) -> Ink:
+    """Three to five lines of words below the digits."""
+    return _with_words(rng, page, lines=int(rng.integers(3, 6)), size=rng.uniform(0.5, 0.9))
+
+
+def _with_words(rng: Random, page: Page, lines: int, size: float) -> Ink:
+    """Words below the digits; the letters are `size` times as large."""
+    size *= page.height
+    first_line = page.ink.shape[0] + int(0.7 * page.height)
+    height = first_line + int((1.6 * lines + 0.5) * size)
+    image = Image.new("L", (max(page.ink.shape[1], int(8 * size * (lines > 1))), height))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(int(size))
+    for line in range(lines):
+        words = ("".join(rng.choice(list(LETTERS), int(rng.integers(2, 6)))) for _ in range(1 + (lines > 1)))
+        position = int(0.8 * size), first_line + int(1.6 * line * size)
+        pen.text(position, " ".join(words), fill=255, font=font)
     added = np.asarray(image) / 255
-    added[: page.ink.shape[0]] = np.maximum(added[: page.ink.shape[0]], page.ink)
+    drawn = added[: page.ink.shape[0], : page.ink.shape[1]]
+    np.maximum(drawn, page.ink, out=drawn)
     return added
 
 
@@ -217,4 +238,5 @@ SCENES: dict[str, Scene] = {
     "showing through": Scene(in_lines, showing_through),
     "scattered digits": Scene(scattered),
     "letters": Scene(in_lines, letters),
+    "text": Scene(in_lines, text),
 }

@@ -18,7 +18,7 @@ from experiments.detector_examples import (
 )
 from experiments.digit_detector import balanced
 from experiments.no_digits import KINDS, no_digits
-from experiments.real_pictures import EXPERIMENT, QUICK_PICTURES, num_correct
+from experiments.real_pictures import EXPERIMENT, QUICK_BLANK_PICTURES, QUICK_PICTURES, num_correct
 from experiments.scenes import SCENES, draw
 from nnjax.recognition import NO_DIGIT, digit_probability
 
@@ -37,17 +37,27 @@ def test_every_picture_counts_once(record):
         assert 0 <= counts["correct_strings"] <= counts["pictures"]
 
 
+def test_pictures_of_all_kinds_are_counted(record):
+    assert record["blank"].keys() == KINDS.keys()
+    assert sum(counts["pictures"] for counts in record["blank"].values()) == QUICK_BLANK_PICTURES
+    for counts in record["blank"].values():
+        assert 0 <= counts["with_digits"] <= min(counts["pictures"], counts["digits"])
+
+
 def test_claims_follow_the_record(record):
     perfect = {"digits": 100, "reported": 100, "correct": 100}
     for counts in record["kinds"]:
         counts |= perfect
     record |= {
-        "blank": {"pictures": 100, "with_digits": 2, "digits": 2},
+        "blank": {
+            "words": {"pictures": 50, "with_digits": 0, "digits": 0},
+            "drawing": {"pictures": 50, "with_digits": 2, "digits": 3},
+        },
         "resized": {"pictures": 50, "same": 49},
     }
     assert all(claim.supported for claim in EXPERIMENT.claims(record))
     record["kinds"][3] |= {"reported": 106}  # 94 % precision
-    record["blank"]["with_digits"] = 3
+    record["blank"]["words"]["with_digits"] = 1
     record["resized"]["same"] = 48
     supported = [claim.supported for claim in EXPERIMENT.claims(record)]
     assert supported == [i not in (3, len(SCENES), len(SCENES) + 1) for i in range(len(SCENES) + 2)]
