@@ -1,12 +1,15 @@
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import nnjax
 from experiments.detector_examples import (
     BLANK_KINDS,
+    DAMAGES,
     DIGIT_SCENES,
     HELD_OUT,
     SEED,
@@ -17,9 +20,10 @@ from experiments.detector_examples import (
     resized,
 )
 from experiments.digit_detector import balanced
+from experiments.letters import letter_images
 from experiments.no_digits import KINDS, no_digits
 from experiments.real_pictures import EXPERIMENT, QUICK_BLANK_PICTURES, QUICK_PICTURES, num_correct
-from experiments.scenes import SCENES, draw
+from experiments.scenes import SCENES, Scene, draw, touching
 from nnjax.recognition import NO_DIGIT, digit_probability
 
 
@@ -116,6 +120,34 @@ def test_the_detector_does_not_learn_from_what_is_held_out():
     for name in HELD_OUT:
         assert SCENES.get(name) not in DIGIT_SCENES
         assert name not in BLANK_KINDS
+
+
+def test_damaged_strokes_keep_their_digits(digits):
+    images, labels = digits.train.inputs[:5].reshape(-1, 8, 8), digits.train.targets[:5]
+    undamaged, *damaged = (
+        draw(np.random.default_rng(2), images, labels, scene) for scene in DIGIT_SCENES[-len(DAMAGES) :]
+    )
+    assert len(damaged) == 4
+    for picture, boxes, _ in damaged:
+        assert boxes == undamaged[1]
+        assert not np.array_equal(picture, undamaged[0])
+
+
+def test_digits_are_as_close_as_asked(digits):
+    images, labels = digits.train.inputs[:8].reshape(-1, 8, 8), digits.train.targets[:8]
+
+    def components(max_gap):
+        scene = Scene(partial(touching, max_gap=max_gap), height=(80, 80))
+        picture, *_ = draw(np.random.default_rng(5), images, labels, scene)
+        return ndimage.label(picture < 150, np.ones((3, 3)))[1]
+
+    assert components(0.0) < components(0.3) <= components(2.0) == 8
+
+
+def test_every_letter_has_ink():
+    images = letter_images(np.random.default_rng(0), 300)
+    assert images.shape == (300, 28, 28)
+    assert images.max(axis=(1, 2)).min() > 127
 
 
 def test_letters_among_digits_are_no_digits(digits):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from experiments.corruptions import CORRUPTIONS, draw
+from experiments.corruptions import CORRUPTIONS, draw, grow_strokes
 from experiments.several_digits import EXPERIMENT, QUICK_PICTURES, SEPARATE, TOUCHING, edit_distance
 from nnjax.recognition.ink import find_ink
 
@@ -59,6 +59,15 @@ def test_a_seed_draws_the_same_picture_again(digits, corruption):
     assert first[0].ndim == 3
     assert first[1].replace("\n", "") == "".join(map(str, labels))
     assert first[1].count("\n") == CORRUPTIONS[corruption].lines - 1
+
+
+@pytest.mark.parametrize(("pixels", "width"), [(-2, 1), (-1, 3), (0, 5), (1, 7), (3, 11)])
+def test_strokes_grow_on_both_sides(pixels, width):
+    bar = np.zeros((31, 31))
+    bar[:, 13:18] = 1
+    np.testing.assert_array_equal(
+        grow_strokes(bar, pixels)[15].nonzero()[0], 15 + np.arange(width) - width // 2
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
