@@ -12,7 +12,7 @@ from jaxtyping import Float
 from nnjax.recognition.search import Prediction
 
 MIN_CLASSIFIED = 0.01  # a candidate whose probability, not adapted, is smaller is rejected and not classified
-MIN_DIGIT_PROBABILITY = 0.1  # a candidate is rejected if its adapted probability is smaller
+MIN_DIGIT_PROBABILITY = 0.5  # a candidate is rejected if its adapted probability is smaller
 MAX_NO_DIGIT_PROBABILITY = 0.9  # a candidate is rejected if the network's "no digit" is at least this
 PRIOR_COUNT = 0.03  # the estimate begins with this number of digits, and as many other candidates
 ITERATIONS = 20
