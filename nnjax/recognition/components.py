@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 
 from nnjax.recognition.ink import Ink
-from nnjax.recognition.straight_lines import EIGHT_NEIGHBORS, remove_straight_lines
+from nnjax.recognition.straight_lines import EIGHT_NEIGHBORS, FoundLines, remove_straight_lines
 
 Pixels = Int[np.ndarray, "2 n"]
 
@@ -83,7 +83,9 @@ def bounding_box(pixels: Pixels) -> Box:
     return Box(top, left, bottom, right)
 
 
-def find_components(ink: Ink, min_size: float = 0.0) -> list[Component]:
+def find_components(
+    ink: Ink, min_size: float = 0.0, found_lines: FoundLines | None = None
+) -> list[Component]:
     """The components that may be digits or fragments of digits, the largest first.
 
     Components that touch the border of the picture are usually not writing. They are used only if they look
@@ -92,8 +94,9 @@ def find_components(ink: Ink, min_size: float = 0.0) -> list[Component]:
     Args:
       ink: (height, width), from 0 (paper) to 1 (ink).
       min_size: the size of the smallest digits, in pixels.
+      found_lines: as for `remove_straight_lines`.
     """
-    mask = remove_straight_lines(ink >= MIN_INK)
+    mask = remove_straight_lines(ink >= MIN_INK, found_lines)
     components = [c for c in connected_components(mask) if c.size >= MIN_COMPONENT_PX]
     inside = [c for c in components if not _touches_border(c.box, mask.shape)]
     height = typical_height(inside, min_size)

@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 Mask = Bool[np.ndarray, "height width"]
+FoundLines = dict[
+    tuple[tuple[int, ...], bytes], Mask
+]  # by shape and pixels of a component: the ink of its lines
 
 EIGHT_NEIGHBORS = np.ones((3, 3), int)
 
@@ -40,12 +43,18 @@ class StraightLine(NamedTuple):
     columns: int
 
 
-def remove_straight_lines(mask: Mask) -> Mask:
+def remove_straight_lines(mask: Mask, found: FoundLines | None = None) -> Mask:
     """The mask without frames and ruled lines; pixels that also belong to a crossing stroke are kept.
 
     A frame has at least two nearly horizontal and two nearly vertical lines as long as itself. So the walls
     between the cells of a grid also belong to it. Ruled lines are longer than 60 % of the picture.
+
+    Args:
+      mask: the ink of a picture.
+      found: the lines of components, which are added to it. Other masks of the same picture have many equal
+        components, whose lines are not searched again.
     """
+    found = {} if found is None else found
     labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
     labels, count = labelled
     sizes, boxes = np.bincount(labels.ravel(), minlength=count + 1)[1:], ndimage.find_objects(labels)
@@ -53,12 +62,22 @@ def remove_straight_lines(mask: Mask) -> Mask:
     for i in np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS].tolist():
         image = labels[boxes[i]] == i + 1
         if max(image.shape) >= MIN_EXTENT_PX:
-            horizontal, vertical = _lines_of(image, mask.shape)
-            for line in horizontal:
-                rest[boxes[i]] &= ~_along(line, image)
-            for line in vertical:
-                rest[boxes[i]] &= ~_along(line, image.T).T
+            key = image.shape, image.tobytes()
+            if key not in found:
+                found[key] = _ink_of_lines(image, mask.shape)
+            rest[boxes[i]] &= ~found[key]
     return rest
+
+
+def _ink_of_lines(image: Mask, shape: tuple[int, ...]) -> Mask:
+    """The ink of a component that belongs to its lines and to no crossing stroke."""
+    horizontal, vertical = _lines_of(image, shape)
+    ink = np.zeros_like(image)
+    for line in horizontal:
+        ink |= _along(line, image)
+    for line in vertical:
+        ink |= _along(line, image.T).T
+    return ink
 
 
 def _lines_of(image: Mask, shape: tuple[int, ...]) -> tuple[list[StraightLine], list[StraightLine]]:
@@ -198,8 +217,9 @@ def _centered(
     # Where another stroke meets the line, the run is longer and its middle is elsewhere.
     is_plain = end - start <= 1.5 * thickness
     middles = (start + end - 1)[is_plain] / 2
-    if np.ptp(columns[is_plain]) > 0:
-        slope = float(np.polyfit(columns[is_plain], middles, 1)[0])
+    distances = columns[is_plain] - columns[is_plain].mean()
+    if distances.any():
+        slope = float(distances @ middles / (distances @ distances))
     intercept = float(np.median(middles - slope * columns[is_plain]))
     return StraightLine(slope, intercept, thickness, len(columns))
 

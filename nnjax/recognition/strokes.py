@@ -62,9 +62,10 @@ def find_strokes(gray: Gray) -> Strokes:
 
 def _height_in(gray: Gray, enlarged: int, min_size: float) -> float:
     """The typical height of the digits, by the narrowest window that finds most of the strokes."""
-    estimates = []
+    estimates, found_lines = [], {}
     for fraction in WINDOWS:
-        components = find_components(find_ink(gray, _window(fraction * max(gray.shape)), enlarged), min_size)
+        ink = find_ink(gray, _window(fraction * max(gray.shape)), enlarged)
+        components = find_components(ink, min_size, found_lines)
         amount = sum(c.pixels.shape[1] for c in components if is_stroke(c) and c.size >= min_size)
         estimates.append((amount, typical_height(components, min_size)))
     most = max(amount for amount, _ in estimates)
