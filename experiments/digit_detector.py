@@ -1,8 +1,9 @@
 """Trains the detector of digits, which is part of the package: `python -m experiments.digit_detector`.
 
 A small convolutional network learns the examples of experiments/detector_examples.py, in two rounds. The
-second one adds the candidates that the first network takes for digits. With test digits, the experiment
-real_pictures draws these scenes and held-out ones. Drawing takes 25 minutes on two cores, training six.
+second one adds the candidates that the first network takes for digits. With test digits, the experiments
+real_pictures and several_digits draw most of these scenes, and real_pictures draws held-out ones. It takes
+30 minutes on two cores.
 """
 
 import argparse
@@ -53,8 +54,8 @@ def draw_examples(numbers: range, detector: Path | None) -> list[Examples]:
 def save_detector(path: Path, examples: Sequence[Examples]) -> None:
     """Trains the detector on nineteen of twenty pictures, and writes its file."""
     rng = np.random.default_rng(SEED)
-    validation, train = np.split(rng.permutation(len(examples)), [len(examples) // VALIDATION])
-    train = balanced(rng, [*(examples[i] for i in train), single_digits(rng)])
+    validation, training = np.split(rng.permutation(len(examples)), [len(examples) // VALIDATION])
+    train = balanced(rng, [*(examples[i] for i in training), single_digits(rng)])
     dataset = nnjax.Dataset.from_arrays(train, balanced(rng, [examples[i] for i in validation]))
     init_key, fit_key = jax.random.split(jax.random.key(SEED))
     params, objective = CONFIG.init_fn(dataset)(init_key), CONFIG.objective(dataset)

@@ -56,7 +56,7 @@ def _bent(rng: Random, ink: np.ndarray) -> np.ndarray:
 
 @cache
 def _fonts(prefixes: tuple[str, ...]) -> list[str]:
-    """The files of the fonts that are installed with matplotlib and have such names."""
+    """The files of matplotlib's fonts whose names begin with one of these prefixes."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

@@ -106,8 +106,9 @@ def read_blank(model: nnjax.Model, pictures: int) -> Record:
     for n, kind in zip(range(pictures), itertools.cycle(KINDS)):
         reading = nnjax.read_picture(no_digits(np.random.default_rng((SEED, n)), kind), model)
         kinds[kind]["pictures"] += 1
-        kinds[kind]["with_digits"] += bool(reading.text)
-        kinds[kind]["digits"] += len(reading.confidence)
+        reported = len(reading.confidence)
+        kinds[kind]["digits"] += reported
+        kinds[kind]["with_digits"] += reported > 0
     return kinds
 
 

@@ -1,4 +1,4 @@
-"""Pages with digits as people write them: lines, boxes, ruled paper, thin pens, letters.
+"""Pages with digits as people write them: lines, boxes, ruled paper, thin pens, letters, words.
 
 Every picture is a function of its random generator, so a seed reproduces it. The digits of a picture are
 known with their boxes, so that recall and precision can be counted.
@@ -108,9 +108,9 @@ def in_lines(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: 
 def touching(
     rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float, *, max_gap: float = 0.0
 ) -> Page:
-    """One line of digits, each moved to the left until it touches the last one, or nearly.
+    """One line of digits, each moved to the left until it touches the last one.
 
-    The smallest distance between their ink is up to `max_gap` of the height.
+    With `max_gap`, each gap between their ink is random, from 0 to `max_gap` times the height.
     """
     corners, x = [], 0
     edge = np.full(int(1.6 * height), -np.inf)  # for each row, the last column with ink
@@ -203,7 +203,7 @@ def text(rng: Random, page: Page) -> Ink:
 
 
 def _with_words(rng: Random, page: Page, lines: int, size: float) -> Ink:
-    """Words below the digits; the letters are `size` times as large."""
+    """Words below the digits; `size` is the size of the font, relative to the height of the digits."""
     size *= page.height
     first_line = page.ink.shape[0] + int(0.7 * page.height)
     height = first_line + int((1.6 * lines + 0.5) * size)
