@@ -269,10 +269,12 @@ def test_the_page_adapts_probabilities_as_python_does(browser):
 
 @pytest.mark.slow
 def test_the_page_does_not_classify_what_the_detector_rejects(browser):
-    """A full square."""
+    """A cross."""
     prediction = browser.execute_script("""
-      const square = Array.from({ length: 40 }, () => new Float32Array(40).fill(1));
-      return classify(square, Array.from({ length: 56 }, () => new Float32Array(56)));
+      const isBar = (i) => Math.abs(i - 20) < 4;
+      const cross = Array.from({ length: 40 }, (_, y) =>
+        Float32Array.from({ length: 40 }, (_, x) => Number(isBar(x) || isBar(y))));
+      return classify(cross, Array.from({ length: 56 }, () => new Float32Array(56)));
     """)
     assert prediction["digitProbability"] < MIN_CLASSIFIED
     assert prediction["p"] == 10 * [0] + [1]
