@@ -38,7 +38,7 @@ bench: .venv/bench      ## every benchmark but the one for GPUs; an hour on idle
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.devices
 
-reproduce: .venv/experiments ## every experiment of the chapter and the report; two hours, or ARGS=--quick
+reproduce: .venv/experiments ## every experiment of the chapter and the report; 2.5 hours, or ARGS=--quick
 	$(BIN)/python -m experiments $(ARGS)
 
 .venv/bin/python:
