@@ -38,7 +38,7 @@ bench: .venv/bench      ## every benchmark but the one for GPUs; an hour on idle
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.devices
 
-reproduce: .venv/experiments ## every experiment of the chapter and the report; 2.5 hours, or ARGS=--quick
+reproduce: .venv/experiments ## the chapter's experiments and the report; 2.5 hours without the ladder, or ARGS=--quick
 	$(BIN)/python -m experiments $(ARGS)
 
 .venv/bin/python:

@@ -1,9 +1,9 @@
 """Trains the detector of digits, which is part of the package: `python -m experiments.digit_detector`.
 
 A small convolutional network learns the examples of experiments/detector_examples.py, in two rounds. The
-second one adds the candidates that the first network takes for digits. With test digits, the experiments
-real_pictures and several_digits draw most of these scenes, and real_pictures draws held-out ones. It takes
-30 minutes on two cores.
+second one adds the candidates that the first network takes for digits. The experiment
+real_pictures draws these scenes with test digits, also held-out ones; several_digits has the same kinds of
+damage. Drawing the examples and training take 30 minutes together on two cores.
 """
 
 import argparse

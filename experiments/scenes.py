@@ -108,9 +108,9 @@ def in_lines(rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: 
 def touching(
     rng: Random, glyphs: Sequence[Ink], labels: Sequence[int], height: float, *, max_gap: float = 0.0
 ) -> Page:
-    """One line of digits, each moved to the left until it touches the last one.
+    """One line of digits, each moved to the left until its ink touches the previous digit.
 
-    With `max_gap`, each gap between their ink is random, from 0 to `max_gap` times the height.
+    If `max_gap` is positive, a random gap of at most `max_gap` times the height remains between them.
     """
     corners, x = [], 0
     edge = np.full(int(1.6 * height), -np.inf)  # for each row, the last column with ink

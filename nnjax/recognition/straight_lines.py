@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 Mask = Bool[np.ndarray, "height width"]
-# The ink of the lines of a component, by its shape and pixels; for masks of one shape.
+# From a component (its shape and pixels) to the ink of its lines; only for masks of the same shape.
 FoundLines = dict[tuple[tuple[int, ...], bytes], Mask]
 
 EIGHT_NEIGHBORS = np.ones((3, 3), int)
@@ -50,8 +50,8 @@ def remove_straight_lines(mask: Mask, found: FoundLines | None = None) -> Mask:
 
     Args:
       mask: the ink of a picture.
-      found: the lines of components, which are added to it. Other masks of the same picture, of the same
-        shape, have many equal components, whose lines are not searched again.
+      found: the lines that earlier calls found; this call adds its own. With the same dictionary for
+        several masks of one picture, lines of equal components are searched only once.
     """
     found = {} if found is None else found
     labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
