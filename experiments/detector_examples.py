@@ -17,16 +17,14 @@ import nnjax
 from experiments.corruptions import add_noise, blur, break_strokes, crop_to_ink, grow_strokes
 from experiments.letters import letter_images
 from experiments.no_digits import KINDS, no_digits
-from experiments.photographs import Box, Page, Random
+from experiments.photographs import Box, Ink, Page, Random
 from experiments.scenes import SCENES, Scene, draw, touching
 from nnjax.recognition import NO_DIGIT, digit_probability, find_digit_candidates, open_picture, to_mnist
 
 HELD_OUT = ("photo with a shadow", "photo of boxes", "showing through", "text", "sample image")  # for tests
-DIGIT_SCENES = [scene for name, scene in SCENES.items() if name not in HELD_OUT]
-DIGIT_SCENES += 2 * [SCENES["touching digits"]]  # the most difficult ones
 BLANK_KINDS = [kind for kind in KINDS if kind not in HELD_OUT]
 MAX_DIGITS = 8  # of a picture
-MAX_GAP = 0.5  # between digits with damaged strokes, relative to their height
+MAX_GAP = 0.5  # between the digits of a scene with damage, relative to their height
 MAX_THINNER_PX, MAX_THICKER_PX = 2, 4  # the change of strokes on each side
 MIN_SCALE, MAX_SCALE = 0.4, 1.5  # pictures are resized by a random factor
 COARSE_PICTURES = 0.2  # the fraction of pictures with coarse digits, half of them from the 8x8 digits
@@ -35,14 +33,25 @@ MAX_OTHERS = 24  # random candidates of a picture that are no digits, and as man
 SINGLE_DIGITS, COARSE_DIGITS = 30_000, 11_000
 SEED = 41
 
-DAMAGES: list[Callable[[Random, Page], np.ndarray]] = [
+
+def _noisy(rng: Random, page: Page) -> Ink:
+    """The ink with noise and specks, which are added to a white page."""
+    white_page = 1 - page.ink[..., None]
+    return 1 - add_noise(rng, white_page, page.height)[..., 0]
+
+
+DAMAGES: list[Callable[[Random, Page], Ink]] = [
     lambda rng, page: page.ink,
     lambda rng, page: grow_strokes(page.ink, int(rng.integers(-MAX_THINNER_PX, MAX_THICKER_PX + 1))),
     lambda rng, page: break_strokes(rng, page.ink, page.height),
     lambda rng, page: blur(rng, page.ink, page.height),
-    lambda rng, page: 1 - add_noise(rng, 1 - page.ink[..., None], page.height)[..., 0],
+    _noisy,
 ]
-DIGIT_SCENES += [Scene(partial(touching, max_gap=MAX_GAP), damage) for damage in DAMAGES]
+DIGIT_SCENES = [
+    *(scene for name, scene in SCENES.items() if name not in HELD_OUT),
+    *2 * [SCENES["touching digits"]],  # the most difficult ones
+    *(Scene(partial(touching, max_gap=MAX_GAP), damage) for damage in DAMAGES),
+]
 
 SHAPE = (28, 28, 2)  # of an image: a candidate, and the strokes around it
 Examples = tuple[np.ndarray, np.ndarray]  # images (n, *SHAPE) uint8, and their labels (n,)

@@ -1,8 +1,8 @@
 """Trains the detector of digits, which is part of the package: `python -m experiments.digit_detector`.
 
 A small convolutional network learns the examples of experiments/detector_examples.py, in two rounds. The
-second one adds the candidates that the first network takes for digits. The experiment
-real_pictures draws these scenes with test digits, also held-out ones; several_digits has the same kinds of
+second one adds the candidates that the first network takes for digits. With test digits, the experiment
+real_pictures draws the scenes of SCENES, also the held-out ones, and several_digits the same kinds of
 damage. Drawing the examples and training take 30 minutes together on two cores.
 """
 

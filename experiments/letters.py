@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from experiments.corruptions import crop_to_ink
 from experiments.photographs import Random
-from experiments.scenes import LETTERS as CAPITALS
+from experiments.scenes import CAPITALS
 from nnjax.recognition import to_mnist
 
 LETTERS = CAPITALS + "acdefhkmnprtuvwx"

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from experiments.photographs import Ink, Random
-from experiments.scenes import LETTERS
+from experiments.scenes import CAPITALS
 
 SAMPLES = (
     "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png",
@@ -31,7 +31,7 @@ def _words(rng: Random) -> Ink:
     image = Image.new("L", (7 * size, 4 * size), 245)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size)
     for top in (0.6, 2.2):
-        word = "".join(rng.choice(list(LETTERS), int(rng.integers(3, 7))))
+        word = "".join(rng.choice(list(CAPITALS), int(rng.integers(3, 7))))
         pen.text((0.6 * size, top * size), word, fill=20, font=font)
     return np.asarray(image) / 255
 

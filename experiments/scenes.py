@@ -18,7 +18,7 @@ from skimage import morphology
 from experiments.corruptions import crop_to_ink
 from experiments.photographs import Box, Ink, Page, Random, photo
 
-LETTERS = "AEFHKMNRTUWXY"  # without those that look like digits
+CAPITALS = "AEFHKMNRTUWXY"  # without those that look like digits
 
 
 @dataclass(frozen=True)
@@ -194,25 +194,25 @@ def showing_through(rng: Random, page: Page) -> Ink:
 
 def letters(rng: Random, page: Page) -> Ink:
     """A word of letters below the digits."""
-    return _with_words(rng, page, lines=1, size=1.0)
+    return _with_words(rng, page, lines=1, words=1, size=1.0)
 
 
 def text(rng: Random, page: Page) -> Ink:
     """Three to five lines of words below the digits."""
-    return _with_words(rng, page, lines=int(rng.integers(3, 6)), size=rng.uniform(0.5, 0.9))
+    return _with_words(rng, page, lines=int(rng.integers(3, 6)), words=2, size=rng.uniform(0.5, 0.9))
 
 
-def _with_words(rng: Random, page: Page, lines: int, size: float) -> Ink:
-    """Words below the digits; `size` is the size of the font, relative to the height of the digits."""
-    size *= page.height
+def _with_words(rng: Random, page: Page, lines: int, words: int, size: float) -> Ink:
+    """Lines of words below the digits; `size` is that of the font, relative to the height of the digits."""
+    font_px = size * page.height
     first_line = page.ink.shape[0] + int(0.7 * page.height)
-    height = first_line + int((1.6 * lines + 0.5) * size)
-    image = Image.new("L", (max(page.ink.shape[1], int(8 * size * (lines > 1))), height))
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(int(size))
+    height = first_line + int((1.6 * lines + 0.5) * font_px)
+    image = Image.new("L", (max(page.ink.shape[1], int(8 * font_px * (words - 1))), height))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(int(font_px))
     for line in range(lines):
-        words = ("".join(rng.choice(list(LETTERS), int(rng.integers(2, 6)))) for _ in range(1 + (lines > 1)))
-        position = int(0.8 * size), first_line + int(1.6 * line * size)
-        pen.text(position, " ".join(words), fill=255, font=font)
+        written = " ".join("".join(rng.choice(list(CAPITALS), int(rng.integers(2, 6)))) for _ in range(words))
+        position = int(0.8 * font_px), first_line + int(1.6 * line * font_px)
+        pen.text(position, written, fill=255, font=font)
     added = np.asarray(image) / 255
     drawn = added[: page.ink.shape[0], : page.ink.shape[1]]
     np.maximum(drawn, page.ink, out=drawn)

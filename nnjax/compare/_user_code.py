@@ -60,7 +60,10 @@ class _SourceLoader(SourceFileLoader):
     """
 
     def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        try:
+            return self.source_to_code(self.get_data(self.path), self.path)
+        except ValueError as error:  # null bytes; a SyntaxError since Python 3.11.4
+            raise SyntaxError(str(error)) from None
 
 
 def _execute(path: Path) -> Any:
