@@ -25,6 +25,7 @@ PEERS: dict[str, type[peers.Peer]] = {
     "PyTorch, compiled": libraries.CompiledTorch,
     "PyTorch, eager": libraries.Torch,
     "C, one thread": libraries.CReference,
+    "C, one thread, without zero pixels": libraries.CNonzero,
 }
 
 

@@ -85,13 +85,16 @@ class Equinox(JaxPeer):
 class CReference(Peer):
     """`reference.c`, compiled for this machine: one thread, no library."""
 
+    function = "epoch"
+
     @classmethod
     def is_available(cls):
         return shutil.which("cc") is not None
 
     def __init__(self, seed, data):
         super().__init__(seed, data)
-        self.targets = np.asarray(data.train.targets, np.uint8)
+        self.labels = np.asarray(data.train.targets, np.uint8)
+        self.images = self.make_images()
         with tempfile.TemporaryDirectory() as directory:
             library = Path(directory) / "reference.so"
             source = Path(__file__).with_name("reference.c")
@@ -99,13 +102,28 @@ class CReference(Peer):
             flags = ["no-math-errno", "no-trapping-math", "no-signed-zeros", "associative-math"]
             options = ["-O3", "-march=native", *(f"-f{option}" for option in flags), "-shared", "-fPIC"]
             subprocess.run(["cc", *options, source, "-o", library, "-lm"], check=True)
-            self.train_epoch = ctypes.CDLL(str(library)).epoch
+            self.train_epoch = ctypes.CDLL(str(library))[self.function]
+
+    def make_images(self) -> list[np.ndarray]:
+        """The arrays with the images, made once before the epochs."""
+        return [np.ascontiguousarray(self.data.train.inputs, np.uint8)]
 
     def epoch(self):
         order = self.rng.permutation(len(self.x)).astype(np.int32)
-        arrays = [order, self.x, self.targets, *(p for layer in self.params for p in layer)]
+        arrays = [order, *self.images, self.labels, *(p for layer in self.params for p in layer)]
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
         self.train_epoch(ctypes.c_int(len(order)), *pointers, ctypes.c_float(LEARNING_RATE))
+
+
+class CNonzero(CReference):
+    """The same for the pixels that are not zero: their positions and values are listed before the epochs."""
+
+    function = "epoch_nonzero"
+
+    def make_images(self):
+        rows, columns = np.nonzero(self.x)
+        offsets = np.searchsorted(rows, np.arange(len(self.x) + 1))
+        return [offsets.astype(np.int32), columns.astype(np.uint16), self.x[rows, columns]]
 
 
 def _torch_model(params):

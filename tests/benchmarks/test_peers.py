@@ -32,10 +32,11 @@ def test_mini_batch_peers_are_plain_sgd(peer, sparse_images):
     assert _is_plain_sgd(peer(0, sparse_images), sparse_images)
 
 
-def test_compiled_c_is_plain_sgd(sparse_images):
-    if not libraries.CReference.is_available():
+@pytest.mark.parametrize("peer", [libraries.CReference, libraries.CNonzero])
+def test_compiled_c_is_plain_sgd(peer, sparse_images):
+    if not peer.is_available():
         pytest.skip("needs a C compiler")
-    assert _is_plain_sgd(libraries.CReference(0, sparse_images), sparse_images)
+    assert _is_plain_sgd(peer(0, sparse_images), sparse_images)
     # A library linked with -ffast-math would make this zero in the whole process.
     assert np.float32(1e-40) * np.float32(0.5) > 0
 
