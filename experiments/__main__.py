@@ -16,7 +16,6 @@ from tyro.conf import Positional, arg
 import nnjax
 from experiments import catalog, report
 from experiments.console import INTERRUPTED, Clock, console, duration, errors, progress_bar
-from experiments.devices import use_cores_as_devices
 from experiments.experiment import Experiment, Flags, Record, Switch, check_matplotlib, figure_formats
 from nnjax.data import DATASET_NAMES
 from nnjax.runtime import check_positive_int, lookup, make_dir
@@ -40,8 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = tyro.cli(Command, args=arguments, prog="python -m experiments", description=about)
         checked = _check(command)
-        if not command.quick:
-            use_cores_as_devices()
         return Run(checked).run_all()
     except (ValueError, OSError) as error:
         errors.print(f"experiments: error: {error}", markup=False, soft_wrap=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+from jax.sharding import Mesh
 from tyro.conf import FlagCreatePairsOff, arg
 
 import nnjax
 from experiments import records
-from experiments.devices import device_mesh
 from experiments.records import FORMAT, Record, read_record
 from experiments.timers import Stopwatch
 from nnjax.compare.claims import Claim
@@ -84,7 +84,7 @@ class RunContext:
         if self.quick:
             axes["max_networks_per_program"] = QUICK_SEEDS
         else:
-            axes["mesh"] = device_mesh()
+            axes["mesh"] = _device_mesh()
         if self.checkpoint_dir:  # an experiment may have several sweeps
             name = digest(str(key), data.name, stable_repr(config), stable_repr(axes | {"callback": None}))
             axes["checkpoint"] = self.checkpoint_dir / name[:8]
@@ -100,6 +100,12 @@ class RunContext:
             f"{progress.networks} of {progress.num_networks} networks, "
             f"{progress.unit} {progress.done} of {progress.total}"
         )
+
+
+def _device_mesh() -> Mesh | None:
+    """A mesh of all accelerators; None if there is only one, or on a CPU, where a sweep uses threads."""
+    count = 1 if jax.default_backend() == "cpu" else jax.device_count()
+    return jax.make_mesh((count,), ("networks",)) if count > 1 else None
 
 
 @dataclass(frozen=True)

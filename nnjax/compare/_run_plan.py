@@ -17,7 +17,7 @@ from nnjax.compare._store import Store
 from nnjax.compare.plan import Plan
 from nnjax.compare.report import bounded_sides
 from nnjax.compare.runner import Result, Runner, Task
-from nnjax.runtime.environment import cores
+from nnjax.runtime.limits import num_threads
 
 R = TypeVar("R")
 
@@ -35,7 +35,7 @@ def run_plan(
     With `extend`, a shipped result that is bounded by its search space is tuned again like all others.
     """
     reporter = _Reporter(callback)
-    runner = Runner(store, reporter.on_unit)
+    runner = Runner(store, reporter.on_unit, threads=_threads_of_a_task(len(plan.tasks)))
     shipped = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
     for task in plan.tasks:
         if task.key not in shipped:
@@ -80,7 +80,14 @@ def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event
 
 def tasks_at_a_time(tasks: int) -> int:
     """How many of a number of tasks are run at the same time: on a CPU, one on each core."""
-    return min(cores(), tasks) if jax.default_backend() == "cpu" else 1
+    return min(num_threads(), tasks) if jax.default_backend() == "cpu" else 1
+
+
+def _threads_of_a_task(tasks: int) -> int | None:
+    """How many threads train the runs of one task, if there is a number of tasks."""
+    if jax.default_backend() != "cpu":
+        return None
+    return max(1, num_threads() // max(tasks_at_a_time(tasks), 1))
 
 
 def widened(task: Task, result: Result) -> tuple[int, int]:

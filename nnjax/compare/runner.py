@@ -124,11 +124,13 @@ class Runner:
       on_unit: called for each finished unit with its task, its runs, and `is_new`: True if the unit was
         trained now, False if it was read from the store.
       stopped: if it is set, no other unit starts.
+      threads: as for `sweep`.
     """
 
     store: Store | None = None
     on_unit: Callable[[Task, list[dict[str, Any]], bool], None] = lambda task, rows, is_new: None
     stopped: Event = field(default_factory=Event)
+    threads: int | None = None
     _initial: dict[Any, Any] = field(default_factory=dict)
 
     def run(self, task: Task, data: Dataset) -> Result:
@@ -186,7 +188,7 @@ class Runner:
 
         def measure():
             default = protocol.final_runs(task.budget, dict.fromkeys(task.budget.study_numbers, ()))[-1:]
-            return {"seconds": float(train_runs(task, data, default)[0].seconds.sum())}
+            return {"seconds": float(train_runs(task, data, default, self.threads)[0].seconds.sum())}
 
         try:
             seconds = self._stored(task, "alone", measure)[0]["seconds"]
@@ -201,7 +203,7 @@ class Runner:
         start = time.perf_counter()
         # The last run is repeated until there are 16, so that all units share one compiled program.
         filled = [*unit, *unit[-1:] * (protocol.UNIT_RUNS - len(unit))]
-        grid, settings, budget_used = train_runs(task, data, filled)
+        grid, settings, budget_used = train_runs(task, data, filled, self.threads)
         initial = self._initial_metrics(task.problem, data, tuple(run.seed for run in filled))
         rows = make_rows(task.problem, data, unit, settings, grid.data, initial, budget_used)
         seconds = {"training": float(grid.seconds.sum()), "total": time.perf_counter() - start}
@@ -215,8 +217,10 @@ class Runner:
         return self._initial[key]
 
 
-def train_runs(task: Task, data: Dataset, runs: Sequence[RunSpec]) -> tuple[Grid, list[Setting], np.ndarray]:
-    """Trains runs in one program.
+def train_runs(
+    task: Task, data: Dataset, runs: Sequence[RunSpec], threads: int | None = None
+) -> tuple[Grid, list[Setting], np.ndarray]:
+    """Trains runs in one sweep, with as many `threads` as `sweep` takes by default.
 
     Returns:
       The grid with an axis `point` for the runs; their settings; and the share of the budget that is used at
@@ -233,7 +237,7 @@ def train_runs(task: Task, data: Dataset, runs: Sequence[RunSpec]) -> tuple[Grid
         KEYS.key, data, init=problem.init, objective=problem.objective,
         optimizer=factory_for(task.tunable, problem.has_weight_decay),
         batch_size=multiplier * problem.batch_size, drop_remainder=problem.drop_remainder,
-        steps=steps, evaluate_every=every, shared_batches=KEYS.shared_batches,
+        steps=steps, evaluate_every=every, shared_batches=KEYS.shared_batches, threads=threads,
         zip={"seed": [run.seed for run in runs], "schedule": [s.schedule for s in settings], **points},
     )  # fmt: skip
     return grid, settings, grid.data["step"].values * multiplier * task.tunable.cost / problem.steps

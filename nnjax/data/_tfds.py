@@ -23,7 +23,7 @@ import numpy as np
 from nnjax.data._cache import read_cache, write_cache
 from nnjax.data._tfds_choices import choose_keys, choose_splits
 from nnjax.data.dataset import Dataset, DatasetUnavailable
-from nnjax.runtime.environment import available_memory
+from nnjax.runtime.limits import available_memory
 
 PREFIX = "tfds:"
 CHUNK_SIZE = 1024  # examples that are decoded together

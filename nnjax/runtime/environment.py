@@ -1,6 +1,5 @@
 """Versions, machine and devices, for records."""
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -9,6 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from nnjax.runtime.limits import cores
 
 _PACKAGES = ("nnjax", "jax", "jaxlib", "optax", "numpy")
 
@@ -42,22 +43,6 @@ def git_commit(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}-dirty" if changes else head
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_memory() -> int:
-    """The available memory in bytes; all memory if the system does not report what is available."""
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-    except OSError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return (
-        next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable")) * 1024
-    )
 
 
 def processor() -> str:

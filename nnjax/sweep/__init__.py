@@ -3,8 +3,8 @@
 from nnjax.sweep._blocked import block_steps
 from nnjax.sweep._population import init_states as init_population
 from nnjax.sweep._population import train_epoch as train_population
+from nnjax.sweep._programs import evaluate_population
 from nnjax.sweep._sweep import Progress, sweep
-from nnjax.sweep._trainer import evaluate_population
 from nnjax.sweep.grid import Grid, load_grid
 
 __all__ = [

@@ -25,9 +25,9 @@ from nnjax.training.budget import Budget
 # The maximum ratio of the number of parameters of a group with padding to that without padding.
 MAX_PADDING_RATIO = 1.25
 
-# The maximum training state of one program on a CPU. It has to fit into the caches: with twice as much,
-# training a network took twice as long.
-CPU_CACHE_BYTES = 6 * 2**20
+# The maximum training state of the networks that one core of a CPU trains together. It has to fit into the
+# caches: with twice as much, training a network took twice as long.
+CPU_CACHE_BYTES = 3 * 2**20
 
 # The memory of one program if the device does not report its memory.
 DEFAULT_MEMORY_BYTES = 2**30
@@ -159,7 +159,7 @@ def make_chunks(
       shuffled_copies: whether a program shuffles a copy of the training examples for each network. With
         `steps`, it gathers each mini-batch from the data set.
       max_networks_per_program: as for `sweep`.
-      devices: the number of devices that share the networks of a chunk.
+      devices: the number of devices or threads that share the networks of a chunk.
       can_pad: whether networks may be padded.
     """
     batches_bytes = num_bytes(data.train) if shuffled_copies else 0
@@ -170,8 +170,8 @@ def make_chunks(
         state = batches_bytes + max(cells[i].state_bytes() for i in members)
         total = state + max(cells[i].step_bytes() for i in members)
         maximum = devices * max(1, _memory_bytes() // total)
-        if jax.default_backend() == "cpu":  # virtual CPU devices share one cache
-            maximum = min(maximum, max(devices, CPU_CACHE_BYTES // state))
+        if jax.default_backend() == "cpu":
+            maximum = min(maximum, devices * max(1, CPU_CACHE_BYTES // state))
         group = [network for cell in members for network in by_cell[cell]]
         for part in split_evenly(group, max_networks_per_program or maximum):
             yield Chunk(part, padded)

@@ -93,8 +93,12 @@ def stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def _state_axes(shared_batches: bool, has_order: bool) -> TrainState:
+def axes_of(states: TrainState) -> TrainState:
     """The network axis of each part of a population's state; a shared key has none."""
+    return _state_axes(states.key.ndim == 0, states.order is not None)
+
+
+def _state_axes(shared_batches: bool, has_order: bool) -> TrainState:
     axis: Any = None if shared_batches else 0
     # Without an axis, the epoch remains a scalar, and an order is drawn only in the first step of an epoch.
     order = EpochOrder(None, axis) if has_order else None  # pyright: ignore[reportArgumentType]
@@ -151,7 +155,7 @@ def train_epoch(
       network axis.
     """
     shared_batches = states.key.ndim == 0
-    axes, data = _state_axes(shared_batches, states.order is not None), (inputs, targets)
+    axes, data = axes_of(states), (inputs, targets)
     optimizer, masks = (
         (optimizers.optimizer, optimizers.mask) if isinstance(optimizers, PaddingMask) else (optimizers, None)
     )
@@ -184,8 +188,7 @@ def place(states: TrainState, mesh: Mesh | None) -> TrainState:
     def put(axis, part):
         return sharding.device_put_global(part, shared if axis is None else split)
 
-    axes = _state_axes(states.key.ndim == 0, states.order is not None)
-    return jax.tree.map(put, axes, states, is_leaf=lambda axis: axis is None)
+    return jax.tree.map(put, axes_of(states), states, is_leaf=lambda axis: axis is None)
 
 
 def padding_changes_training(

@@ -24,6 +24,7 @@ from nnjax.nn.metrics import Metric
 from nnjax.nn.objective import Objective
 from nnjax.optim.schedules import constant
 from nnjax.runtime.checks import check_positive_int
+from nnjax.runtime.limits import num_threads
 from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
@@ -81,6 +82,7 @@ def sweep(
     max_networks_per_program: int | None = None,
     checkpoint: str | PathLike | CheckpointPolicy | None = None,
     mesh: Mesh | None = None,
+    threads: int | None = None,
     callback: Callable[[Progress], None] | None = None,
     metrics: Mapping[str, Metric] | None = None,
     evaluate_every: int | None = None,
@@ -112,10 +114,13 @@ def sweep(
         every point.
       shared_batches: whether all networks train on the same mini-batches. This removes noise from
         comparisons and is faster. If False, each seed draws different mini-batches.
-      max_networks_per_program: the maximum number of networks in one compiled program; by default as many
+      max_networks_per_program: the maximum number of networks that are trained together; by default as many
         as the caches and memory of the device allow.
       checkpoint: as for `fit`.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
+      threads: on a CPU without `mesh`, the number of threads that train networks at the same time; by default
+        as many as this process may use cores. The results of dense networks that share their mini-batches
+        depend on this number by rounding.
       callback: called with the `Progress` after each epoch, or after each evaluation if `steps` is passed.
       metrics, evaluate_every, watch: as for `fit`. The means of metrics are in `grid.data`, and the watched
         values are in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks; with
@@ -143,6 +148,7 @@ def sweep(
     budget = make_budget(epochs, steps, evaluate_every, drop_remainder)
     if max_networks_per_program is not None:
         check_positive_int("max_networks_per_program", max_networks_per_program)
+    threads = _num_threads(threads, mesh)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Progress, got {callback!r}")
     policy = as_policy(checkpoint)
@@ -162,19 +168,21 @@ def sweep(
         checked_metrics = check_metrics(metrics, cell.objective, cell.shapes, data)
         watches = check_watches(watch, cell.shapes)
     watches = placer(mesh)(watches)
-    trainer = Trainer(cells, Keys(key, shared_batches), splits, budget, mesh, checked_metrics, watches)
+    trainer = Trainer(
+        cells, Keys(key, shared_batches), splits, budget, mesh, threads, checked_metrics, watches
+    )
     networks = axes.networks()
     watched = [trainer.watched_shapes(cell) for cell in cells]
     check_watched_size([watched[i] for i, _ in networks], len(budget.row_ends))
-    shuffled_copies = budget.unit == "epoch" and not shared_batches
-    limits = max_networks_per_program, trainer.num_devices
+    shuffled_copies = budget.unit == "epoch" and not shared_batches and not threads
+    limits = max_networks_per_program, max(trainer.num_devices, threads)
     chunks = list(make_chunks(cells, networks, data, shuffled_copies, *limits, can_pad=not watches))
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
             settings |= axes.shown() | _num_steps(cells) | {
                 "seeds": seeds, "shared_batches": shared_batches, "metrics": sorted(metrics or ()),
-                "watch": sorted(watches), "devices": trainer.num_devices,
+                "watch": sorted(watches), "devices": trainer.num_devices, "threads": threads,
                 "programs": [len(chunk.networks) for chunk in chunks],
             }  # fmt: skip
             fingerprint = budget.fingerprint() | run_fingerprint(key, data, settings)
@@ -186,6 +194,17 @@ def sweep(
         report = _Reporter(callback, chunks, axes.labels(), work, budget)
         histories, params = _train_all(trainer, chunks, policy, report)
     return make_grid(axes, chunks, histories, [params[network] for network in networks], trainer.keys, budget)
+
+
+def _num_threads(threads: int | None, mesh: Mesh | None) -> int:
+    """The number of threads that train networks; 0 if the devices do all the work."""
+    if threads is not None:
+        check_positive_int("threads", threads)
+        if mesh is not None:
+            raise ValueError(f"threads must be None if mesh is passed, got {threads}")
+    if mesh is not None or jax.default_backend() != "cpu":
+        return 0
+    return threads or num_threads()
 
 
 def _num_steps(cells: list[Cell]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from nnjax.data import Split
+from nnjax.nn.conv import ConvParams
 from nnjax.nn.dense import is_dense, sizes_of
 from nnjax.nn.metrics import Metrics
 from nnjax.optim.ema import eval_params
@@ -20,11 +20,20 @@ from nnjax.runtime.sharding import to_numpy
 from nnjax.storage import CheckpointPolicy, digest, open_checkpoints
 from nnjax.sweep import _population
 from nnjax.sweep._plan import Cell, Chunk
+from nnjax.sweep._programs import Programs
+from nnjax.sweep._threads import Parts
 from nnjax.sweep.grid import Keys
-from nnjax.training._epoch_loop import evaluate_epoch, run_epochs
+from nnjax.training._epoch_loop import run_epochs
 from nnjax.training._observe import Watches, due_steps, watched_shapes
 from nnjax.training.budget import Budget
 from nnjax.training.history import History, empty_history
+
+# The number of weights in a matrix up to which a product for a few networks is faster than one for each.
+MAX_BATCHED_WEIGHTS = 4096
+
+# The number of networks that one program trains if they share nothing. It is not derived from the number of
+# threads, so that their results do not depend on it.
+NETWORKS_PER_PART = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Trainer:
     splits: tuple[Split, Split, Split]  # on the device; all chunks use the same copy
     budget: Budget
     mesh: Mesh | None
+    threads: int  # that train at the same time; 0 for one program that trains all networks of a chunk
     metrics: Metrics
     watches: Watches
 
@@ -50,8 +60,8 @@ class Trainer:
           policy: the checkpoint policy, or None.
         """
         count = len(chunk.networks)
-        # Every device must train the same number of networks, so the last network is repeated.
-        repeated = [*chunk.networks, *[chunk.networks[-1]] * (-count % self.num_devices)]
+        # All devices or threads need equally many networks, so the last one is repeated.
+        repeated = [*chunk.networks, *[chunk.networks[-1]] * (-count % self._divisor(chunk))]
         cells = [self.cells[cell] for cell, _ in repeated]
         init_keys, fit_keys = zip(*(self.keys.for_seed(seed) for _, seed in repeated), strict=True)
         params = [cell.draw(key) for cell, key in zip(cells, init_keys, strict=True)]
@@ -78,6 +88,11 @@ class Trainer:
             finals = [_population.crop(p, s) for p, s in zip(finals, sizes, strict=True)]
         return history.select(networks), finals
 
+    def _divisor(self, chunk: Chunk) -> int:
+        """The number by which the number of trained networks must be divisible."""
+        parts = self._parts(self.cells[chunk.networks[0][0]], len(chunk.networks))
+        return max(self.num_devices, *(1 if part.alone else part.count for part in parts))
+
     @property
     def num_devices(self) -> int:
         """The number of devices that share the networks of a chunk."""
@@ -93,24 +108,18 @@ class Trainer:
 
     def _run_epochs(self, states, objectives, optimizers, cell, policy, report) -> tuple[History, Any]:
         """Trains a population to the end, from its last checkpoint if there is one."""
-        training, validation, test = self.splits
-        arguments = *training, objectives, optimizers, cell.batch_size, self.mesh, self.watches
-        one_by_one = self.mesh is None and jax.default_backend() == "cpu" and not is_dense(cell.shapes)
-        evaluated = objectives, validation, test, self.metrics, self.mesh, one_by_one
+        _, validation, test = self.splits
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
-        rows, drop_remainder = self.steps_of_rows(cell), self.budget.drop_remainder
-
-        train, fingerprint = _population.train_epoch, {}
+        rows = self.steps_of_rows(cell)
+        programs = Programs(
+            self.splits, objectives, optimizers, cell.batch_size, self.budget.drop_remainder, self.mesh,
+            self.metrics, self.watches, *self._parts(cell, count),
+        )  # fmt: skip
+        fingerprint = {}
         if policy:
             first = states._replace(order=None)
             numbers = jax.tree.leaves((first, objectives, optimizers, self.watches))
-            program = train.lower(first, *arguments, drop_remainder=drop_remainder)
-            evaluate = evaluate_population.lower(states.params, *evaluated)
-            fingerprint = {
-                "networks": digest(numbers),
-                PROGRAM: digest(program.as_text(), evaluate.as_text()),
-            }
-
+            fingerprint = {"networks": digest(numbers), PROGRAM: programs.digest(first)}
         with open_checkpoints(policy, fingerprint, self.budget.unit) as checkpointer:
             states, history = run_epochs(
                 _population.place(states, self.mesh),
@@ -119,32 +128,32 @@ class Trainer:
                     dict(self.metrics), self.watched_shapes(cell), due_steps(self.watches, rows),
                 ),
                 self.budget,
-                lambda states, size: train(states, *arguments, size, drop_remainder),
-                lambda params: evaluate_population(params, *evaluated),
-                lambda states, size: train.lower(states, *arguments, size, drop_remainder).compile(),
+                programs.advance,
+                programs.evaluate,
+                programs.compile,
                 lambda states, history: report(history),
                 checkpointer,
             )  # fmt: skip
         final = jax.vmap(eval_params)(states.params, states.opt_state)
         return history, jax.tree.map(to_numpy, final)
 
+    def _parts(self, cell: Cell, count: int) -> tuple[Parts, Parts]:
+        """How `count` networks of the settings of `cell` are split for training, and for evaluation.
 
-@partial(jax.jit, static_argnames=("metrics", "mesh", "one_by_one"))
-def evaluate_population(params, objectives, validation, test, metrics, mesh, one_by_one=False):
-    """`evaluate_epoch` of each network.
-
-    On CPUs, networks with large intermediate results (convolutional, recurrent and attention networks) are
-    evaluated 1.4 to 5 times faster one by one: the results of one network fit into the caches.
-
-    Args:
-      params: the parameters of a population, with a leading network axis.
-      objectives: pytrees whose leaves have a leading network axis.
-      validation, test: the splits to evaluate, the same for all networks.
-      metrics: as in `evaluate_epoch`.
-      mesh: devices that share the networks, or None for one device.
-      one_by_one: whether one network is evaluated after another, instead of all at the same time.
-    """
-    evaluate = partial(evaluate_epoch, metrics=metrics)
-    if one_by_one:
-        return jax.lax.map(lambda network: evaluate(*network, validation, test), (params, objectives))
-    return sharding.vmap(evaluate, (0, 0, None, None), 0, mesh)(params, objectives, validation, test)
+        Each thread trains all its networks together if they share mini-batches, so that their first layers
+        become one large product, and a few networks together if the number of operations determines their
+        time. It trains one network after another if the intermediate results of one network fill the caches.
+        """
+        if not self.threads:
+            return Parts(), Parts()
+        alone = Parts(count, True, self.threads)
+        few = Parts(-(-count // NETWORKS_PER_PART), False, self.threads)
+        if isinstance(cell.shapes, ConvParams):
+            return alone, alone
+        if not is_dense(cell.shapes):
+            return few, alone
+        if self.keys.shared_batches:
+            together = Parts(min(count, self.threads), False, self.threads)
+            return together, together
+        is_large = max(layer.w.size for layer in cell.shapes) > MAX_BATCHED_WEIGHTS
+        return alone if is_large else few, few

@@ -17,6 +17,7 @@ from nnjax.cli.doctor.report import examine, hide_paths
 from nnjax.cli.doctor.xla_flags import StartProbe, probe_start
 from nnjax.data import _cache, _sources
 from nnjax.data._sources import FILES
+from nnjax.runtime import limits
 
 ARCHIVES = [file for pair in FILES.values() for file in pair]
 JAX_STARTS = StartProbe([], {}, "")
@@ -240,34 +241,14 @@ def test_a_gpu_driver_without_the_cuda_plugin_is_a_finding_unless_the_cpu_is_cho
 def test_more_threads_than_a_container_may_use_are_a_finding(monkeypatch, limit, nproc, num_findings):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(devices, "jax_setting", {"platforms": "cpu"}.get)
-    monkeypatch.setattr(devices, "cores", lambda: 16)
-    monkeypatch.setattr(devices, "cpu_limit", lambda: limit)
+    monkeypatch.setattr(limits, "cores", lambda: 16)
+    monkeypatch.setattr(limits.ControlGroups, "cpu_limit", lambda self: limit)
     monkeypatch.delenv("NPROC", raising=False)
     if nproc:
         monkeypatch.setenv("NPROC", nproc)
     findings = devices.devices(JAX_STARTS).findings
     assert len(findings) == num_findings
     assert all("XLA starts 16 threads" in finding and "set NPROC=2" in finding for finding in findings)
-
-
-@pytest.mark.parametrize(
-    ("files", "limit"),
-    [
-        ({"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000", "cpu.max": "400000 100000"}, 1.5),
-        ({"a/b/cpu.max": "max 100000"}, None),
-        ({"cpu.max": "50000 100000"}, 0.5),  # a container in which its group is the root
-        ({}, None),
-    ],
-)
-def test_the_cpu_limit_is_the_smallest_of_the_group_and_its_parents(tmp_path, files, limit):
-    process_group = tmp_path / "group"
-    process_group.write_text("3:cpu:/\n0::/a/b\n")
-    for name, content in files.items():
-        path = tmp_path / "root" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n")
-    assert system.cpu_limit(tmp_path / "root", process_group) == limit
-    assert system.cpu_limit(tmp_path / "root", tmp_path / "missing") is None
 
 
 def test_debug_settings_float64_and_misspelled_settings_are_findings(monkeypatch):

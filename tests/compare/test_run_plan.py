@@ -22,7 +22,7 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
     runs = []
     for threads in (1, 4):
-        monkeypatch.setattr(_run_plan, "cores", lambda threads=threads: threads)
+        monkeypatch.setattr(_run_plan, "num_threads", lambda threads=threads: threads)
         runs.append(make_report(plan, run_plan(plan)).runs)
     pd.testing.assert_frame_equal(*runs, check_exact=True)
 
@@ -32,7 +32,7 @@ def test_an_exception_in_one_of_several_threads_is_raised(monkeypatch):
         if progress.done == 1:  # otherwise, two threads can raise
             raise KeyError(progress.done)
 
-    monkeypatch.setattr(_run_plan, "cores", lambda: 4)
+    monkeypatch.setattr(_run_plan, "num_threads", lambda: 4)
     with pytest.raises(KeyError, match="1"):
         run_plan(make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0)), callback=stop)
 
@@ -133,7 +133,7 @@ def test_the_estimated_time_counts_the_tasks_that_run_at_the_same_time(monkeypat
     timings = pd.read_parquet(_shipped.FOLDER / "quick-timings.parquet").query("optimizer == 'adamw'")
     means = [timings.query(f"problem == '{task.problem.name}'").total.mean() for task in mine]
     for cores, at_a_time in ((1, 1), (2, 2), (16, 2)):
-        monkeypatch.setattr(_run_plan, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(_run_plan, "num_threads", lambda cores=cores: cores)
         assert estimate_seconds(mine) == pytest.approx(3 * sum(means) / at_a_time)  # 48 runs are 3 units
     unknown = mine[0]._replace(problem=SMALL)
     assert math.isnan(estimate_seconds([*mine, unknown]))

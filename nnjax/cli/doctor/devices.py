@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 
 from nnjax.cli.doctor.section import Section
-from nnjax.cli.doctor.system import cpu_limit, jax_setting
+from nnjax.cli.doctor.system import jax_setting
 from nnjax.cli.doctor.xla_flags import StartProbe
-from nnjax.runtime.environment import cores
+from nnjax.runtime.limits import ControlGroups, xla_threads
 
 
 def devices(probe: StartProbe) -> Section:
@@ -34,8 +34,7 @@ def devices(probe: StartProbe) -> Section:
             "an NVIDIA driver is installed, but jax computes on the CPU: "
             'install the CUDA plugin with pip install "jax[cuda13]"'
         )
-    limit, nproc = cpu_limit(), os.environ.get("NPROC", "")
-    threads = int(nproc) if nproc.isdigit() else cores()  # as XLA chooses their number
+    limit, threads = ControlGroups().cpu_limit(), xla_threads()
     if on_cpu and limit and threads > max(limit, 1) + 0.5:
         findings.append(
             f"XLA starts {threads} threads, but this container may use the time of {limit:g} cores: "

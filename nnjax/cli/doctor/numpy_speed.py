@@ -11,7 +11,7 @@ from nnjax.cli.doctor.system import jax_setting, load_average
 from nnjax.cli.doctor.xla_flags import StartProbe
 from nnjax.data import Dataset
 from nnjax.nn import init
-from nnjax.runtime.environment import cores
+from nnjax.runtime.limits import cores
 from nnjax.training import fit
 
 SIZES = (784, 30, 10)

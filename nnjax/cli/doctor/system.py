@@ -12,7 +12,8 @@ import jax
 from packaging.requirements import Requirement
 
 from nnjax.cli.doctor.section import Section
-from nnjax.runtime.environment import cores, processor
+from nnjax.runtime.environment import processor
+from nnjax.runtime.limits import ControlGroups, cores
 from nnjax.runtime.multihost import PROCESS_VARIABLES
 
 # Variables that the report shows, besides those of jax.
@@ -53,7 +54,7 @@ def machine() -> Section:
         "processor": processor(),
         "cores": os.cpu_count(),
         "usable_cores": cores(),
-        "cpu_limit": cpu_limit(),
+        "cpu_limit": ControlGroups().cpu_limit(),
         "load_average": round(load_average(), 1),
     }
     return Section(facts, [])
@@ -62,28 +63,6 @@ def machine() -> Section:
 def load_average() -> float:
     """The mean number of runnable processes in the last minute; 0 if the system does not measure it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def cpu_limit(
-    root: Path = Path("/sys/fs/cgroup"), process_group: Path = Path("/proc/self/cgroup")
-) -> float | None:
-    """The number of cores whose time Linux control groups allow this process; None without a limit.
-
-    Args:
-      root: the directory in which control groups (version 2) are mounted.
-      process_group: the file that names the control group of this process.
-    """
-    if not process_group.exists():
-        return None
-    lines = process_group.read_text().splitlines()
-    path = next((line.removeprefix("0::").strip("/") for line in lines if line.startswith("0::")), "")
-    limits = []
-    for group in (root / path, *(root / path).parents):
-        if group.is_relative_to(root) and (group / "cpu.max").exists():
-            quota, period = (group / "cpu.max").read_text().split()
-            if quota != "max":
-                limits.append(int(quota) / int(period))
-    return round(min(limits), 2) if limits else None
 
 
 def settings() -> Section:
