@@ -28,7 +28,8 @@ from nnjax.nn.dense import Layer, Params, feedforward, init
 from nnjax.nn.metrics import count_correct
 from nnjax.nn.objective import Objective, one_hot, quadratic, to_input, to_target
 from nnjax.optim.optimizers import make_optimizer
-from nnjax.training._fit import Run, fit
+from nnjax.training._fit import fit
+from nnjax.training.run import Run
 from nnjax.training.step import init_state, train_step
 
 Column = Float[np.ndarray | Array, "n 1"]

@@ -4,13 +4,13 @@ The elastic distortion is that of Simard, Steinkraus, Platt, *Best practices for
 networks applied to visual document analysis* (2003): every pixel is displaced by smoothed noise.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from nnjax.nn.objective import combine, inference, partition
@@ -94,12 +94,16 @@ class Augment:
         inverse = scale * jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
         elastic = self.elastic_displacement(keys[3], x.dtype)
         source = jnp.tensordot(inverse, grid - center, 1) + center + shift + elastic
-        return map_coordinates(x.reshape(shape), list(source), order=1).reshape(x.shape)
+        return interpolate(x.reshape(shape), source).reshape(x.shape)
 
     def elastic_displacement(self, key: Array, dtype: Any) -> Float[Array, "2 height width"]:
-        """The displacement of each pixel: white noise, smoothed along both axes."""
+        """The displacement of each pixel: white noise, smoothed along both axes.
+
+        The noise is uniform, because random bytes cost a fraction of normal numbers. Sums of many are normal.
+        """
         rows, columns = (self._smoothing_matrix(n, dtype) for n in self.image_shape)
-        noise = jax.random.normal(key, (2, *self.image_shape), dtype)
+        random_bytes = jax.random.bits(key, (2, *self.image_shape), jnp.uint8).astype(dtype)
+        noise = (random_bytes - 127.5) / math.sqrt((256**2 - 1) / 12)  # of mean 0 and variance 1
         return jnp.asarray(self.elastic_alpha, dtype) * jnp.einsum("rh,chw,sw->crs", rows, noise, columns)
 
     def _smoothing_matrix(self, n: int, dtype: Any) -> Float[Array, "n n"]:
@@ -107,3 +111,19 @@ class Augment:
         i, sigma = jnp.arange(n, dtype=dtype), jnp.maximum(jnp.asarray(self.elastic_sigma, dtype), 1e-3)
         weights = jnp.exp(-((i[:, None] - i[None]) ** 2) / (2 * sigma**2))
         return weights / jnp.linalg.norm(weights, axis=1, keepdims=True)
+
+
+def interpolate(image: Float[Array, "height width"], points: Float[Array, "2 h w"]) -> Float[Array, "h w"]:
+    """The image at these (row, column), interpolated linearly between pixels; zero outside of the image.
+
+    As `jax.scipy.ndimage.map_coordinates`, but the four pixels around a point are gathered together.
+    """
+    height, width = image.shape
+    padded = jnp.pad(image, 1)
+    corners = jnp.stack([padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]], axis=-1)
+    last = jnp.array([height, width], points.dtype).reshape(2, 1, 1)
+    points = jnp.clip(points + 1, 0, last + 1)
+    first = jnp.minimum(jnp.floor(points), last)
+    (down, right), (row, column) = points - first, first.astype(jnp.int32)
+    a, b, c, d = jnp.moveaxis(corners.reshape(-1, 4)[row * (width + 1) + column], -1, 0)
+    return (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)

@@ -9,6 +9,7 @@ A size or a stride is one number for both directions, or a pair (height, width).
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nnjax.nn._convolution import convolve
+from nnjax.nn._pooling import max_pool
 from nnjax.nn.dense import Activation, InitialWeights, Layer, Params, feedforward, he, identity, init, relu
 from nnjax.nn.dropout import dropout
 from nnjax.runtime.checks import check_positive_int, check_range, lookup
@@ -39,6 +42,18 @@ class ConvParams(NamedTuple):
 
     convolutions: tuple[Layer, ...]
     dense: Params
+
+
+def compiler_options(params: Any) -> dict[str, str | bool]:
+    """The options with which programs for a network with these parameters are compiled.
+
+    By default, jaxlib 0.10 computes convolutions on a CPU with a library that takes twice as long here. Other
+    networks are faster with it. If $XLA_FLAGS sets the option, that value is used.
+    """
+    if jax.default_backend() != "cpu" or not isinstance(params, ConvParams):
+        return {}
+    name = "xla_cpu_experimental_ynn_fusion_type"
+    return {} if name in os.environ.get("XLA_FLAGS", "") else {name: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
 def split_layers(params: ConvParams | Params) -> ConvParams:
@@ -75,33 +90,6 @@ def output_side(side: int, kernel: int, stride: int, padding: str) -> int:
     return -(-side // stride) if padding == "SAME" else (side - kernel) // stride + 1
 
 
-def im2col(
-    x: Float[Array, "height width channels"], kernel_size: Size, stride: Size = 1, padding: str = "VALID"
-) -> Float[Array, "h w patch"]:
-    """The patches of an image to which a convolution is applied, each flattened to (row, column, channel).
-
-    Concatenates shifted copies of the image. On a CPU inside `lax.scan`, a matrix product with the patches
-    is many times faster than XLA's convolution.
-
-    Args:
-      x: an image.
-      kernel_size, stride, padding: as for `conv2d`.
-
-    >>> im2col(jnp.arange(6.0).reshape(2, 3, 1), 2)[0].tolist()
-    [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
-    """
-    kernel, (down, right) = pair(kernel_size), pair(stride)
-    h, w = map(output_side, x.shape[:2], kernel, (down, right), (padding, padding))
-    if padding == "SAME":
-        x = jnp.pad(x, (*jax.lax.padtype_to_pads(x.shape[:2], kernel, (down, right), padding), (0, 0)))
-    shifted = [
-        x[row : row + (h - 1) * down + 1 : down, column : column + (w - 1) * right + 1 : right]
-        for row in range(kernel[0])
-        for column in range(kernel[1])
-    ]
-    return jnp.concatenate(shifted, axis=-1)
-
-
 def conv2d(
     layer: Layer,
     x: Float[Array, "height width channels"],
@@ -119,10 +107,13 @@ def conv2d(
       padding: "VALID" for no padding; "SAME" for zeros around the image, so that with stride 1 the output has
         the size of the image.
     """
-    if jax.default_backend() == "cpu":
-        patches = im2col(x, kernel_size, stride, padding)
-        return jax.vmap(jax.vmap(lambda patch: layer.w @ patch + layer.b))(patches)
-    return conv2d_xla(layer, x, kernel_size, stride, padding)
+    if jax.default_backend() != "cpu":
+        return conv2d_xla(layer, x, kernel_size, stride, padding)
+    kernel, stride = pair(kernel_size), pair(stride)
+    if padding == "SAME":
+        x = jnp.pad(x, (*jax.lax.padtype_to_pads(x.shape[:2], kernel, stride, padding), (0, 0)))
+    w = layer.w.T.reshape(*kernel, x.shape[-1], -1)
+    return convolve(x[None], w, stride)[0] + layer.b[None, None]
 
 
 def conv2d_xla(
@@ -137,15 +128,6 @@ def conv2d_xla(
     names = ("NHWC", "OHWI", "NHWC")
     z = jax.lax.conv_general_dilated(x[None], w, pair(stride), padding, dimension_numbers=names)[0]
     return z + layer.b[None, None]
-
-
-def max_pool(x: Float[Array, "height width channels"], size: Size = 2) -> Float[Array, "h w channels"]:
-    """The maximum of each block of `size` in each channel; incomplete blocks at the end are dropped."""
-    (height, width), channels = pair(size), x.shape[-1]
-    if height == width == 1:
-        return x
-    h, w = x.shape[0] // height, x.shape[1] // width
-    return x[: h * height, : w * width].reshape(h, height, w, width, channels).max(axis=(1, 3))
 
 
 @partial(
@@ -211,7 +193,7 @@ class ConvNet:
         x = x.reshape(*self.image_shape[:2], -1)
         for layer in convolutions:
             z = conv2d(layer, x, self.kernel_size, self.stride, self.padding)
-            x = max_pool(self.activation(z), self.pool)
+            x = max_pool(self.activation(z), pair(self.pool))
         return x.ravel()
 
     def widths(self, channels: Sequence[int]) -> list[tuple[int, int]]:

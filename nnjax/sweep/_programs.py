@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from nnjax.data import Split
+from nnjax.nn.conv import compiler_options
 from nnjax.nn.metrics import Metrics
 from nnjax.runtime import sharding
 from nnjax.storage import digest
@@ -46,7 +47,8 @@ class Programs:
 
     def compile(self, states: TrainState, num_steps: int | None) -> None:
         """Compiles the training for an epoch, or for a number of steps."""
-        self._compiled[num_steps] = self._lower_training(states, num_steps).compile()
+        options = compiler_options(states.params)
+        self._compiled[num_steps] = self._lower_training(states, num_steps).compile(options)
 
     def advance(self, states: TrainState, num_steps: int | None) -> tuple[TrainState, Any, dict[str, Any]]:
         """The states after an epoch or `num_steps` steps, the mean costs, and the values of the watches."""
@@ -65,7 +67,7 @@ class Programs:
     def evaluate(self, params: Any) -> dict[str, Any]:
         """The results of all networks on validation and test, by the names of the columns of `History`."""
         if "evaluation" not in self._compiled:
-            self._compiled["evaluation"] = self._lower_evaluation(params).compile()
+            self._compiled["evaluation"] = self._lower_evaluation(params).compile(compiler_options(params))
         program = self._compiled["evaluation"]
 
         def evaluate_part(params, objectives):

@@ -1,8 +1,9 @@
 """Training one network."""
 
-from nnjax.training._fit import Divergence, Run, fit
+from nnjax.training._fit import fit
 from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History
+from nnjax.training.run import Divergence, Run
 from nnjax.training.step import StepResult, TrainState, init_state, train_step
 
 __all__ = [

@@ -1,9 +1,9 @@
 """`fit`: trains one network."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.nn._shape_checks import check_dataset, check_metrics
+from nnjax.nn.conv import compiler_options
 from nnjax.nn.metrics import Metric, Metrics
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Factory, Optimizer, make_optimizer
@@ -36,51 +37,9 @@ from nnjax.training.budget import make_budget
 from nnjax.training.divergence import find_divergence
 from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History, empty_history
+from nnjax.training.run import Divergence, Run
 from nnjax.training.step import TrainState, init_state, no_order
 from nnjax.watch import Watch
-
-
-class Divergence(NamedTuple):
-    """The epoch and the step (both from 0) in which a run diverged, and what is not finite then.
-
-    In a run with `steps`, `epoch` is the row of the history, and `step` counts from the previous evaluation.
-    `path` is the path of the first parameter that is not finite, such as `params[0].w`, or `cost`.
-    """
-
-    epoch: int
-    step: int
-    path: str
-
-
-@dataclass(frozen=True, repr=False)
-class Run:
-    """The result of `fit`, and the argument of its callback.
-
-    Attributes:
-      state: the training state after the last step.
-      history: costs, counts, times and watched values of the finished epochs.
-      divergence: the divergence, if the run diverged and `locate_nan` was set; else None.
-      restored: the number of rows of the history that were restored from a checkpoint.
-    """
-
-    state: TrainState
-    history: History
-    divergence: Divergence | None = None
-    restored: int = 0
-
-    def __repr__(self) -> str:
-        name = "test_cost" if self.history.test_correct is None else "test_accuracy"
-        values = getattr(self.history, name)
-        result = "" if values is None else f", {name}={values[-1]:.4f}"
-        length = (
-            f"steps={self.history.step[-1]}" if self.history.unit == "step" else f"epochs={len(self.history)}"
-        )
-        return f"Run({length}{result})"
-
-    @property
-    def params(self) -> Any:
-        """The parameters after the last epoch; with `ema_decay`, their average."""
-        return self.state.eval_params
 
 
 def fit(
@@ -191,7 +150,8 @@ def fit(
     training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
     arguments = *training, objective, configured, batch_size, mesh
     watches = place(watches)
-    trainer = _Trainer(arguments, watches, drop_remainder, callback, stop_on_nan, locate_nan)
+    evaluated = objective, validation, test, checked_metrics, mesh
+    trainer = _Trainer(arguments, evaluated, watches, drop_remainder, callback, stop_on_nan, locate_nan)
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
@@ -212,7 +172,7 @@ def fit(
             empty,
             budget,
             trainer.advance,
-            lambda params: evaluate_epoch(params, objective, validation, test, checked_metrics, mesh),
+            trainer.evaluate,
             trainer.compile,
             trainer.after_epoch,
             checkpointer,
@@ -255,7 +215,10 @@ def _fingerprint(
 class _Trainer:
     """The callbacks of `run_epochs` for one network."""
 
-    arguments: tuple[Any, ...]
+    arguments: tuple[
+        Any, ...
+    ]  # of `train_epoch` after the state, and of `evaluate_epoch` after the parameters
+    evaluated: tuple[Any, ...]
     watches: Watches
     drop_remainder: bool
     callback: Callable[[Run], bool | None] | None
@@ -265,15 +228,36 @@ class _Trainer:
     restored: int | None = None  # rows of a checkpoint; None before the first row
     _previous: TrainState | None = None  # the state before the last row
     _num_steps: int | None = None  # of the last row; None for an epoch
+    _compiled: dict[Any, Any] = field(default_factory=dict)  # by number of steps, and "evaluation"
 
     def advance(self, state: TrainState, num_steps: int | None) -> tuple[TrainState, Array, dict[str, Array]]:
         self.restored = self.restored or 0
         if self.locate_nan:
             self._previous, self._num_steps = _copy(state), num_steps
+        *training, objective, optimizer, _, mesh = self.arguments
+        if mesh is None:
+            return self._compiled[num_steps](state, *training, objective, optimizer, watches=self.watches)
+        # Not the compiled program: its results can be sharded in another way than the first state.
         return train_epoch(state, *self.arguments, self.watches, num_steps, self.drop_remainder)
 
     def compile(self, state: TrainState, num_steps: int | None) -> None:
-        train_epoch.lower(state, *self.arguments, self.watches, num_steps, self.drop_remainder).compile()
+        lowered = train_epoch.lower(
+            state,
+            *self.arguments,
+            watches=self.watches,
+            num_steps=num_steps,
+            drop_remainder=self.drop_remainder,
+        )
+        self._compiled[num_steps] = lowered.compile(compiler_options(state.params))
+
+    def evaluate(self, params: Any) -> dict[str, Any]:
+        *examples, _, mesh = self.evaluated
+        if mesh is not None:
+            return evaluate_epoch(params, *self.evaluated)
+        if "evaluation" not in self._compiled:
+            lowered = evaluate_epoch.lower(params, *self.evaluated)
+            self._compiled["evaluation"] = lowered.compile(compiler_options(params))
+        return self._compiled["evaluation"](params, *examples)
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
         """Calls the callback; returns whether training stops."""

@@ -14,41 +14,9 @@ import nnjax
 import reference
 from nnjax import Layer
 from nnjax.nn import conv
-from nnjax.nn.conv import ConvNet, ConvParams, conv2d, conv2d_xla, im2col, max_pool
+from nnjax.nn.conv import ConvNet, ConvParams, conv2d, conv2d_xla
 
 KEY = jax.random.key(3)
-
-
-def test_im2col_times_weights_is_scipys_correlation():
-    rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(9, 8, 2)), rng.normal(size=(3, 5, 5, 2))
-    z = np.asarray(jax.jit(im2col, static_argnums=1)(np.float32(x), 5)) @ w.reshape(3, -1).T
-    assert z.shape == (5, 4, 3)
-    for out in range(3):
-        expected = sum(signal.correlate2d(x[..., c], w[out, ..., c], "valid") for c in range(2))
-        np.testing.assert_allclose(z[..., out], expected, atol=1e-4)
-
-
-def test_xla_convolution_for_accelerators_equals_im2col():
-    (layer,) = reference.random_params((5 * 5 * 2, 3))
-    x = np.random.default_rng(0).normal(size=(9, 8, 2)).astype(np.float32)
-
-    @jax.jit
-    def convolutions(layer, x):
-        expected = im2col(x, 5) @ layer.w.T + layer.b[None, None]
-        return expected, conv2d(layer, x, 5), conv2d_xla(layer, x, 5)
-
-    expected, on_this_device, by_xla = convolutions(layer, x)
-    np.testing.assert_allclose(on_this_device, expected, atol=1e-4)
-    np.testing.assert_allclose(by_xla, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(4, 6, 3), (5, 7, 1)])
-def test_max_pool_is_the_maximum_of_each_two_by_two_block(shape):
-    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    even = x[: shape[0] // 2 * 2, : shape[1] // 2 * 2]
-    expected = np.max([even[i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0)
-    np.testing.assert_array_equal(jax.jit(max_pool)(x), expected)
 
 
 def test_a_network_is_convolutions_with_pooling_and_dense_layers():
