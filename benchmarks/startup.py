@@ -38,7 +38,10 @@ run = nnjax.fit(fit_key, params, data, epochs=1, learning_rate=3.0, stop_on_nan=
 times.append(time.time())
 objective = nnjax.Objective()
 calibration = nnjax.calibrate(run.params, objective, data)
-nnjax.save_model(sys.argv[2], run.params, objective, data, calibration=calibration)
+accuracy = run.history.validation_accuracy[-1]
+nnjax.save_model(
+    sys.argv[2], run.params, objective, data, calibration=calibration, validation_accuracy=accuracy
+)
 times.append(time.time())
 print(json.dumps([times, float(run.history.seconds.sum())]))
 """

@@ -51,7 +51,7 @@ __version__ = version("nnjax")
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on use, because their modules or scipy.ndimage are slow to import.
+    # Imported on use, because they consist of many modules, which take time to import.
     if name in ("Reading", "calibrate", "read_picture"):
         from nnjax import recognition
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -252,11 +250,6 @@ def test_a_wrong_option_prints_one_message(command, options, message):
     assert code == 2
     assert message in messages
     assert "Traceback" not in messages
-
-
-def test_the_command_line_starts_without_scikit_learn():
-    code = "import sys, nnjax.cli; print('sklearn' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
 def test_the_command_needs_labels(command, tmp_path):

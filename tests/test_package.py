@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 HEAVY_MODULES = (
     "tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "orbax", "xarray", "pandas",
-    "tyro", "rich", "requests", "scipy.ndimage",
+    "requests", "scipy.ndimage", "scipy.special", "scipy.stats",
 )  # fmt: skip
 ROOMS = ("nn", "optim", "data", "training", "sweep", "compare", "storage", "runtime", "recognition")
 PUBLIC_MODULES = (
@@ -41,9 +41,12 @@ def python(*arguments, executable=sys.executable, **kwargs):
 # --- imports ---
 
 
-def test_importing_nnjax_imports_no_heavy_module():
-    code = "import sys, nnjax; print(*set(sys.argv[1:]) & set(sys.modules))"
-    assert python("-c", code, *HEAVY_MODULES).split() == []
+@pytest.mark.parametrize(
+    ("modules", "other_heavy_modules"), [("nnjax", ("tyro", "rich")), ("nnjax.cli, nnjax.recognition", ())]
+)
+def test_an_import_imports_no_heavy_module(modules, other_heavy_modules):
+    code = f"import sys, {modules}; print(*set(sys.argv[1:]) & set(sys.modules))"
+    assert python("-c", code, *HEAVY_MODULES, *other_heavy_modules).split() == []
 
 
 def test_no_module_unpickles_or_evaluates_code():

@@ -1,5 +1,6 @@
 """Train and compare networks by gradient descent. `nnjax --version` prints the version."""
 
+import gc
 import os
 import sys
 import warnings
@@ -26,6 +27,10 @@ from nnjax.cli.problems import Problems
 from nnjax.cli.sweep import Sweep
 from nnjax.cli.train import Train
 from nnjax.config import configs
+
+# The imported modules are needed until the process exits. Otherwise the garbage collector would search all
+# their objects several times, and again at exit.
+gc.freeze()
 
 BAD_INPUT = 2
 

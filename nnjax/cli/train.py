@@ -39,6 +39,7 @@ from nnjax.runtime.environment import environment
 from nnjax.runtime.files import make_dir
 from nnjax.runtime.multihost import on_primary, primary_first
 from nnjax.storage import CheckpointPolicy, model_dir, model_path, save_model, write_record
+from nnjax.training import Run
 
 
 @dataclass
@@ -119,7 +120,7 @@ class Train:
         try:
             if not self.storage.save:
                 make_dir(model_dir())
-            _save(path, run.params, settings, data, model_settings)
+            _save(path, run, settings, data, model_settings)
         except (OSError, ValueError) as error:
             if self.storage.save:
                 raise
@@ -156,12 +157,14 @@ def train(
     return outcome
 
 
-def _save(path: Path, params: Any, settings: Settings, data: Dataset, model_settings: Mapping) -> None:
-    from nnjax.recognition import calibrate  # not above: it imports scipy, which is slow
+def _save(path: Path, run: Run, settings: Settings, data: Dataset, model_settings: Mapping) -> None:
+    from nnjax.recognition import calibrate  # not above: other commands do not need it
 
-    objective = settings.config.objective(data)
-    calibration = calibrate(params, objective, data)
-    save_model(path, params, objective, data, calibration=calibration, settings=model_settings)
+    objective, accuracy = settings.config.objective(data), run.history.validation_accuracy
+    save_model(
+        path, run.params, objective, data, calibration=calibrate(run.params, objective, data),
+        settings=model_settings, validation_accuracy=None if accuracy is None else accuracy[-1],
+    )  # fmt: skip
 
 
 def _record(outcome: TrainingOutcome, settings: Settings, model: Path | None) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from nnjax.compare._series import to_series
 
@@ -39,7 +39,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     values = _flat(values)
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / len(values) ** 0.5
+    half = scipy.special.stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / len(values) ** 0.5
     return float(values.mean() - half), float(values.mean() + half)
 
 

@@ -5,6 +5,7 @@ label with the code y is Π a^y (1−a)^(1−y). For the additional label "no di
 outputs of a softmax already are the probabilities of the labels.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from nnjax.storage.model_file import Calibration, DigitLayout
 
 MIN_ACTIVATION = 1e-6  # activations are clipped to this and 1 minus this, so that logarithms are finite
 SHIFT_FRACTION = 1 / 28  # of an image's side: a pixel of MNIST
+NUM_LAYOUT_IMAGES = 5000  # the layout is that of about this number of training images
 MIN_BATCH, MAX_BATCH = 16, 64  # the sizes of batches of images
 MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES = 0.25, 16.0, 97
 
@@ -54,23 +56,26 @@ def probabilities(
     return jax.nn.softmax(scores)
 
 
-def shifted_copies(images: Num[Array, "n ..."], image_shape: tuple[int, ...]) -> Num[Array, "k n ..."]:
-    """The images, and copies shifted by 1/28 of their side in eight directions.
+def map_shifted_copies(
+    f: Callable[[Num[Array, "n ..."]], Array], images: Num[Array, "n ..."], image_shape: tuple[int, ...]
+) -> Num[Array, "k ..."]:
+    """`f` of the images, and of copies shifted by 1/28 of their side in eight directions.
 
-    If that rounds to 0 pixels, or the inputs are not images, the result is one copy that is not shifted.
+    If that rounds to 0 pixels, or the inputs are not images, there is one copy that is not shifted.
     """
     if len(image_shape) < 2:
-        return images[None]
-    height, width, *_ = image_shape
+        return f(images)[None]
+    height, width, *channels = image_shape
     down, across = round(SHIFT_FRACTION * height), round(SHIFT_FRACTION * width)
-    padding = ((0, 0), (down, down), (across, across), *(((0, 0),) * len(image_shape[2:])))
+    padding = ((0, 0), (down, down), (across, across), *(((0, 0),) * len(channels)))
     padded = jnp.pad(images.reshape(-1, *image_shape), padding)
-    shifted = [
-        padded[:, row : row + height, column : column + width].reshape(images.shape)
-        for row in sorted({0, down, 2 * down})
-        for column in sorted({0, across, 2 * across})
-    ]
-    return jnp.stack(shifted)
+
+    def of_copy(corner):
+        start = 0, *corner, *(0 for _ in channels)
+        return f(jax.lax.dynamic_slice(padded, start, (len(images), *image_shape)).reshape(images.shape))
+
+    corners = itertools.product(sorted({0, down, 2 * down}), sorted({0, across, 2 * across}))
+    return jax.lax.map(of_copy, jnp.array(list(corners)))  # one copy after another, to save memory
 
 
 def in_batches(
@@ -94,7 +99,7 @@ def tta_probabilities(
     params: Any, images: Num[Array, "n ..."], objective: Objective, num_classes: int,
     image_shape: tuple[int, ...], temperature: float | Array = 1.0,
 ) -> Float[Array, "n num_classes+1"]:  # fmt: skip
-    """Test-time augmentation: the mean of `probabilities` over the `shifted_copies` of each image.
+    """Test-time augmentation: the mean of `probabilities` over shifted copies of each image.
 
     A network also recognizes a digit that is shifted by a pixel. For an image that is not a digit, its
     confidence often depends on the exact position. The logarithm of the mean is divided by the temperature,
@@ -105,33 +110,30 @@ def tta_probabilities(
         a = outputs(params, copies, objective)
         return jax.vmap(lambda a: probabilities(a, objective, num_classes))(a)
 
-    p = jnp.mean(jax.lax.map(of_copies, shifted_copies(images, image_shape)), axis=0)
-    return _with_temperature(p, temperature)
-
-
-def _with_temperature(p: Float[Array, "n num_classes+1"], temperature: float | Array) -> Array:
+    p = jnp.mean(map_shifted_copies(of_copies, images, image_shape), axis=0)
     return jax.nn.softmax(jnp.log(p) / temperature)
 
 
-@partial(jax.jit, static_argnames=("num_classes", "image_shape"))
-def fit_temperature(
-    params: Any, images: Num[Array, "n ..."], labels: Int[Array, " n"], objective: Objective,
-    num_classes: int, image_shape: tuple[int, ...],
-) -> Float[Array, ""]:  # fmt: skip
+def fit_temperature(p: Float[np.ndarray, "n num_classes+1"], labels: Int[np.ndarray, " n"]) -> float:
     """The temperature of `tta_probabilities` that minimizes the mean of −ln p of the correct label.
 
     Then about a fraction p of the predictions with probability p is correct on images that were not
     trained on (Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, 2017). The search
     is over 97 values from 1/4 to 16.
+
+    Args:
+      p: the probabilities with the temperature 1.
+      labels: the correct labels.
     """
-    p = tta_probabilities(params, images, objective, num_classes, image_shape)
+    log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny)).T  # (num_classes + 1, n), which is faster to sum
+    log_p_correct = log_p[labels, np.arange(len(labels))]
 
     def mean_negative_log_likelihood(temperature):
-        p_correct = _with_temperature(p, temperature)[jnp.arange(len(labels)), labels]
-        return -jnp.mean(jnp.log(jnp.maximum(p_correct, MIN_ACTIVATION)))
+        log_sum = np.log(np.sum(np.exp(log_p / temperature), axis=0))
+        return np.mean(np.minimum(log_sum - log_p_correct / temperature, -math.log(MIN_ACTIVATION)))
 
-    temperatures = jnp.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
-    return temperatures[jnp.argmin(jax.lax.map(mean_negative_log_likelihood, temperatures))]
+    temperatures = np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
+    return min(temperatures.tolist(), key=mean_negative_log_likelihood)
 
 
 def calibrate(params: Any, objective: Objective, data: Dataset) -> Calibration:
@@ -160,7 +162,8 @@ def _layout(data: Dataset) -> DigitLayout | None:
     if len(data.input_shape) < 2 or math.prod(data.input_shape[2:]) != 1:
         return None
     height, width, *_ = data.input_shape
-    layout = infer_layout(np.asarray(data.train.inputs).reshape(-1, height, width))
+    images = data.train.inputs[:: max(1, len(data.train.inputs) // NUM_LAYOUT_IMAGES)]
+    layout = infer_layout(np.asarray(images).reshape(-1, height, width))
     return layout if 0 < layout.box[0] <= height and 0 < layout.box[1] <= width else None
 
 
@@ -172,5 +175,5 @@ def _temperature(params: Any, objective: Objective, data: Dataset) -> float:
         return 1.0
     if objective.code.num_classes(n_out) < data.num_classes:
         return 1.0
-    images = jnp.asarray(inputs), jnp.asarray(labels)
-    return float(fit_temperature(params, *images, objective, data.num_classes, data.input_shape))
+    p = tta_probabilities(params, inputs, objective, data.num_classes, data.input_shape)
+    return fit_temperature(np.asarray(p), np.asarray(labels))

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Int, UInt8
-from scipy import ndimage
 
 from nnjax.recognition.components import Box, Pixels, bounding_box
 from nnjax.recognition.digit_layout import MNIST_SHAPE, fitted, to_mnist
@@ -101,7 +101,7 @@ def crop_digit(ink: Ink, occupied: Bool[np.ndarray, "height width"], pixels: Pix
     window = (slice(top, bottom + 1), slice(left, right + 1))
     inside = np.zeros_like(occupied[window])
     inside[pixels[0] - top, pixels[1] - left] = True
-    edge = ndimage.binary_dilation(inside, np.ones((3, 3), bool)) & ~occupied[window]
+    edge = scipy.ndimage.binary_dilation(inside, np.ones((3, 3), bool)) & ~occupied[window]
     digit = np.where(inside | edge, ink[window], 0)
     has_ink = digit > 0
     rows, columns = np.flatnonzero(has_ink.any(axis=1)), np.flatnonzero(has_ink.any(axis=0))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Int
-from scipy import ndimage
 
 from nnjax.recognition.ink import Ink
 from nnjax.recognition.straight_lines import EIGHT_NEIGHBORS, FoundLines, remove_straight_lines
@@ -131,7 +131,7 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
 
 def connected_components(mask: Bool[np.ndarray, "height width"]) -> list[Component]:
     """The largest components, the largest first."""
-    labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
+    labelled: Any = scipy.ndimage.label(mask, EIGHT_NEIGHBORS)
     labels, count = labelled
     if not count:
         return []

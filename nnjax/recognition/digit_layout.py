@@ -7,8 +7,8 @@ detects which of the two a data set does.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Num, UInt8
-from scipy import ndimage
 
 from nnjax.storage.model_file import DigitLayout
 
@@ -103,7 +103,7 @@ def _thickened(digit: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 
     A dilation by one pixel multiplies the ink of thin strokes by a larger factor than that of thick ones.
     """
-    dilated = ndimage.maximum_filter(digit, 3, mode="constant")
+    dilated = scipy.ndimage.maximum_filter(digit, 3, mode="constant")
     growth = dilated.sum() / max(digit.sum(), 1e-6)
     thinness = np.clip((growth - THIN_GROWTH) / (THINNEST_GROWTH - THIN_GROWTH), 0, 1)
     gain = 1 + thinness * (1 / max(dilated.max(), 0.1) - 1)

@@ -7,8 +7,8 @@ and the picture is the contrast of strokes (the top-hat transform; Soille, *Morp
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import ndimage
 
 from nnjax.recognition.picture import Gray
 
@@ -39,9 +39,9 @@ def find_ink(gray: Gray, window: int, enlarged: int = 1) -> Ink:
     noise = noise_of(gray[::enlarged, ::enlarged])
     if noise > MAX_UNFILTERED_NOISE:
         sigma = 1.5 if noise > MIN_CONTRAST else 1.0
-        gray = ndimage.gaussian_filter(gray, sigma)
+        gray = scipy.ndimage.gaussian_filter(gray, sigma)
         noise /= max(1.0, 2 * np.sqrt(np.pi) * sigma / enlarged)  # of white noise
-    paper = ndimage.grey_closing(gray, size=(window, window), mode="nearest")
+    paper = scipy.ndimage.grey_closing(gray, size=(window, window), mode="nearest")
     difference = paper - gray
     usual = np.median(difference)  # of paper: the closing is above most of the noise
     noise = max(noise, 1.48 * float(np.median(np.abs(difference - usual))))
@@ -51,13 +51,13 @@ def find_ink(gray: Gray, window: int, enlarged: int = 1) -> Ink:
     if not is_strong.any():
         return np.zeros_like(contrast)
     full = np.quantile(contrast[is_strong], FULL_INK)
-    near = ndimage.binary_dilation(is_strong, np.ones((3, 3), bool))  # soft edges of strokes
+    near = scipy.ndimage.binary_dilation(is_strong, np.ones((3, 3), bool))  # soft edges of strokes
     return np.where(near, np.clip(contrast / full, 0, 1), 0)
 
 
 def is_dark_on_light(gray: Gray) -> bool:
     """Whether the ink is darker than the paper, which is the local median."""
-    paper = ndimage.median_filter(gray, [max(3, n // 4) for n in gray.shape], mode="nearest")
+    paper = scipy.ndimage.median_filter(gray, [max(3, n // 4) for n in gray.shape], mode="nearest")
     difference = gray - paper
     strong = np.abs(difference) > MIN_CONTRAST
     return bool(difference[strong].sum() <= 0)

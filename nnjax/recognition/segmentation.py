@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Int
-from scipy import ndimage
 
 from nnjax.recognition.components import Box, Pixels, bounding_box
 
@@ -252,7 +252,7 @@ def _trace_back(previous: Positions, row: int, positions: Sequence[int]) -> Int[
 def _local_minima(cost: Int[np.ndarray, " positions"], height: float) -> list[int]:
     """The positions of a row that are cheap enough, cheapest in their window and not too close."""
     window, distance = max(1, int(SEAM_WINDOW * height)), max(1, int(MIN_SEAM_DISTANCE * height))
-    lowest = ndimage.minimum_filter1d(cost, 2 * window + 1, mode="nearest")
+    lowest = scipy.ndimage.minimum_filter1d(cost, 2 * window + 1, mode="nearest")
     minima: list[int] = []
     for x in np.flatnonzero((cost == lowest) & (cost <= PAIR_COST * MAX_SEAM_PAIRS * height)).tolist():
         if not minima or x - minima[-1] >= distance:

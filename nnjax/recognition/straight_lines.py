@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import ndimage
 
 Mask = Bool[np.ndarray, "height width"]
 # From a component (its shape and pixels) to the ink of its lines; only for masks of the same shape.
@@ -54,9 +54,9 @@ def remove_straight_lines(mask: Mask, found: FoundLines | None = None) -> Mask:
         several masks of one picture, lines of equal components are searched only once.
     """
     found = {} if found is None else found
-    labelled: Any = ndimage.label(mask, EIGHT_NEIGHBORS)
+    labelled: Any = scipy.ndimage.label(mask, EIGHT_NEIGHBORS)
     labels, count = labelled
-    sizes, boxes = np.bincount(labels.ravel(), minlength=count + 1)[1:], ndimage.find_objects(labels)
+    sizes, boxes = np.bincount(labels.ravel(), minlength=count + 1)[1:], scipy.ndimage.find_objects(labels)
     rest = mask.copy()
     for i in np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS].tolist():
         image = labels[boxes[i]] == i + 1
@@ -231,5 +231,5 @@ def _along(line: StraightLine, image: Mask) -> Mask:
     rest: Any = image & ~near
     gap = int(2 * max(half, 2)) + 2
     padded: Any = np.pad(rest, ((gap, gap), (0, 0)))
-    crossings: Any = ndimage.binary_closing(padded, np.ones((gap, 1), bool))[gap:-gap]
+    crossings: Any = scipy.ndimage.binary_closing(padded, np.ones((gap, 1), bool))[gap:-gap]
     return near & ~crossings

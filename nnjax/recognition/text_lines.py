@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import csgraph
+import scipy
 
 from nnjax.recognition.components import Box, Component, weighted_median
 
@@ -89,7 +89,7 @@ def _chains(boxes: np.ndarray, height: float) -> np.ndarray:
     for i, j in enumerate(to_right.tolist()):
         if np.isfinite(distance[i, j]) and to_left[j] == i:
             linked[i, j] = True
-    return csgraph.connected_components(linked, directed=False)[1]
+    return scipy.sparse.csgraph.connected_components(linked, directed=False)[1]
 
 
 def _join(line_of: np.ndarray, boxes: np.ndarray, height: float) -> np.ndarray:

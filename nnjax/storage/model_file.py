@@ -20,7 +20,7 @@ from nnjax.nn.dense import ACTIVATIONS, Dense, Params, is_dense, sizes_of
 from nnjax.nn.metrics import count_correct
 from nnjax.nn.objective import COSTS, Objective, float_dtype, to_input
 from nnjax.nn.output_codes import CODES, Code
-from nnjax.runtime.checks import registered_name
+from nnjax.runtime.checks import check_range, registered_name
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import write_atomically
 
@@ -103,6 +103,7 @@ def save_model(
     *,
     calibration: Calibration | None = None,
     settings: Mapping[str, Any] | None = None,
+    validation_accuracy: float | None = None,
 ) -> None:
     """Writes a network to a model file for `load_model`: a safetensors file, which contains no code.
 
@@ -114,10 +115,13 @@ def save_model(
       data: the data set of the training.
       calibration: from `nnjax.calibrate`, for models that `read_picture` uses.
       settings: any JSON values, stored with the model.
+      validation_accuracy: the fraction of correct predictions on the validation split, such as the last one
+        in the history of the training; computed if None.
 
     Raises:
       ValueError: a model that is not a dense or convolutional network of this package, does not fit the
-        data, or contains NaN; settings that are not JSON values, or take more than a megabyte.
+        data, or contains NaN; settings that are not JSON values, or take more than a megabyte; an accuracy
+        that is not between 0 and 1.
       OSError: the disk's error; an existing file is unchanged.
     """
     objective, calibration = objective.inference(), calibration or Calibration()
@@ -125,6 +129,9 @@ def save_model(
     check_split(objective, params, *data.train, data.num_classes)
     for i, layer in enumerate(all_layers(params)):
         check_finite(f"layer {i}", *layer)
+    if validation_accuracy is None:
+        validation_accuracy = _validation_accuracy(params, objective, data)
+    check_range("validation_accuracy", validation_accuracy, 0, 1)
     meta = {
         "format": FORMAT,
         "sizes": sizes_of(dense),
@@ -139,7 +146,7 @@ def save_model(
         "num_classes": data.num_classes,
         "layout": calibration.layout and calibration.layout._asdict(),
         "temperature": calibration.temperature,
-        "validation_accuracy": _validation_accuracy(params, objective, data),
+        "validation_accuracy": float(validation_accuracy),
         "settings": dict(settings or {}),
         "versions": environment()["versions"],
     }

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -38,7 +37,7 @@ from nnjax.training.divergence import find_divergence
 from nnjax.training.epoch import train_epoch
 from nnjax.training.history import History, empty_history
 from nnjax.training.run import Divergence, Run
-from nnjax.training.step import TrainState, init_state, no_order
+from nnjax.training.step import TrainState, copy_tree, init_state, no_order
 from nnjax.watch import Watch
 
 
@@ -233,7 +232,7 @@ class _Trainer:
     def advance(self, state: TrainState, num_steps: int | None) -> tuple[TrainState, Array, dict[str, Array]]:
         self.restored = self.restored or 0
         if self.locate_nan:
-            self._previous, self._num_steps = _copy(state), num_steps
+            self._previous, self._num_steps = copy_tree(state), num_steps
         *training, objective, optimizer, _, mesh = self.arguments
         if mesh is None:
             return self._compiled[num_steps](state, *training, objective, optimizer, watches=self.watches)
@@ -268,9 +267,5 @@ class _Trainer:
             settings = {"num_steps": self._num_steps, "drop_remainder": self.drop_remainder}
             location = find_divergence(self._previous, *self.arguments, **settings)
             self.divergence = location and Divergence(int(history.diverged_at), *location)
-        stop = self.callback and self.callback(Run(_copy(state), history, self.divergence, self.restored))
+        stop = self.callback and self.callback(Run(copy_tree(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))
-
-
-def _copy(state: TrainState) -> TrainState:
-    return jax.tree.map(jnp.copy, state)

@@ -55,14 +55,16 @@ class TrainState(NamedTuple):
 
 def init_state(key: Array, params: Any, optimizer: Optimizer, watches: Watches | None = None) -> TrainState:
     """The state before the first step, as copies that `train_epoch` may donate."""
-
-    def copy(x):
-        # The first epoch returns strongly typed leaves; a weakly typed one would cause a second compilation.
-        return jnp.array(x, jnp.result_type(x))
-
-    params = jax.tree.map(copy, params)
+    params = copy_tree(params)
     watched = init_watches(watches, params)
-    return jax.tree.map(copy, TrainState(params, optimizer.init(params), key, jnp.int32(0), watched))
+    return copy_tree(TrainState(params, optimizer.init(params), key, jnp.int32(0), watched))
+
+
+@jax.jit
+def copy_tree(tree: Any) -> Any:
+    """Copies of all leaves, made by one program, which starts faster than one for each shape."""
+    # The first epoch returns strongly typed leaves; a weakly typed one would cause a second compilation.
+    return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), tree)
 
 
 def no_order(n: int) -> EpochOrder:

@@ -45,6 +45,8 @@ def test_model_record_and_output_agree(run, capsys, digits):
     printed, saved, model = capsys.readouterr().out, record(), nnjax.load_model("m.st")
     correct = saved["history"]["test_correct"]
     assert correct[-1] == int(nnjax.count_correct(model.params, *digits.test, model.objective))
+    count = int(nnjax.count_correct(model.params, *digits.validation, model.objective))
+    assert model.validation_accuracy == count / len(digits.validation.targets)
     assert f"test: {100 * correct[-1] / 296:.2f} % ({correct[-1]} of 296)\n" in printed
     for epoch, (cost, count) in enumerate(zip(saved["history"]["train_cost"], correct, strict=True), 1):
         assert f"epoch {epoch:3} / 2  cost {cost:.4f}  test {100 * count / 296:.2f} %\n" in printed

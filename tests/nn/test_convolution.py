@@ -45,7 +45,7 @@ def test_a_convolution_is_scipys_correlation(x64, image, kernel, stride):
 @pytest.mark.parametrize(("image", "kernel", "stride"), CASES)
 def test_derivatives_of_both_modes_and_of_second_order_are_right(x64, image, kernel, stride):
     x, w = draw((2, *image), kernel)
-    # Not linear in the convolution, so that the second derivatives are not zero; the arguments of the sine are
+    # Not linear in the convolution, so that second derivatives are not zero; the arguments of the sine are
     # small, so that finite differences are exact enough.
     check_grads(lambda x, w: jnp.sin(convolve(x, w / 10, stride)), (x, w), order=2, modes=("fwd", "rev"))
 

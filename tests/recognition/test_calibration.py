@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +7,12 @@ import numpy as np
 import pytest
 
 import nnjax
-from nnjax.recognition import calibration as module
 from nnjax.recognition.calibration import (
     MAX_BATCH,
     MIN_BATCH,
     fit_temperature,
     in_batches,
+    map_shifted_copies,
     probabilities,
     tta_probabilities,
 )
@@ -20,7 +21,7 @@ from nnjax.storage.model_file import DigitLayout
 LOGISTIC = nnjax.Objective()
 SOFTMAX = nnjax.Objective(nnjax.Dense(output=nnjax.identity), nnjax.softmax_cross_entropy)
 
-shifted_copies = jax.jit(module.shifted_copies, static_argnums=1)
+shifted_copies = jax.jit(partial(map_shifted_copies, lambda copy: copy), static_argnums=1)
 
 
 @pytest.mark.parametrize(("code", "n_out"), [(nnjax.one_hot, 10), (nnjax.binary, 4)])
@@ -62,7 +63,8 @@ def test_fit_temperature_recovers_the_temperature_that_labels_were_drawn_with():
     p = jax.vmap(lambda a: probabilities(a, LOGISTIC, 4))(jax.nn.sigmoid(z)) ** (1 / 2.5)
     p = np.asarray(p)[:, :4] / np.asarray(p)[:, :4].sum(axis=1, keepdims=True)
     labels = np.array([rng.choice(4, p=row / row.sum()) for row in p.astype(float)])
-    assert float(fit_temperature(network, z, labels, LOGISTIC, 4, (4,))) == pytest.approx(2.5, rel=0.25)
+    p = np.asarray(tta_probabilities(network, z, LOGISTIC, 4, (4,)))
+    assert fit_temperature(p, labels) == pytest.approx(2.5, rel=0.25)
 
 
 def test_copies_of_an_image_are_shifted_by_one_pixel_in_eight_directions():

@@ -80,6 +80,11 @@ def test_every_input_shape_is_saved(tmp_path, shape):
     assert (model.layout, model.temperature) == (None, 1)
 
 
+def test_a_known_validation_accuracy_is_saved(tmp_path, digits):
+    nnjax.save_model(tmp_path / "m", PARAMS, OBJECTIVE, digits, validation_accuracy=0.5)
+    assert nnjax.load_model(tmp_path / "m").validation_accuracy == 0.5
+
+
 def test_transposed_weights_are_saved_in_their_order(tmp_path, digits):
     w = np.arange(640, dtype=np.float32).reshape(64, 10).T
     nnjax.save_model(tmp_path / "m", (nnjax.Layer(w, np.zeros(10, np.float32)),), nnjax.Objective(), digits)
@@ -145,6 +150,8 @@ def test_a_model_that_cannot_be_loaded_again_is_not_saved(tmp_path, digits):
     ):
         with pytest.raises(ValueError, match=message):
             nnjax.save_model(tmp_path / "m", params, objective, digits, settings=settings)
+    with pytest.raises(ValueError, match="validation_accuracy must be between 0 and 1, got nan"):
+        nnjax.save_model(tmp_path / "m", PARAMS, OBJECTIVE, digits, validation_accuracy=float("nan"))
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from packaging.requirements import Requirement
 
 from nnjax.cli.doctor.section import Section
 from nnjax.runtime.environment import processor
@@ -29,6 +28,8 @@ def jax_setting(name: str) -> Any:
 
 def versions() -> Section:
     """The section of the versions. Findings: missing packages, and versions that nnjax does not support."""
+    from packaging.requirements import Requirement  # not above: other commands do not need it
+
     facts, findings = {"python": platform.python_version(), "nnjax": version("nnjax")}, []
     for requirement in map(Requirement, requires("nnjax") or []):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
