@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import nnjax
@@ -39,8 +40,11 @@ class Population:
         batch_size: int = peers.BATCH_SIZE,
     ):
         self.networks, self.batch_size = networks, batch_size
-        params = [peers.draw_network(seed, sizes) for seed in range(networks)]
-        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+        rngs = map(np.random.default_rng, range(networks))
+        drawn = [peers.draw_params(rng, np.float32, sizes) for rng in rngs]
+        # Stacked on the host, because transferring thousands of networks one by one takes minutes.
+        layers = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *drawn)
+        params = tuple(nnjax.Layer(*layer) for layer in layers)
         optimizer = make_optimizer(optax.sgd, {"learning_rate": peers.LEARNING_RATE})
         self.optimizers, self.objectives = (
             jax.tree.map(lambda x: jnp.full(networks, x), tree) for tree in (optimizer, nnjax.Objective())

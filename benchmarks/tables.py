@@ -228,18 +228,22 @@ def scaling_table(record: Record) -> str:
 
 def time_to_accuracy_table(record: Record) -> str:
     """Seconds of training until each target accuracy, and the chosen settings."""
-    head = (
-        "target: validation accuracy",
-        "seconds of training, mean ± standard deviation (min to max)",
-        *("epochs", "test accuracy, mean", "seconds to compile, median", "settings"),
-    )
-    rows = [_time_row(**result, num_test=record["num_test"]) for result in record["results"]]
     note = (
         f"{len(record['results'][0]['runs'])} seeds each, which the search did not use; the search tried "
         f"{len(record['searched'])} settings, half of them random and half near the fastest; "
         f"{machine(record)}; `python -m benchmarks.time_to_accuracy`."
     )
-    return "\n".join([*markdown_table(head, rows), note])
+    return "\n".join([*time_to_accuracy_rows(record["results"], record["num_test"]), note])
+
+
+def time_to_accuracy_rows(results: Sequence[Record], num_test: int) -> list[str]:
+    """The lines of the table of the results for each target, without a note."""
+    head = (
+        "target: validation accuracy",
+        "seconds of training, mean ± standard deviation (min to max)",
+        *("epochs", "test accuracy, mean", "seconds to compile, median", "settings"),
+    )
+    return markdown_table(head, [_time_row(**result, num_test=num_test) for result in results])
 
 
 def _time_row(target: float, settings: Record, runs: list[Record], num_test: int) -> list[str]:
@@ -251,7 +255,7 @@ def _time_row(target: float, settings: Record, runs: list[Record], num_test: int
     epochs = sorted({len(run["seconds"]) for run in runs})
     s = settings
     return [
-        f"{100 * target:.0f} %",
+        f"{100 * target:g} %",
         f"{summary} ({seconds.min():.2f} to {seconds.max():.2f})",
         " to ".join(str(n) for n in dict.fromkeys((epochs[0], epochs[-1]))),
         _percent(statistics.mean(run["test_correct"] for run in runs) / num_test),
@@ -259,32 +263,6 @@ def _time_row(target: float, settings: Record, runs: list[Record], num_test: int
         f"{s['hidden']} {s['activation']}, {s['optimizer']}, η {s['learning_rate']:g} decaying over "
         f"{_plural(s['decay_epochs'], 'epoch')}, m = {s['batch_size']}, {s['examples']:,} images",
     ]
-
-
-def throughput_table(record: Record) -> str:
-    """Networks × epochs per second, by the number of networks and the method."""
-
-    def cells(row):
-        yield f"{row['networks']:,}"
-        for seconds in row["seconds"].values():
-            yield "–" if isinstance(seconds, str) else f"{1 / np.median(seconds):,.1f}"
-        for seconds in row["roofline"].values():
-            yield f"{1 / seconds:,.0f}"
-
-    first, sweep = record["rows"][0], record["sweep"]
-    head = ["networks", *first["seconds"], *(f"memory roofline, {name}" for name in first["roofline"])]
-    duration = (
-        f"a sweep of {sweep['networks']:,} networks and {sweep['epochs']} epochs took "
-        f"{sweep['seconds']:.0f} s; "
-        if isinstance(sweep["seconds"], float)
-        else ""
-    )
-    note = (
-        f"Networks × epochs per second, medians of {record['rounds']} epochs; –: failed, the record has the "
-        f"error message; memory bandwidth {record['bandwidth'] / 1e9:.0f} GB/s; {duration}"
-        f"{', '.join(record['devices'])}, {machine(record)}; `python -m benchmarks.throughput`."
-    )
-    return "\n".join([*markdown_table(head, (list(cells(row)) for row in record["rows"])), note])
 
 
 def _percent(fraction: float) -> str:

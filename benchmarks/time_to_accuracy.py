@@ -90,6 +90,12 @@ class Candidate(NamedTuple):
             "decay_epochs": self.decay_epochs,
         }
 
+    @classmethod
+    def from_settings(cls, settings: Record) -> "Candidate":
+        """The candidate whose `settings` a record has."""
+        config = settings | {"hidden": (settings["hidden"],), "epochs": 2 * settings["decay_epochs"]}
+        return cls(replace(BASE, **{name: config[name] for name in SEARCHED}), settings["examples"])
+
 
 class Trial(NamedTuple):
     """A candidate and the record of its training."""
@@ -203,16 +209,22 @@ def choose(target: float, trials: Sequence[Trial], finalists: int, data: nnjax.D
     return best
 
 
+def final_runs(target: float, candidate: Candidate, data: nnjax.Dataset, seeds: int) -> list[Record]:
+    """The trainings of a candidate with seeds that the search did not use."""
+    runs = []
+    for seed in range(FINAL_SEED, FINAL_SEED + seeds):
+        jax.clear_caches()  # so that every training reports its compilation
+        runs.append(train(candidate, data, seed, target, MAX_TRAINING_S))
+    return runs
+
+
 def run(flags: Flags) -> Record:
     """Searches, chooses a candidate for each target, and trains it with seeds that the search did not use."""
     data = nnjax.load(flags.dataset)
     trials, results = search(flags, data), []
     for target in TARGETS:
         candidate = choose(target, trials, flags.finalists, data)
-        runs = []
-        for seed in range(FINAL_SEED, FINAL_SEED + flags.seeds):
-            jax.clear_caches()  # so that every training reports its compilation
-            runs.append(train(candidate, data, seed, target, MAX_TRAINING_S))
+        runs = final_runs(target, candidate, data, flags.seeds)
         results.append({"target": target, "settings": candidate.settings(), "runs": runs})
         print(target, results[-1]["settings"], [round(time_to_target(target, run), 2) for run in runs])
     searched: list[Any] = [{"settings": trial.candidate.settings(), "run": trial.run} for trial in trials]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmarks import gpu_tables
 from benchmarks import tables as benchmarks
 from experiments import catalog
 from experiments import tables as experiments
@@ -30,6 +31,20 @@ def _experiment(name: str, table: Callable) -> Table:
 
 def _benchmark(name: str, table: Callable) -> Table:
     return partial(benchmarks.of_benchmark, name, table)
+
+
+def _throughput() -> dict[str, Table]:
+    tables = {
+        "epochs": gpu_tables.epochs_table,
+        "sweep": gpu_tables.sweep_line,
+        "compare": gpu_tables.compare_line,
+        "time_to_accuracy": gpu_tables.accuracy_table,
+        "ladder": gpu_tables.ladder_table,
+    }
+    return {
+        f"throughput {name}": _benchmark("throughput", gpu_tables.of_part(name, table))
+        for name, table in tables.items()
+    }
 
 
 def _leaderboard() -> dict[str, Table]:
@@ -62,8 +77,8 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "time_to_accuracy": _benchmark("time_to_accuracy", benchmarks.time_to_accuracy_table),
         "startup": _benchmark("startup", benchmarks.startup_table),
         "compare": _benchmark("compare", benchmarks.compare_table),
-        "throughput": _benchmark("throughput", benchmarks.throughput_table),
-    },
+    }
+    | _throughput(),
     SCALING: {"devices": _benchmark("devices", benchmarks.devices_table)},
     LEADERBOARD: _leaderboard(),
 }

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import nnjax
-from benchmarks import devices, harness, peers, roofline, scaling, throughput
-from benchmarks.population import Population
-from benchmarks.tables import devices_table, scaling_table, throughput_table
+from benchmarks import devices, harness, peers, roofline, scaling
+from benchmarks.tables import devices_table, scaling_table
 
 
 def test_backprop_flops_equal_xlas_count():
@@ -73,40 +72,6 @@ def test_scaling_measures_seconds_roofline_and_memory_of_each_case(images, monke
     assert "| networks | 3 | sweep without blocks |" in scaling_table(record)
     figure = scaling.plot(record)
     assert [axis.get_xlabel() for axis in figure.axes[2:]] == ["examples", "networks"]
-
-
-def test_blocks_reduce_three_passes_over_the_weights():
-    weights = 4 * 32 * 30 * 784
-    without_blocks = throughput.traffic_bytes(32, 50_000, 1)
-    assert 3 * weights * 5000 < without_blocks < 1.1 * 3 * weights * 5000
-    assert throughput.traffic_bytes(32, 50_000, 26) < without_blocks / 4
-
-
-@pytest.mark.slow
-def test_throughput_records_why_a_method_failed(images, monkeypatch):
-    class Large:
-        def __init__(self, networks, data):
-            if networks > 1:
-                raise MemoryError("not enough memory\nfor that")
-
-        def __call__(self):
-            return 0.5
-
-    monkeypatch.setattr(throughput, "methods", lambda: {"blocked": Population, "large": Large})
-    monkeypatch.setattr(throughput.roofline, "bandwidth", lambda: 1e10)
-    record = throughput.run(throughput.Flags(max_networks=3, rounds=1))
-    assert [row["networks"] for row in record["rows"]] == [1, 3]
-    assert record["rows"][1]["seconds"]["large"] == "MemoryError: not enough memory"
-    assert record["sweep"]["seconds"] is None
-    one, three = (line for line in throughput_table(record).splitlines() if line.startswith(("| 1 ", "| 3 ")))
-    assert "| 2.0 |" in one
-    assert "| – |" in three
-
-    def table(seconds):
-        return throughput_table(record | {"sweep": record["sweep"] | {"seconds": seconds}})
-
-    assert "a sweep" not in table("JaxRuntimeError: RESOURCE_EXHAUSTED")
-    assert "a sweep of 1,000 networks and 30 epochs took 9 s;" in table(9.2)
 
 
 @pytest.mark.slow

@@ -81,3 +81,9 @@ def test_the_table_reports_seeds_that_missed_the_target():
     table = time_to_accuracy_table(record)
     assert "| 95 % | 2.50 ± 0.71 (2.00 to 3.00) | 2 | 95.00 % | 1.0 |" in table
     assert "30 relu, sgd, η 0.1 decaying over 4 epochs, m = 10, 1,000 images" in table
+
+
+def test_recorded_settings_make_the_candidate_again():
+    for seed in range(5):
+        candidate = sample_settings(np.random.default_rng(seed))
+        assert Candidate.from_settings(candidate.settings()) == candidate
