@@ -2,9 +2,9 @@
 
     python -m benchmarks.devices                    # about 10 minutes on 2 idle cores
 
-Measures a sweep of 32 networks on one device with all threads, on two devices, and on two devices with one
-thread each; `fit` with large mini-batches on 1 to 8 devices; and the parts of the model in docs/scaling.md:
-one thread, shuffling, an all-reduce. Every case runs in a new process, in alternating rounds.
+Measures a sweep of 32 networks in one thread, in all threads, and on two devices with one thread each; `fit`
+with large mini-batches on 1 to 8 devices; and the parts of the model in docs/scaling.md: one thread,
+shuffling, an all-reduce. Every case runs in a new process, in alternating rounds.
 """
 
 import json
@@ -41,7 +41,7 @@ class Case:
 
 
 CASES = (
-    *(Case("sweep", 1), Case("sweep", 2), Case("sweep", 2, 1)),
+    *(Case("sweep", 1, 1), Case("sweep", 1), Case("sweep", 2, 1)),
     *(Case("fit", 1, 1), Case("fit", 1), Case("fit", 2), Case("fit", 4), Case("fit", 8)),
     Case("shuffle", 1, 1),
     *(Case("all-reduce", 2), Case("all-reduce", 4), Case("all-reduce", 8)),
@@ -57,10 +57,10 @@ def measure(task: str, dataset: str) -> float:
     if task == "shuffle":
         return _shuffle(data.train.inputs)
     data = nnjax.Dataset.from_arrays(data.train)  # without evaluation
-    return _sweep(data, mesh) if task == "sweep" else _fit(data, mesh)
+    return _sweep(data, mesh if mesh.size > 1 else None) if task == "sweep" else _fit(data, mesh)
 
 
-def _sweep(data: nnjax.Dataset, mesh: Mesh) -> float:
+def _sweep(data: nnjax.Dataset, mesh: Mesh | None) -> float:
     grid = nnjax.sweep(
         jax.random.key(0),
         data,

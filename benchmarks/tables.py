@@ -108,11 +108,12 @@ def devices_table(record: Record) -> str:
         all_reduces = record["steps"] * medians["all-reduce", devices, 0]
         return compute / min(devices, record["cores"]) + all_reduces
 
+    first = next(median for (task, *_), median in medians.items() if task == "sweep")
     sweeps = [
         (
-            _plural(devices, "device") + ", one thread each" * (threads == 1),
+            _plural(devices, "device") + ", one thread" * (threads == 1) + " each" * (threads == 1 < devices),
             f"{seconds:.3f}",
-            f"{seconds / medians['sweep', 1, 0]:.2f}",
+            f"{seconds / first:.2f}",
         )
         for (task, devices, threads), seconds in medians.items()
         if task == "sweep"
@@ -130,7 +131,7 @@ def devices_table(record: Record) -> str:
     sweep_head = (
         f"sweep of {record['networks']} networks",
         "seconds per epoch and network",
-        "time relative to 1 device",
+        "time relative to the first row",
     )
     fit_head = f"`fit`, m = {record['batch_size']:,}", "seconds per epoch", "predicted by the model"
     note = (

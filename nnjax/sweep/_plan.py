@@ -17,6 +17,7 @@ from nnjax.nn.dense import Dense, check_sizes, init, is_dense, sizes_of, standar
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, checked_schedule, make_optimizer
 from nnjax.optim.schedules import SCHEDULES, is_named
+from nnjax.runtime.limits import available_memory
 from nnjax.sweep._axes import Axes
 from nnjax.sweep._population import padding_changes_training
 from nnjax.training._epoch_loop import check_batch_size
@@ -29,8 +30,8 @@ MAX_PADDING_RATIO = 1.25
 # caches: with twice as much, training a network took twice as long.
 CPU_CACHE_BYTES = 3 * 2**20
 
-# The memory of one program if the device does not report its memory.
-DEFAULT_MEMORY_BYTES = 2**30
+# The part of the free memory that the networks of one program may use.
+MEMORY_FRACTION = 0.8
 
 Sizes = tuple[int, ...]
 
@@ -178,9 +179,13 @@ def make_chunks(
 
 
 def _memory_bytes() -> int:
-    """The memory that one program may use: half of the device's, or a default if it is not reported."""
-    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    return limit // 2 if limit else DEFAULT_MEMORY_BYTES
+    """The memory that one program may use: most of what is free on the device."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    else:  # a CPU
+        free = available_memory()
+    return int(MEMORY_FRACTION * free)
 
 
 def _groups(cells: Sequence[Cell], data: Dataset, can_pad: bool) -> Iterator[tuple[list[int], Sizes | None]]:

@@ -7,11 +7,9 @@ all networks; with `shared_batches=False` it is folded with the seed. `Grid.rng_
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import optax
@@ -29,36 +27,14 @@ from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
 from nnjax.sweep._axes import make_axes
-from nnjax.sweep._plan import Cell, Chunk, make_cells, make_chunks, num_bytes
+from nnjax.sweep._chunks import Progress, Reporter, params_by_network, train_chunks
+from nnjax.sweep._plan import Cell, make_cells, make_chunks
 from nnjax.sweep._trainer import Trainer
 from nnjax.sweep.grid import Grid, Keys, make_grid
 from nnjax.training._epoch_loop import check_arguments, run_fingerprint
 from nnjax.training._observe import check_watched_size, check_watches
-from nnjax.training.budget import Budget, make_budget
-from nnjax.training.history import History
+from nnjax.training.budget import make_budget
 from nnjax.watch import Watch
-
-
-class Progress(NamedTuple):
-    """The progress of a sweep.
-
-    Attributes:
-      networks, num_networks: finished networks, and all networks.
-      unit: "epoch", or "step" for a sweep with `steps`.
-      done, total: the finished epochs or steps of the networks in training, and the number to train.
-      fraction: the fraction of all work that is done.
-      settings: for each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
-      history: the `History` of these networks so far, with a network axis.
-    """
-
-    networks: int
-    num_networks: int
-    unit: str
-    done: int
-    total: int
-    fraction: float
-    settings: list[dict[str, Any]]
-    history: History
 
 
 def sweep(
@@ -190,9 +166,10 @@ def sweep(
             if policy:
                 lock = lock_run_dir(Path(policy.directory), fingerprint, policy.display_settings)
                 on_primary(lambda: stack.enter_context(lock))
-        work = [len(c.networks) * num_bytes(cells[c.networks[0][0]].shapes) for c in chunks]
-        report = _Reporter(callback, chunks, axes.labels(), work, budget)
-        histories, params = _train_all(trainer, chunks, policy, report)
+        reporter = Reporter(callback, chunks, cells, axes.labels(), budget)
+        trained = list(train_chunks(trainer, chunks, policy, reporter))
+    params = params_by_network(trained)
+    chunks, histories = [part.chunk for part in trained], [part.history for part in trained]
     return make_grid(axes, chunks, histories, [params[network] for network in networks], trainer.keys, budget)
 
 
@@ -211,45 +188,3 @@ def _num_steps(cells: list[Cell]) -> dict[str, Any]:
     """The total numbers of steps on which schedules depend; nothing if none does."""
     num_steps = sorted({int(cell.optimizer.num_steps or 0) for cell in cells} - {0})
     return {"num_steps": num_steps[0] if len(num_steps) == 1 else num_steps} if num_steps else {}
-
-
-def _train_all(
-    trainer: Trainer,
-    chunks: list[Chunk],
-    policy: CheckpointPolicy | None,
-    report: Callable[[int, History], None],
-) -> tuple[list[History], dict[tuple[int, int], Any]]:
-    """The history of each chunk, and the final parameters of each (cell, seed)."""
-    histories, params = [], {}
-    for i, chunk in enumerate(chunks):
-        chunk_policy = policy and replace(policy, directory=Path(policy.directory) / f"program-{i}")
-        history, final = trainer.train(chunk, partial(report, i), chunk_policy)
-        histories.append(history)
-        params |= zip(chunk.networks, final, strict=True)
-    return histories, params
-
-
-@dataclass(frozen=True)
-class _Reporter:
-    """Calls `callback` with the progress after each row of the history."""
-
-    callback: Callable[[Progress], None] | None
-    chunks: list[Chunk]
-    labels: list[dict[str, Any]]  # of each cell
-    work: list[int]  # of each chunk, in any unit
-    budget: Budget
-
-    def __call__(self, i: int, history: History) -> None:
-        """Reports a row of the history of chunk i."""
-        if not self.callback:
-            return
-        networks = [len(chunk.networks) for chunk in self.chunks]
-        done, total = self.budget.row_ends[len(history) - 1], self.budget.total
-        work = sum(self.work[:i]) + self.work[i] * done / total
-        settings = [self.labels[cell] | {"seed": seed} for cell, seed in self.chunks[i].networks]
-        self.callback(
-            Progress(
-                sum(networks[:i]), sum(networks), self.budget.unit, done, total, work / sum(self.work),
-                settings, history,
-            )
-        )  # fmt: skip

@@ -459,11 +459,14 @@ def test_split_evenly_preserves_the_order():
         (30, 10, True, _plan.CPU_CACHE_BYTES // (4 * 23860)),
         (300, 10, True, _plan.CPU_CACHE_BYTES // (4 * _plan.num_params((784, 300, 10)))),
         # 40 units, four numbers of four bytes for each, and the same for the rows of w as for b.
-        (30, 50_000, True, _plan.DEFAULT_MEMORY_BYTES // (4 * 23860 + 50_000 * 80 * 16)),
+        (30, 50_000, True, 2**30 // (4 * 23860 + 50_000 * 80 * 16)),
         (30, 10, False, 1),
     ],
 )
-def test_caches_and_memory_limit_the_networks_of_a_program(hidden, batch_size, shared_batches, limit):
+def test_caches_and_memory_limit_the_networks_of_a_program(
+    monkeypatch, hidden, batch_size, shared_batches, limit
+):
+    monkeypatch.setattr(_plan, "_memory_bytes", lambda: 2**30)
     images = np.zeros((50_000, 784), np.uint8)
     data = nnjax.Dataset.from_arrays((images, np.arange(50_000) % 10))
     chunks = plan(data, {"hidden": hidden}, batch_size=batch_size, seeds=200, shared_batches=shared_batches)[

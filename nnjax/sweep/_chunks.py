@@ -1,0 +1,149 @@
+"""Training the chunks of a sweep one after another, or in halves if the memory is not enough."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from nnjax.storage import CheckpointPolicy
+from nnjax.sweep._plan import Cell, Chunk, num_bytes
+from nnjax.sweep._trainer import Trainer
+from nnjax.training.budget import Budget
+from nnjax.training.history import History
+
+
+class Progress(NamedTuple):
+    """The progress of a sweep.
+
+    Attributes:
+      networks, num_networks: finished networks, and all networks.
+      unit: "epoch", or "step" for a sweep with `steps`.
+      done, total: the finished epochs or steps of the networks in training, and the number to train.
+      fraction: the fraction of all work that is done.
+      settings: for each network in training, its labels in the grid, such as {"hidden": 30, "seed": 0}.
+      history: the `History` of these networks so far, with a network axis.
+    """
+
+    networks: int
+    num_networks: int
+    unit: str
+    done: int
+    total: int
+    fraction: float
+    settings: list[dict[str, Any]]
+    history: History
+
+
+class TrainedChunk(NamedTuple):
+    """A chunk, its history, and the final parameters of each of its networks."""
+
+    chunk: Chunk
+    history: History
+    params: list[Any]
+
+
+def params_by_network(trained: Iterable[TrainedChunk]) -> dict[tuple[int, int], Any]:
+    """The final parameters of each (cell, seed)."""
+    return {
+        network: params
+        for part in trained
+        for network, params in zip(part.chunk.networks, part.params, strict=True)
+    }
+
+
+@dataclass
+class Reporter:
+    """Calls `callback` with the progress after each row of the history.
+
+    Attributes:
+      callback: a function of the `Progress`, or None.
+      chunks: all chunks, whose networks are counted.
+      cells: the combinations of settings.
+      labels: the labels of each combination.
+      budget: the length of the training.
+    """
+
+    callback: Callable[[Progress], None] | None
+    chunks: list[Chunk]
+    cells: list[Cell]
+    labels: list[dict[str, Any]]
+    budget: Budget
+    _finished: list[Chunk] = field(default_factory=list)
+
+    def report(self, chunk: Chunk, history: History) -> None:
+        """Reports a row of the history of a chunk."""
+        if not self.callback:
+            return
+        done, total = self.budget.row_ends[len(history) - 1], self.budget.total
+        networks, all_networks = (sum(len(c.networks) for c in cs) for cs in (self._finished, self.chunks))
+        work = self._work(*self._finished) + self._work(chunk) * done / total
+        settings = [self.labels[cell] | {"seed": seed} for cell, seed in chunk.networks]
+        fraction = work / self._work(*self.chunks)
+        self.callback(
+            Progress(networks, all_networks, self.budget.unit, done, total, fraction, settings, history)
+        )
+
+    def finish(self, chunk: Chunk) -> None:
+        """Counts the networks of a chunk as finished."""
+        self._finished.append(chunk)
+
+    def _work(self, *chunks: Chunk) -> int:
+        """The work to train chunks, in any unit."""
+        return sum(len(c.networks) * num_bytes(self.cells[c.networks[0][0]].shapes) for c in chunks)
+
+
+def train_chunks(
+    trainer: Trainer, chunks: list[Chunk], policy: CheckpointPolicy | None, reporter: Reporter
+) -> Iterator[TrainedChunk]:
+    """Trains chunks; one that needs more memory than there is, is trained in halves.
+
+    Every chunk has a directory of its own in that of the checkpoints. The directory of a first half shows a
+    resumed sweep that the chunk was split.
+    """
+    directory = policy and Path(policy.directory)
+    waiting = [(f"program-{i}", chunk) for i, chunk in enumerate(chunks)]
+    has_warned = False
+    while waiting:
+        name, chunk = waiting.pop(0)
+        first, second = f"{name}-0", f"{name}-1"
+        if not (directory and (directory / first).exists()):
+            trained = _train(trainer, chunk, policy and replace(policy, directory=directory / name), reporter)
+            if trained:
+                reporter.finish(chunk)
+                yield trained
+                continue
+            if not has_warned:
+                warnings.warn(_too_large(chunk), stacklevel=3)
+                has_warned = True
+            if directory:
+                (directory / first).mkdir(parents=True)
+        middle = -(-len(chunk.networks) // 2)
+        waiting.insert(0, (second, chunk._replace(networks=chunk.networks[middle:])))
+        waiting.insert(0, (first, chunk._replace(networks=chunk.networks[:middle])))
+
+
+def _too_large(chunk: Chunk) -> str:
+    return (
+        f"{len(chunk.networks)} networks need more memory than there is, so they are trained in halves; "
+        "max_networks_per_program sets a smaller number from the start"
+    )
+
+
+def _train(
+    trainer: Trainer, chunk: Chunk, policy: CheckpointPolicy | None, reporter: Reporter
+) -> TrainedChunk | None:
+    """The trained chunk, or None if it has several networks and the memory is not enough."""
+    try:
+        return TrainedChunk(chunk, *trainer.train(chunk, lambda h: reporter.report(chunk, h), policy))
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if len(chunk.networks) == 1 or not is_out_of_memory(error):
+            raise
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be allocated."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
