@@ -198,16 +198,24 @@ def startup_line(record: Record) -> str:
     )
 
 
-def config_line(record: Record) -> str:
-    """The test accuracy and the wall time of `nnjax train --config`."""
-    seconds = sorted(training["seconds"] for training in record["runs"])
-    accuracies = sorted(training["test_correct"] / record["num_test"] for training in record["runs"])
-    return (
-        f"`nnjax train --config {record['config']}` reaches {_percent(statistics.median(accuracies))} test "
-        f"accuracy (median of {len(accuracies)} seeds; {100 * accuracies[0]:.2f} to "
-        f"{_percent(accuracies[-1])}) and takes {statistics.median(seconds):.0f} s ({seconds[0]:.0f} to "
-        f"{seconds[-1]:.0f}) from start to exit ({machine(record)})."
-    )
+def config_table(record: Record) -> str:
+    """The test accuracy and the wall time of `nnjax train` with each named configuration for CPUs."""
+    head = "command", "test accuracy, median (min to max)", "seconds from start to exit, median (min to max)"
+    rows = []
+    for config, runs in record["runs"].items():
+        seconds = sorted(training["seconds"] for training in runs)
+        accuracies = sorted(training["test_correct"] / record["num_test"] for training in runs)
+        spread = f"({100 * accuracies[0]:.2f} to {_percent(accuracies[-1])})"
+        rows.append(
+            (
+                f"`nnjax train --config {config}`",
+                f"{_percent(statistics.median(accuracies))} {spread}",
+                f"{statistics.median(seconds):.0f} ({seconds[0]:.0f} to {seconds[-1]:.0f})",
+            )
+        )
+    count = len(next(iter(record["runs"].values())))
+    note = f"{count} seeds each; {machine(record)}; `python -m benchmarks.config`."
+    return "\n".join([*markdown_table(head, rows), note])
 
 
 def scaling_table(record: Record) -> str:

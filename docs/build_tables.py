@@ -61,14 +61,14 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     README: {
         "learning": _experiment("first_network", experiments.learning_table),
         "speed": _benchmark("epoch", benchmarks.speed_table),
-        "config": _benchmark("config", benchmarks.config_line),
+        "config": _benchmark("config", benchmarks.config_table),
         "population": _benchmark("population", benchmarks.population_line),
     },
     LADDER: {
         "ladder": _experiment("ladder", experiments.ladder_table),
         "candidates": _experiment("ladder", experiments.candidates_table),
         "published": _experiment("ladder", experiments.published_table),
-        "config": _benchmark("config", benchmarks.config_line),
+        "config": _benchmark("config", benchmarks.config_table),
     },
     SPEED: {
         "population": _benchmark("population", benchmarks.population_table),

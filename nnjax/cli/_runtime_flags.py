@@ -29,8 +29,9 @@ ConfigFlag = Annotated[
     str,
     arg(
         metavar="NAME|FILE",
-        help="Configuration that the other flags change: book (the network of the book), best-cpu (a "
-        "convolutional network), a TOML file with fields of TrainConfig, or the record of an earlier run.",
+        help="Configuration that the other flags change: book (the network of the book), fast-cpu (a "
+        "convolutional network, trained in seconds), best-cpu (a better one, trained in about a minute), a "
+        "TOML file with fields of TrainConfig, or the record of an earlier run.",
     ),
 ]
 

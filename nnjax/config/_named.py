@@ -7,11 +7,25 @@ import optax
 
 from nnjax.config._train_config import TrainConfig
 from nnjax.nn import he, relu, softmax_cross_entropy
-from nnjax.optim.schedules import cosine
+from nnjax.optim.schedules import cosine, warmup_linear
 
 configs: Mapping[str, TrainConfig] = MappingProxyType(
     {
         "book": TrainConfig(),
+        "fast-cpu": TrainConfig(
+            hidden=(),
+            channels=(24, 48),
+            activation=relu,
+            initial_weights=he,
+            cost=softmax_cross_entropy,
+            label_smoothing=0.05,
+            optimizer=optax.adam,
+            learning_rate=0.005,
+            hyperparameters={"b2": 0.95},
+            schedule=warmup_linear,
+            epochs=2,
+            batch_size=100,
+        ),
         "best-cpu": TrainConfig(
             hidden=(128,),
             channels=(16, 32),

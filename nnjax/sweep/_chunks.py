@@ -110,7 +110,8 @@ def train_chunks(
         name, chunk = waiting.pop(0)
         first, second = f"{name}-0", f"{name}-1"
         if not (directory and (directory / first).exists()):
-            trained = _train(trainer, chunk, policy and replace(policy, directory=directory / name), reporter)
+            chunk_policy = policy and replace(policy, directory=Path(policy.directory) / name)
+            trained = _train(trainer, chunk, chunk_policy, reporter)
             if trained:
                 reporter.finish(chunk)
                 yield trained

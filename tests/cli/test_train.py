@@ -223,19 +223,16 @@ def test_divergence_is_reported(run, capsys):
 
 def test_the_last_finite_model_of_a_diverged_training_is_saved(run, capsys, monkeypatch):
     """Finite for two epochs, then infinite: the model is that of the second."""
-    train_epoch, states = _fit.train_epoch, []
+    advance, states = _fit._Trainer.advance, []
 
-    class Exploding:
-        lower = train_epoch.lower
+    def exploding(*arguments):
+        state, cost, watched = advance(*arguments)
+        states.append(state.step)
+        if len(states) == 3:
+            state = state._replace(params=jax.tree.map(lambda x: x * jnp.inf, state.params))
+        return jax.tree.map(jnp.copy, state), cost, watched
 
-        def __call__(self, state, *arguments):
-            state, cost, watched = train_epoch(state, *arguments)
-            states.append(state.step)
-            if len(states) == 3:
-                state = state._replace(params=jax.tree.map(lambda x: x * jnp.inf, state.params))
-            return jax.tree.map(jnp.copy, state), cost, watched
-
-    monkeypatch.setattr(_fit, "train_epoch", Exploding())
+    monkeypatch.setattr(_fit._Trainer, "advance", exploding)
     assert run(*TRAIN, "--epochs", 9, "--save", "m.st", "--record", "r.json") == 4
     out = capsys.readouterr().out
     assert "diverged in epoch 3" in out
