@@ -1,10 +1,10 @@
-"""Seconds per epoch and network when many networks train in one program, and of one network at a time.
+"""Seconds per epoch and network of a sweep of many networks, and of one network at a time.
 
-    python -m benchmarks.population                 # about 3 minutes on 2 idle cores
+    python -m benchmarks.population                 # about 8 minutes on 2 idle cores
     python -m benchmarks.population --rounds 3 --output /tmp/population.json
 
-Measures training as `sweep` does it, with mini-batches that all networks share, and in one case the
-evaluation too.
+Measures training alone, and in one case the evaluation too. "In one program" is the training of a sweep
+without its threads.
 """
 
 import time
@@ -21,14 +21,15 @@ import nnjax
 from benchmarks import libraries, peers
 from benchmarks.harness import Flags, Record, main, time_peers
 from nnjax.optim import make_optimizer
-from nnjax.sweep import evaluate_population, init_population, train_population
+from nnjax.sweep import init_population, train_population
 from nnjax.training import train_epoch
 
 NUM_NETWORKS = (32, 8, 1)
+SWEEP_EPOCHS, ADAM_RATE = 3, 0.003
 
 
 class Population:
-    """Many networks, as `sweep` trains them; a call trains one epoch and returns its seconds per network."""
+    """Many networks in one program; a call trains one epoch and returns its seconds per network."""
 
     train: Any = staticmethod(train_population)
 
@@ -72,16 +73,6 @@ class Population:
         return int(nnjax.count_correct(first, *self.splits[-1]))
 
 
-class EvaluatedPopulation(Population):
-    """The same, and each network's results on validation and test after the epoch."""
-
-    def epoch(self):
-        super().epoch()
-        return evaluate_population(
-            self.states.params, self.objectives, *self.splits[1:], metrics=(), mesh=None
-        )
-
-
 @partial(jax.jit, static_argnames="batch_size", donate_argnames="states")
 def train_without_blocks(states, inputs, targets, objectives, optimizers, batch_size):
     """An epoch of a population as `vmap` of the epoch of one network."""
@@ -98,20 +89,62 @@ class UnblockedPopulation(Population):
     train = staticmethod(train_without_blocks)
 
 
+class Swept:
+    """A sweep; a call trains a few epochs of new networks and returns the seconds of one, per network.
+
+    Args:
+      networks: the number of networks.
+      data: the data set.
+      evaluates: whether the seconds include the evaluation after an epoch.
+      **settings: other arguments of `sweep`.
+    """
+
+    def __init__(self, networks: int, data: nnjax.Dataset, evaluates: bool = False, **settings: Any):
+        self.networks, self.data, self.evaluates = networks, data, evaluates
+        self.settings = {"learning_rate": peers.LEARNING_RATE, "epochs": SWEEP_EPOCHS} | settings
+        self.test_correct = np.array([])
+
+    def __call__(self) -> float:
+        ends: list[float] = []
+        grid = nnjax.sweep(
+            jax.random.key(1),
+            self.data,
+            hidden=peers.SIZES[1],
+            seeds=self.networks,
+            batch_size=peers.BATCH_SIZE,
+            max_networks_per_program=self.networks,
+            callback=lambda progress: ends.append(time.perf_counter()),
+            **self.settings,
+        )
+        self.test_correct = grid.test_correct.isel(epoch=-1).values
+        if self.evaluates:
+            return float(np.median(np.diff(ends))) / self.networks
+        return float(grid.seconds.isel(epoch=slice(1, None)).median())
+
+    def correct(self) -> int:
+        """The correct test predictions of a network, the median of all."""
+        return int(np.median(self.test_correct))
+
+
 def run(flags: Flags) -> Record:
     """Times the epochs of all peers."""
     data = nnjax.load(flags.dataset)
     many, num_evaluated = NUM_NETWORKS[0], len(data.validation.targets) + len(data.test.targets)
-    timed: dict[str, Any] = {
-        f"{n} network{'s' * (n > 1)} in one program": Population(n, data) for n in NUM_NETWORKS
-    }
+    timed: dict[str, Any] = {f"{n} network{'s' * (n > 1)}": Swept(n, data) for n in NUM_NETWORKS}
+    adam = {"optimizer": optax.adam, "learning_rate": ADAM_RATE}
     timed |= {
-        f"{many} networks, with evaluation on {num_evaluated:,} images": EvaluatedPopulation(many, data),
-        f"{many} networks, without blocks": UnblockedPopulation(many, data),
+        f"{many} networks, with evaluation on {num_evaluated:,} images": Swept(many, data, evaluates=True),
+        f"{many} networks, with mini-batches of their own": Swept(many, data, shared_batches=False),
+        f"{many} networks, Adam": Swept(many, data, **adam),
+        f"{many} networks, in one thread": Swept(many, data, threads=1),
+        f"{many} networks in one program": Population(many, data),
+        f"{many} networks in one program, without blocks": UnblockedPopulation(many, data),
         "nnjax `fit`": peers.Fit(0, data),
         "NumPy, mini-batches": peers.NumpyBatches(0, data),
         "NumPy, mini-batches, float32": peers.NumpyFloat32(0, data),
     }
+    if libraries.CReference.is_available():
+        timed["C, one thread"] = libraries.CReference(0, data)
     versions = {}
     if libraries.Torch.is_available():
         versions["torch"] = version("torch")

@@ -81,9 +81,9 @@ def population_line(record: Record) -> str:
     ours, *others = record["peers"]
     relative = {peer["name"]: 1 / peer["ratio"] for peer in others}
     return (
-        f"With {ours['name']}, an epoch of [784, 30, 10] takes {ours['median']:.3f} s per network. NumPy "
-        f"with mini-batches takes {relative['NumPy, mini-batches']:.1f} times as long in the same run, and "
-        f"{relative['NumPy, mini-batches, float32']:.1f} times as long in float32 "
+        f"In a sweep of {ours['name']}, an epoch of [784, 30, 10] takes {ours['median']:.3f} s per network. "
+        f"NumPy with mini-batches takes {relative['NumPy, mini-batches']:.1f} times as long in the same run, "
+        f"and {relative['NumPy, mini-batches, float32']:.1f} times as long in float32 "
         f"(medians of {record['rounds']} rounds; {machine(record)})."
     )
 

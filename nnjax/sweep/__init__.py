@@ -4,7 +4,6 @@ from nnjax.sweep._blocked import block_steps
 from nnjax.sweep._chunks import Progress
 from nnjax.sweep._population import init_states as init_population
 from nnjax.sweep._population import train_epoch as train_population
-from nnjax.sweep._programs import evaluate_population
 from nnjax.sweep._sweep import sweep
 from nnjax.sweep.grid import Grid, load_grid
 
@@ -12,7 +11,6 @@ __all__ = [
     "Grid",
     "Progress",
     "block_steps",
-    "evaluate_population",
     "init_population",
     "load_grid",
     "sweep",

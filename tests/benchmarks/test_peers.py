@@ -93,15 +93,9 @@ def test_each_network_of_a_population_trains_as_fit_does(method, sparse_images):
         assert reference.distance(network, reference.as_numpy(run.params)) < 1e-4
 
 
-def test_the_evaluation_of_a_population_counts_correct_predictions(sparse_images):
-    validation = tuple(part[:50] for part in sparse_images.train)
-    data = nnjax.Dataset.from_arrays(sparse_images.train, validation, sparse_images.test)
-    many = population.EvaluatedPopulation(3, data)
-    counts = many.epoch()
-    for i, (validation, test) in enumerate(
-        zip(counts["validation_correct"], counts["test_correct"], strict=True)
-    ):
-        params = jax.tree.map(lambda x, i=i: x[i], many.states.params)
-        assert validation == nnjax.count_correct(params, *data.validation)
-        assert test == nnjax.count_correct(params, *data.test)
-    assert many.correct() == counts["test_correct"][0]
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_a_sweep_is_timed_and_counts_the_correct_predictions_of_its_networks(sparse_images, evaluates):
+    many = population.Swept(3, sparse_images, evaluates, learning_rate=1.0)
+    assert 0 < many() < 60
+    grid = nnjax.sweep(jax.random.key(1), sparse_images, seeds=3, epochs=3, learning_rate=1.0)
+    assert many.correct() == grid.test_correct.isel(epoch=-1).median()
