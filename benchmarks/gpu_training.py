@@ -17,6 +17,7 @@ import numpy as np
 
 import nnjax
 from benchmarks import compare, harness, peers, time_to_accuracy
+from benchmarks.candidates import Candidate
 from benchmarks.harness import Record
 
 MIN_TARGET = 0.99  # of the validation accuracies of `time_to_accuracy` that are measured here
@@ -55,7 +56,7 @@ def time_to_accuracy_rows(data: nnjax.Dataset, seeds: int) -> Iterator[Record]:
             f"{', '.join(str(result['target']) for result in results)}"
         )
     for target, settings in ((result["target"], result["settings"]) for result in chosen):
-        candidate = time_to_accuracy.Candidate.from_settings(settings)
+        candidate = Candidate.from_settings(settings)
         runs = time_to_accuracy.final_runs(target, candidate, data, seeds)
         yield {"target": target, "settings": settings, "runs": runs}
 

@@ -269,9 +269,18 @@ def _time_row(target: float, settings: Record, runs: list[Record], num_test: int
         " to ".join(str(n) for n in dict.fromkeys((epochs[0], epochs[-1]))),
         _percent(statistics.mean(run["test_correct"] for run in runs) / num_test),
         f"{np.median([run['compile_seconds'] for run in runs]):.1f}",
-        f"{s['hidden']} {s['activation']}, {s['optimizer']}, η {s['learning_rate']:g} decaying over "
-        f"{_plural(s['decay_epochs'], 'epoch')}, m = {s['batch_size']}, {s['examples']:,} images",
+        f"{_layers(s)} {s['activation']}, {s['optimizer']}, η {s['learning_rate']:g} decaying over "
+        f"{_plural(s['decay_epochs'], 'epoch')}, m = {s['batch_size']}, {s['examples']:,} images"
+        + ", distorted"
+        * bool(s.get("distortions")),
     ]
+
+
+def _layers(settings: Record) -> str:
+    """The hidden layers of a candidate."""
+    channels, hidden = settings.get("channels", []), settings["hidden"]
+    convolutions = f"convolutions to {' and '.join(map(str, channels))} channels"
+    return ", ".join([convolutions] * bool(channels) + [f"{hidden}"] * bool(hidden))
 
 
 def _percent(fraction: float) -> str:

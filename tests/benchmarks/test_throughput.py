@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu_epochs, gpu_training, tables, throughput
+from benchmarks.candidates import DENSE, Candidate
 from benchmarks.population import Population, UnblockedPopulation
 from benchmarks.throughput import PARTS, Flags
-from benchmarks.time_to_accuracy import BASE, Candidate
 from docs import build_tables
 
 MACHINE = {"devices": ["GPU X"], "cores": 2, "processor": "x", "versions": {"jax": "0"}}
 
 
 def made_up_record():
-    settings = Candidate(replace(BASE, learning_rate=0.1), 1000).settings()
+    settings = Candidate(replace(DENSE, learning_rate=0.1), 1000).settings()
     run = {
         "seconds": [0.25, 0.5],
         "validation_accuracy": [0.9, 0.995],
@@ -137,7 +137,7 @@ def test_the_quick_run_measures_every_part(tmp_path, monkeypatch):
 
 def test_the_ladder_trains_the_steps_with_the_best_validation(tmp_path, sparse_images, monkeypatch):
     steps = [
-        {"name": name, "ensemble_size": size, "validation_correct": correct, "config": BASE.to_json()}
+        {"name": name, "ensemble_size": size, "validation_correct": correct, "config": DENSE.to_json()}
         for name, size, correct in (("a", 1, [8, 8]), ("b", 1, [9, 8]), ("c", 3, [7, 7]))
     ]
     (tmp_path / "ladder.json").write_text(json.dumps({"steps": steps}))

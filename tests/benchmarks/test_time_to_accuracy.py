@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 
 from benchmarks import time_to_accuracy
+from benchmarks.candidates import (
+    CONVOLUTIONAL,
+    DENSE,
+    Candidate,
+    decay_then_constant,
+    draw_convolutional,
+    draw_dense,
+    mutate,
+)
 from benchmarks.tables import time_to_accuracy_table
-from benchmarks.time_to_accuracy import BASE, Candidate, Trial, mutate, sample_settings, time_to_target
+from benchmarks.time_to_accuracy import Trial, time_to_target
 
 
 @pytest.mark.slow
 def test_training_ends_when_the_target_is_reached(digits):
     config = replace(
-        BASE, activation="relu", optimizer="nesterov", learning_rate=0.02, batch_size=10, epochs=8
+        DENSE, activation="relu", optimizer="nesterov", learning_rate=0.02, batch_size=10, epochs=8
     )
     run = time_to_accuracy.train(Candidate(config, 1000), digits, 0, 0.9, 60.0)
     *before, last = run["validation_accuracy"]
@@ -28,25 +37,28 @@ def test_training_ends_when_the_target_is_reached(digits):
 
 
 def test_the_learning_rate_decays_linearly_and_stays_at_its_minimum():
-    factors = time_to_accuracy.linear_then_constant(1000)(jnp.array([0.0, 250, 475, 500, 1000]))
+    factors = decay_then_constant(1000, 0.0)(jnp.array([0.0, 250, 475, 500, 1000]))
     np.testing.assert_allclose(factors, [1, 0.5, 0.05, 0.05, 0.05], rtol=1e-5)
+    warmed_up = decay_then_constant(1000, 0.1)(jnp.array([0.0, 24, 250, 1000]))
+    np.testing.assert_allclose(warmed_up, [0.02, 0.5, 0.5, 0.05], rtol=1e-5)
 
 
-def test_candidates_are_reproducible_and_mutations_keep_most_settings():
-    candidate = sample_settings(np.random.default_rng(0))
-    assert candidate == sample_settings(np.random.default_rng(0))
+@pytest.mark.parametrize("draw", [draw_dense, draw_convolutional])
+def test_candidates_are_reproducible_and_mutations_keep_most_settings(draw):
+    candidate = draw(np.random.default_rng(0))
+    assert candidate == draw(np.random.default_rng(0))
     settings = candidate.settings()
     assert candidate.config.epochs == 2 * settings["decay_epochs"]
     assert settings["examples"] == candidate.examples
     rng, unchanged = np.random.default_rng(1), []
     for _ in range(200):
-        mutant = mutate(candidate, rng).settings()
+        mutant = mutate(candidate, draw(rng), rng).settings()
         unchanged.append(np.mean([mutant[name] == value for name, value in settings.items()]))
     assert 0.7 < np.mean(unchanged) < 0.9  # 70 % unchanged, and some are drawn again
 
 
 def test_the_candidate_with_the_smallest_mean_is_chosen(digits, monkeypatch):
-    slow, lucky, steady = (Candidate(BASE, examples) for examples in (1, 2, 3))
+    slow, lucky, steady = (Candidate(DENSE, examples) for examples in (1, 2, 3))
 
     def train(candidate, data, seed, target, max_seconds):
         by_examples = {1: 0.5, 2: 0.1 if seed == 0 else np.inf, 3: 0.2}
@@ -56,9 +68,9 @@ def test_the_candidate_with_the_smallest_mean_is_chosen(digits, monkeypatch):
     monkeypatch.setattr(time_to_accuracy, "train", train)
     trials = [Trial(candidate, train(candidate, digits, 0, 0, 0)) for candidate in (slow, lucky, steady)]
     assert time_to_accuracy.choose(0.95, trials, 2, digits) == steady
-    with pytest.raises(RuntimeError, match="must reach 95% with every seed, got none of 2"):
+    with pytest.raises(RuntimeError, match="must reach 95 % with every seed, got none of 2"):
         time_to_accuracy.choose(0.95, trials[:2], 1, digits)
-    with pytest.raises(RuntimeError, match="must reach 97% with every seed, got none of 3"):
+    with pytest.raises(RuntimeError, match="must reach 97 % with every seed, got none of 3"):
         time_to_accuracy.choose(0.97, trials, 2, digits)
 
 
@@ -67,7 +79,7 @@ def test_the_table_reports_seeds_that_missed_the_target():
         {"seed": seed, "seconds": [1.0, 2.0 + seed], "validation_accuracy": [0.5, accuracy],
          "test_correct": 9500, "compile_seconds": 1.0} for seed, accuracy in enumerate([0.96, 0.95, 0.94])
     ]  # fmt: skip
-    config = replace(BASE, activation="relu", learning_rate=0.1, epochs=8)
+    config = replace(DENSE, activation="relu", learning_rate=0.1, epochs=8)
     record = {
         "results": [{"target": 0.95, "settings": Candidate(config, 1000).settings(), "runs": runs}],
         "searched": [0, 0],
@@ -81,9 +93,14 @@ def test_the_table_reports_seeds_that_missed_the_target():
     table = time_to_accuracy_table(record)
     assert "| 95 % | 2.50 ± 0.71 (2.00 to 3.00) | 2 | 95.00 % | 1.0 |" in table
     assert "30 relu, sgd, η 0.1 decaying over 4 epochs, m = 10, 1,000 images" in table
+    config = replace(CONVOLUTIONAL, channels=(8, 24), hidden=(50,), augment={}, learning_rate=0.01)
+    record["results"][0]["settings"] = Candidate(config, 50_000).settings()
+    text = "convolutions to 8 and 24 channels, 50 relu, adam, η 0.01 decaying over 1 epoch, m = 100, 50,000 images"
+    assert f"{text}, distorted" in time_to_accuracy_table(record)
 
 
-def test_recorded_settings_make_the_candidate_again():
+@pytest.mark.parametrize("draw", [draw_dense, draw_convolutional])
+def test_recorded_settings_make_the_candidate_again(draw):
     for seed in range(5):
-        candidate = sample_settings(np.random.default_rng(seed))
+        candidate = draw(np.random.default_rng(seed))
         assert Candidate.from_settings(candidate.settings()) == candidate
