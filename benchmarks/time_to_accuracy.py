@@ -126,8 +126,8 @@ def choose(target: float, trials: Sequence[Trial], finalists: int, data: nnjax.D
             best, best_mean = candidate, mean
     if best is None:
         raise RuntimeError(
-            f"at least one candidate must reach {100 * target:g} % with every seed, got none of {len(trials)}: "
-            "increase --tries"
+            f"at least one candidate must reach {100 * target:g} % with every seed, got none of "
+            f"{len(trials)}: increase --tries"
         )
     return best
 
