@@ -15,10 +15,11 @@ from nnjax.nn import ACTIVATIONS
 from nnjax.optim import OPTIMIZERS
 from nnjax.runtime import registered_name
 
-MIN_RATE_FACTOR = 0.05  # of the learning rate, after its decay
+MIN_RATE_FACTOR = 0.05  # the minimum of the schedule, as a fraction of the learning rate
 MUTATION_PROBABILITY = 0.3
 
-# The center of the search for mini-batches of 10; it is proportional to this power of the batch size.
+# For each optimizer, the center of the learning rate for mini-batches of 10, and the power of the batch size by
+# which it scales.
 LEARNING_RATES = {"sgd": (0.15, 1.0), "nesterov": (0.015, 1.0), "adam": (0.0015, 0.5)}
 
 DENSE = nnjax.TrainConfig(initial_weights=nnjax.lecun, cost=nnjax.softmax_cross_entropy)
@@ -29,9 +30,9 @@ CONVOLUTIONAL = replace(
 
 @cache  # jit compiles a training again if its schedule is another function
 def decay_then_constant(num_steps: int, warmup: float) -> Callable[[jax.Array], jax.Array]:
-    """A schedule that decays linearly for the first half of training, and then stays at its minimum.
+    """A linear warm-up, a linear decay to the minimum at the middle of training, and then a constant.
 
-    Before, it rises linearly for the fraction `warmup` of the decay.
+    The warm-up takes the fraction `warmup` of the first half.
     """
     decay_steps = num_steps / 2
     rise = warmup * decay_steps
@@ -77,7 +78,7 @@ class Candidate(NamedTuple):
 
     @classmethod
     def from_settings(cls, settings: Record) -> "Candidate":
-        """The candidate whose `settings` a record has."""
+        """The candidate with these settings, as in a record."""
         channels = tuple(settings.get("channels", ()))
         config = replace(
             CONVOLUTIONAL if channels else DENSE,
@@ -132,7 +133,7 @@ def mutate(candidate: Candidate, other: Candidate, rng: np.random.Generator) -> 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched for some targets.
+    """The search for one group of target accuracies.
 
     Attributes:
       targets: validation accuracies, in increasing order.

@@ -3,8 +3,8 @@
     python -m benchmarks.population                 # about 8 minutes on 2 idle cores
     python -m benchmarks.population --rounds 3 --output /tmp/population.json
 
-Measures training alone, and in one case the evaluation too. "In one program" is the training of a sweep
-without its threads.
+Measures training alone, and in one case the evaluation too. Rows "in one program" train all networks in one
+compiled program, without the threads of `sweep`.
 """
 
 import time
@@ -90,7 +90,7 @@ class UnblockedPopulation(Population):
 
 
 class Swept:
-    """A sweep; a call trains a few epochs of new networks and returns the seconds of one, per network.
+    """Each call runs a sweep of a few epochs and returns the seconds per epoch and network.
 
     Args:
       networks: the number of networks.

@@ -30,7 +30,7 @@ ConfigFlag = Annotated[
     arg(
         metavar="NAME|FILE",
         help="Configuration that the other flags change: book (the network of the book), fast-cpu (a "
-        "convolutional network, trained in seconds), best-cpu (a better one, trained in about a minute), a "
+        "convolutional network, trained in seconds), best-cpu (a more accurate one), a "
         "TOML file with fields of TrainConfig, or the record of an earlier run.",
     ),
 ]

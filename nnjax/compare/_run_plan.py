@@ -79,12 +79,12 @@ def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event
 
 
 def tasks_at_a_time(tasks: int) -> int:
-    """How many of a number of tasks are run at the same time: on a CPU, one on each core."""
+    """The number of tasks that run at the same time: on a CPU, at most `num_threads()`, otherwise 1."""
     return min(num_threads(), tasks) if jax.default_backend() == "cpu" else 1
 
 
 def _threads_of_a_task(tasks: int) -> int | None:
-    """How many threads train the runs of one task, if there is a number of tasks."""
+    """The number of threads for each of a number of tasks; None on an accelerator."""
     if jax.default_backend() != "cpu":
         return None
     return max(1, num_threads() // max(tasks_at_a_time(tasks), 1))

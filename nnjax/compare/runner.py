@@ -220,7 +220,7 @@ class Runner:
 def train_runs(
     task: Task, data: Dataset, runs: Sequence[RunSpec], threads: int | None = None
 ) -> tuple[Grid, list[Setting], np.ndarray]:
-    """Trains runs in one sweep, with as many `threads` as `sweep` takes by default.
+    """Trains runs in one sweep. `threads` is passed to `sweep`.
 
     Returns:
       The grid with an axis `point` for the runs; their settings; and the share of the budget that is used at

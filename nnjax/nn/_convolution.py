@@ -1,9 +1,9 @@
 """A convolution for CPUs that is fast inside `lax.scan`, together with all its derivatives.
 
 XLA computes a convolution on a CPU by a fast routine if its axes are in the order (batch, rows, columns,
-channels). It brings other orders into this one only outside of loops. The derivatives that JAX derives for
-`lax.conv_general_dilated` have other orders, which makes them up to 50 times slower in an epoch. So this
-module defines a convolution whose derivatives transpose their arguments themselves.
+channels). It converts other orders to this one only outside of loops. JAX's derivatives of
+`lax.conv_general_dilated` use other orders, so they are 20 to 30 times slower inside a loop. So this module
+defines a convolution whose derivatives transpose their arguments.
 
 The convolution z = x * w of images x with a kernel w is bilinear. With the form T(x, w, g) = Σ g · (x * w),
 the three operations of this module are its derivatives by g, x and w:
@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
 
-# Positions that are computed together if an image has few channels.
+# If an image has at most FEW_CHANNELS channels, up to MAX_TOGETHER neighboring positions are computed together.
 MAX_TOGETHER, FEW_CHANNELS = 4, 4
 
 
@@ -76,8 +76,8 @@ def _compute(x: Array, w: Array, image: Pair, kernel: Pair, stride: Pair) -> Arr
     together = math.gcd(width, MAX_TOGETHER) if x.shape[-1] <= FEW_CHANNELS and stride == (1, 1) else 1
     if together == 1:
         return _xla(x, w, window_strides=stride)
-    # With few channels, the patches are so small that XLA mainly copies. So one wide patch gives the results
-    # at several positions, as additional channels; the kernel of each is padded by zeros to the wide patch.
+    # With few channels, XLA spends most of the time copying patches. So one wider kernel computes several
+    # neighboring positions, as additional channels; for each position, the kernel is padded with zeros.
     kernels = [jnp.pad(w, ((0, 0), (i, together - 1 - i), (0, 0), (0, 0))) for i in range(together)]
     z = _xla(x, jnp.concatenate(kernels, -1), window_strides=(1, together))
     return z.reshape(len(x), h, width, w.shape[-1])
@@ -114,7 +114,7 @@ def _abstract(x: jax.ShapeDtypeStruct) -> ShapedArray:
 
 
 def _batch(primitive: Primitive, arguments: Any, axes: Any, **settings: Any) -> tuple[Array, int]:
-    """The operation for a batch: one operation with more examples, or else one after another."""
+    """If only the images are batched, one operation with more examples; otherwise, a loop over the batch."""
     a, b = (x if axis is None else jnp.moveaxis(x, axis, 0) for x, axis in zip(arguments, axes, strict=True))
     of_images = primitive is not _kernel_gradient
     if axes[1] is None and of_images:

@@ -26,7 +26,8 @@ def _max_of_blocks(x: Array, size: tuple[int, int]) -> Array:
 
 @_max_of_blocks.defjvp
 def _max_of_blocks_jvp(size, primals, tangents):
-    # By comparisons with the enlarged maximum: XLA compiles them to faster code than a maximum over axes.
+    # Compares x with the maximum, repeated to the size of x. XLA compiles this to faster code than the
+    # derivative of a maximum over axes.
     (x,), (dx,), (height, width) = primals, tangents, size
     maximum = _max_of_blocks(x, size)
     is_maximum = [x[i::height, j::width] == maximum for i in range(height) for j in range(width)]

@@ -26,7 +26,7 @@ from nnjax.storage.model_file import Calibration, DigitLayout
 
 MIN_ACTIVATION = 1e-6  # activations are clipped to this and 1 minus this, so that logarithms are finite
 SHIFT_FRACTION = 1 / 28  # of an image's side: a pixel of MNIST
-NUM_LAYOUT_IMAGES = 5000  # the layout is that of about this number of training images
+NUM_LAYOUT_IMAGES = 5000  # the layout is that of this number of training images, or somewhat more
 MIN_BATCH, MAX_BATCH = 16, 64  # the sizes of batches of images
 MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES = 0.25, 16.0, 97
 

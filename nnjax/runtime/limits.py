@@ -61,7 +61,7 @@ def xla_threads() -> int:
 
 
 def num_threads() -> int:
-    """The number of threads that compute at the same time: those of XLA, at most as the CPU limit allows."""
+    """The default number of threads of a sweep: that of XLA, but at most the CPU limit; at least 1."""
     limit = ControlGroups().cpu_limit()
     return max(1, min(xla_threads(), round(limit) if limit else cores()))
 

@@ -98,10 +98,10 @@ class Reporter:
 def train_chunks(
     trainer: Trainer, chunks: list[Chunk], policy: CheckpointPolicy | None, reporter: Reporter
 ) -> Iterator[TrainedChunk]:
-    """Trains chunks; one that needs more memory than there is, is trained in halves.
+    """Trains chunks. If the memory is not enough for a chunk, its halves are trained one after the other.
 
-    Every chunk has a directory of its own in that of the checkpoints. The directory of a first half shows a
-    resumed sweep that the chunk was split.
+    Each chunk has its own subdirectory of the checkpoint directory. If the directory of a first half exists, a
+    resumed sweep trains the halves without trying the whole chunk.
     """
     directory = policy and Path(policy.directory)
     waiting = [(f"program-{i}", chunk) for i, chunk in enumerate(chunks)]
@@ -128,8 +128,8 @@ def train_chunks(
 
 def _too_large(chunk: Chunk) -> str:
     return (
-        f"{len(chunk.networks)} networks need more memory than there is, so they are trained in halves; "
-        "max_networks_per_program sets a smaller number from the start"
+        f"the memory is not enough to train {len(chunk.networks)} networks together, so they are trained in two "
+        "halves: pass max_networks_per_program to train fewer networks at a time"
     )
 
 

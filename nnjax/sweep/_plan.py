@@ -30,6 +30,10 @@ MAX_PADDING_RATIO = 1.25
 # caches: with twice as much, training a network took twice as long.
 CPU_CACHE_BYTES = 3 * 2**20
 
+# The maximum number of networks in a chunk that threads train one by one or a few at a time. A chunk is saved
+# after each of its epochs, so a larger one would lose more work when it is interrupted.
+MAX_SEPARATE_NETWORKS = 64
+
 # The part of the free memory that the networks of one program may use.
 MEMORY_FRACTION = 0.8
 
@@ -150,6 +154,7 @@ def make_chunks(
     max_networks_per_program: int | None,
     devices: int = 1,
     can_pad: bool = True,
+    is_separate: Callable[[Cell], bool] = lambda cell: False,
 ) -> Iterator[Chunk]:
     """Splits all networks into chunks, each as large as caches and memory allow.
 
@@ -162,6 +167,8 @@ def make_chunks(
       max_networks_per_program: as for `sweep`.
       devices: the number of devices or threads that share the networks of a chunk.
       can_pad: whether networks may be padded.
+      is_separate: whether threads train the networks with the settings of a cell one by one or a few at a
+        time. The size of their chunks does not depend on the number of threads, so neither do their results.
     """
     batches_bytes = num_bytes(data.train) if shuffled_copies else 0
     by_cell = defaultdict(list)
@@ -170,9 +177,13 @@ def make_chunks(
     for members, padded in _groups(cells, data, can_pad):
         state = batches_bytes + max(cells[i].state_bytes() for i in members)
         total = state + max(cells[i].step_bytes() for i in members)
-        maximum = devices * max(1, _memory_bytes() // total)
-        if jax.default_backend() == "cpu":
-            maximum = min(maximum, devices * max(1, CPU_CACHE_BYTES // state))
+        maximum = max(1, _memory_bytes() // total)
+        if jax.default_backend() != "cpu":
+            maximum *= devices
+        elif is_separate(cells[members[0]]):
+            maximum = min(maximum, MAX_SEPARATE_NETWORKS)
+        else:  # the devices or threads of a CPU share its memory, but each has caches
+            maximum = max(devices, min(maximum, devices * max(1, CPU_CACHE_BYTES // state)))
         group = [network for cell in members for network in by_cell[cell]]
         for part in split_evenly(group, max_networks_per_program or maximum):
             yield Chunk(part, padded)

@@ -53,7 +53,7 @@ class Programs:
     def advance(self, states: TrainState, num_steps: int | None) -> tuple[TrainState, Any, dict[str, Any]]:
         """The states after an epoch or `num_steps` steps, the mean costs, and the values of the watches."""
         program = self._compiled[num_steps]
-        if self.mesh is not None:  # its results can be sharded in another way than the first states
+        if self.mesh is not None:  # a compiled program accepts only the sharding of the first states
             train, settings = self._training(num_steps)
             program = partial(train, **settings)
 

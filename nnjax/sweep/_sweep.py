@@ -95,8 +95,8 @@ def sweep(
       checkpoint: as for `fit`.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       threads: on a CPU without `mesh`, the number of threads that train networks at the same time; by default
-        as many as this process may use cores. The results of dense networks that share their mini-batches
-        depend on this number by rounding.
+        the number of cores that this process may use. For dense networks that share their mini-batches,
+        results with another number are equal up to rounding; for all others, they are bit-identical.
       callback: called with the `Progress` after each epoch, or after each evaluation if `steps` is passed.
       metrics, evaluate_every, watch: as for `fit`. The means of metrics are in `grid.data`, and the watched
         values are in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks; with
@@ -152,7 +152,9 @@ def sweep(
     check_watched_size([watched[i] for i, _ in networks], len(budget.row_ends))
     shuffled_copies = budget.unit == "epoch" and not shared_batches and not threads
     limits = max_networks_per_program, max(trainer.num_devices, threads)
-    chunks = list(make_chunks(cells, networks, data, shuffled_copies, *limits, can_pad=not watches))
+    chunks = list(
+        make_chunks(cells, networks, data, shuffled_copies, *limits, not watches, trainer.is_separate)
+    )
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
@@ -174,7 +176,7 @@ def sweep(
 
 
 def _num_threads(threads: int | None, mesh: Mesh | None) -> int:
-    """The number of threads that train networks; 0 if the devices do all the work."""
+    """The number of threads that train networks; 0 with a mesh or on an accelerator."""
     if threads is not None:
         check_positive_int("threads", threads)
         if mesh is not None:

@@ -28,11 +28,12 @@ from nnjax.training._observe import Watches, due_steps, watched_shapes
 from nnjax.training.budget import Budget
 from nnjax.training.history import History, empty_history
 
-# The number of weights in a matrix up to which a product for a few networks is faster than one for each.
+# Networks whose largest matrix of weights is not larger than this are trained faster with one batched product
+# for a few networks than with one product for each.
 MAX_BATCHED_WEIGHTS = 4096
 
-# The number of networks that one program trains if they share nothing. It is not derived from the number of
-# threads, so that their results do not depend on it.
+# The maximum number of networks in a part, unless they are dense and share mini-batches. It does not depend on
+# the number of threads, so that the results do not depend on it.
 NETWORKS_PER_PART = 4
 
 
@@ -45,7 +46,7 @@ class Trainer:
     splits: tuple[Split, Split, Split]  # on the device; all chunks use the same copy
     budget: Budget
     mesh: Mesh | None
-    threads: int  # that train at the same time; 0 for one program that trains all networks of a chunk
+    threads: int  # that train networks at the same time; 0 with a mesh or on an accelerator
     metrics: Metrics
     watches: Watches
 
@@ -60,7 +61,7 @@ class Trainer:
           policy: the checkpoint policy, or None.
         """
         count = len(chunk.networks)
-        # All devices or threads need equally many networks, so the last one is repeated.
+        # All devices, and all parts, must have the same number of networks, so the last one is repeated.
         repeated = [*chunk.networks, *[chunk.networks[-1]] * (-count % self._divisor(chunk))]
         cells = [self.cells[cell] for cell, _ in repeated]
         init_keys, fit_keys = zip(*(self.keys.for_seed(seed) for _, seed in repeated), strict=True)
@@ -87,6 +88,10 @@ class Trainer:
             sizes = (sizes_of(cell.shapes) for cell in cells[:count])
             finals = [_population.crop(p, s) for p, s in zip(finals, sizes, strict=True)]
         return history.select(networks), finals
+
+    def is_separate(self, cell: Cell) -> bool:
+        """Whether threads train the networks with these settings one by one or a few at a time."""
+        return bool(self.threads) and not (is_dense(cell.shapes) and self.keys.shared_batches)
 
     def _divisor(self, chunk: Chunk) -> int:
         """The number by which the number of trained networks must be divisible."""
@@ -140,9 +145,10 @@ class Trainer:
     def _parts(self, cell: Cell, count: int) -> tuple[Parts, Parts]:
         """How `count` networks of the settings of `cell` are split for training, and for evaluation.
 
-        Each thread trains all its networks together if they share mini-batches, so that their first layers
-        become one large product, and a few networks together if the number of operations determines their
-        time. It trains one network after another if the intermediate results of one network fill the caches.
+        On a CPU, dense networks that share mini-batches are split into one part for each thread, so that
+        their first layers become one large product. Convolutional networks, and dense networks with large
+        matrices, are trained one by one, so that their intermediate results fit into the caches. All others
+        are trained in parts of a few networks. Networks that are not dense are evaluated one by one.
         """
         if not self.threads:
             return Parts(), Parts()
@@ -152,7 +158,7 @@ class Trainer:
             return alone, alone
         if not is_dense(cell.shapes):
             return few, alone
-        if self.keys.shared_batches:
+        if not self.is_separate(cell):
             together = Parts(min(count, self.threads), False, self.threads)
             return together, together
         is_large = max(layer.w.size for layer in cell.shapes) > MAX_BATCHED_WEIGHTS

@@ -236,7 +236,7 @@ class _Trainer:
         *training, objective, optimizer, _, mesh = self.arguments
         if mesh is None:
             return self._compiled[num_steps](state, *training, objective, optimizer, watches=self.watches)
-        # Not the compiled program: its results can be sharded in another way than the first state.
+        # A compiled program accepts only the sharding of the first state, but later states can have another.
         return train_epoch(state, *self.arguments, self.watches, num_steps, self.drop_remainder)
 
     def compile(self, state: TrainState, num_steps: int | None) -> None:

@@ -34,7 +34,7 @@ def test_a_failed_chunk_is_trained_in_halves_with_one_warning(x64, digits, monke
     whole = nnjax.sweep(KEY, digits, **SETTINGS)
     tried = limit_memory(monkeypatch)
     progress = []
-    with pytest.warns(UserWarning, match="5 networks need more memory") as warned:
+    with pytest.warns(UserWarning, match="not enough to train 5 networks") as warned:
         halves = nnjax.sweep(KEY, digits, callback=progress.append, **SETTINGS)
     assert len(warned) == 1
     assert tried == [5, 3, 2, 1, 2]

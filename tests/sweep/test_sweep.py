@@ -86,6 +86,7 @@ def plan(data, model, factory=optax.sgd, batch_size=10, seeds=1, limit=None, sha
 @pytest.mark.slow
 def test_steps_need_no_memory_for_batches_of_each_network(digits, monkeypatch):
     """An epoch shuffles a copy of the examples for each network; steps gather rows of one array."""
+    monkeypatch.setattr(_sweep, "_num_threads", lambda threads, mesh: 0)  # as on an accelerator
     monkeypatch.setattr(_plan, "CPU_CACHE_BYTES", 2 * _plan.num_bytes(digits.train))
     chunks = []
     make_chunks = _plan.make_chunks
