@@ -18,8 +18,8 @@ from nnjax.runtime import registered_name
 MIN_RATE_FACTOR = 0.05  # the minimum of the schedule, as a fraction of the learning rate
 MUTATION_PROBABILITY = 0.3
 
-# For each optimizer, the center of the learning rate for mini-batches of 10, and the power of the batch size by
-# which it scales.
+# For each optimizer, the center of the learning rate for mini-batches of 10, and the power of the batch size
+# by which it scales.
 LEARNING_RATES = {"sgd": (0.15, 1.0), "nesterov": (0.015, 1.0), "adam": (0.0015, 0.5)}
 
 DENSE = nnjax.TrainConfig(initial_weights=nnjax.lecun, cost=nnjax.softmax_cross_entropy)

@@ -145,21 +145,27 @@ def final_runs(
 
 def run(flags: Flags) -> Record:
     """Searches, chooses a candidate for each target, and trains it with seeds that the search did not use."""
-    data, searched, results = nnjax.load(flags.dataset), [], []
+    data, searched, results, missed = nnjax.load(flags.dataset), [], [], []
     for default in SPACES:
         space = default if flags.tries is None else replace(default, tries=flags.tries)
         trials = search(space, data)
+        searched += [{"settings": trial.candidate.settings(), "run": trial.run} for trial in trials]
         for target in space.targets:
-            candidate = choose(target, trials, space.finalists, data)
+            try:
+                candidate = choose(target, trials, space.finalists, data)
+            except RuntimeError as error:  # the other targets still count
+                print(error)
+                missed.append({"target": target, "reason": str(error)})
+                continue
             runs = final_runs(target, candidate, data, flags.seeds, space.max_seconds)
             results.append({"target": target, "settings": candidate.settings(), "runs": runs})
             print(target, candidate.settings(), [round(time_to_target(target, run), 2) for run in runs])
-        searched += [{"settings": trial.candidate.settings(), "run": trial.run} for trial in trials]
     return {
         "dataset": data.name,
         "num_test": len(data.test.targets),
         **harness.provenance(),
         "results": results,
+        "missed": missed,
         "searched": searched,
     }
 

@@ -28,10 +28,6 @@ from nnjax.cli.sweep import Sweep
 from nnjax.cli.train import Train
 from nnjax.config import configs
 
-# The imported modules are needed until the process exits. Otherwise the garbage collector would search all
-# their objects several times, and again at exit.
-gc.freeze()
-
 BAD_INPUT = 2
 
 _HELP = {"-h", "--help", "-H", "--help-verbose"}
@@ -43,10 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: doctor reports a problem; 2: bad input; 3: no digit in a picture; 4: training diverged;
     130: interrupted by Ctrl-C, or the reader of a pipe has exited; 143: interrupted by SIGTERM.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        # The imported modules are needed until this process exits. Otherwise the garbage collector would
+        # search all their objects several times, and again at exit.
+        gc.freeze()
     try:
         try:
-            return _run(arguments)
+            return _run(list(arguments))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

@@ -35,8 +35,9 @@ def run_plan(
     With `extend`, a shipped result that is bounded by its search space is tuned again like all others.
     """
     reporter = _Reporter(callback)
-    runner = Runner(store, reporter.on_unit, threads=_threads_of_a_task(len(plan.tasks)))
     shipped = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
+    threads = _threads_of_a_task(len(plan.tasks) - len(shipped))
+    runner = Runner(store, reporter.on_unit, threads=threads)
     for task in plan.tasks:
         if task.key not in shipped:
             reporter.expect(task)

@@ -14,7 +14,7 @@ configs: Mapping[str, TrainConfig] = MappingProxyType(
         "book": TrainConfig(),
         "fast-cpu": TrainConfig(
             hidden=(),
-            channels=(24, 48),
+            channels=(16, 48),
             activation=relu,
             initial_weights=he,
             cost=softmax_cross_entropy,

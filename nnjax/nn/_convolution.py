@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
 
-# If an image has at most FEW_CHANNELS channels, up to MAX_TOGETHER neighboring positions are computed together.
+# With at most FEW_CHANNELS channels, up to MAX_TOGETHER neighboring positions are computed together.
 MAX_TOGETHER, FEW_CHANNELS = 4, 4
 
 
@@ -100,7 +100,8 @@ def _compute_kernel_gradient(x: Array, g: Array, image: Pair, kernel: Pair, stri
 def _primitive(name: str, compute: Callable) -> Primitive:
     """A primitive operation of JAX that computes `compute(a, b, **settings)`."""
     primitive = Primitive(name)
-    primitive.def_impl(lambda a, b, **settings: jax.jit(partial(compute, **settings))(a, b))
+    # Compiled once for all eager calls with equal shapes.
+    primitive.def_impl(jax.jit(compute, static_argnames=("image", "kernel", "stride")))
     primitive.def_abstract_eval(
         lambda a, b, **settings: _abstract(jax.eval_shape(partial(compute, **settings), a, b))
     )

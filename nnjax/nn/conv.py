@@ -36,7 +36,7 @@ class ConvParams(NamedTuple):
 
     Attributes:
       convolutions: one layer per convolution: `w` is (channels_out, kernel height · kernel width ·
-        channels_in), with the weights of an output channel in the order of `im2col`.
+        channels_in), with the weights of an output channel in the order (row, column, channel).
       dense: the dense layers, which take the flattened output of the last pooling.
     """
 
@@ -100,7 +100,7 @@ def conv2d(
     """A convolution: the layer applied to every patch of the image.
 
     Args:
-      layer: `w` is (n_out, kernel height · kernel width · channels), in the order of `im2col`.
+      layer: `w` is (n_out, kernel height · kernel width · channels), in the order (row, column, channel).
       x: an image.
       kernel_size: the size of a patch.
       stride: the distance between the first pixels of neighboring patches.

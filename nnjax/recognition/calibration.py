@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
 from nnjax.data import Dataset
-from nnjax.nn.conv import all_layers
+from nnjax.nn.conv import all_layers, compiler_options
 from nnjax.nn.metrics import outputs
 from nnjax.nn.objective import Objective, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
@@ -175,5 +175,6 @@ def _temperature(params: Any, objective: Objective, data: Dataset) -> float:
         return 1.0
     if objective.code.num_classes(n_out) < data.num_classes:
         return 1.0
-    p = tta_probabilities(params, inputs, objective, data.num_classes, data.input_shape)
+    lowered = tta_probabilities.lower(params, inputs, objective, data.num_classes, data.input_shape)
+    p = lowered.compile(compiler_options(params))(params, inputs, objective)
     return fit_temperature(np.asarray(p), np.asarray(labels))

@@ -39,14 +39,20 @@ class ControlGroups:
         cores = [int(quota) / int(period) for quota, period in limits if quota != "max"]
         return round(min(cores), 2) if cores else None
 
-    def free_memory(self) -> float:
-        """The bytes that the groups still allow; infinite without a limit."""
-        free = math.inf
+    def memory(self) -> tuple[float, float]:
+        """The bytes that the groups allow in total, and those that are left; infinite without a limit.
+
+        The cache of files that were not used lately counts as free, because the system can drop it.
+        """
+        total = free = math.inf
         for directory in self.directories():
-            limit, used = directory / "memory.max", directory / "memory.current"
+            limit, used, statistics = (directory / f"memory.{name}" for name in ("max", "current", "stat"))
             if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":
-                free = min(free, max(int(text) - int(used.read_text()), 0))
-        return free
+                lines = statistics.read_text().splitlines() if statistics.exists() else []
+                cache = next((int(x.split()[1]) for x in lines if x.startswith("inactive_file ")), 0)
+                total = min(total, int(text))
+                free = min(free, max(int(text) - int(used.read_text()) + cache, 0))
+        return total, free
 
 
 def cores() -> int:
@@ -66,6 +72,12 @@ def num_threads() -> int:
     return max(1, min(xla_threads(), round(limit) if limit else cores()))
 
 
+def total_memory() -> int:
+    """The bytes of memory that this process may use in total."""
+    total, _ = ControlGroups().memory()
+    return int(min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), total))
+
+
 def available_memory() -> int:
     """The bytes that this process can still allocate.
 
@@ -74,6 +86,7 @@ def available_memory() -> int:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return total_memory()
     available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
-    return int(min(available, ControlGroups().free_memory()))
+    _, free = ControlGroups().memory()
+    return int(min(available, free))

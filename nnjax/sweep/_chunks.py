@@ -100,8 +100,8 @@ def train_chunks(
 ) -> Iterator[TrainedChunk]:
     """Trains chunks. If the memory is not enough for a chunk, its halves are trained one after the other.
 
-    Each chunk has its own subdirectory of the checkpoint directory. If the directory of a first half exists, a
-    resumed sweep trains the halves without trying the whole chunk.
+    Each chunk has its own subdirectory of the checkpoint directory. If that of a first half exists, a resumed
+    sweep trains the halves without trying the whole chunk.
     """
     directory = policy and Path(policy.directory)
     waiting = [(f"program-{i}", chunk) for i, chunk in enumerate(chunks)]
@@ -128,7 +128,7 @@ def train_chunks(
 
 def _too_large(chunk: Chunk) -> str:
     return (
-        f"the memory is not enough to train {len(chunk.networks)} networks together, so they are trained in two "
+        f"the memory is not enough to train {len(chunk.networks)} networks together, so they are trained in "
         "halves: pass max_networks_per_program to train fewer networks at a time"
     )
 
@@ -140,7 +140,8 @@ def _train(
     try:
         return TrainedChunk(chunk, *trainer.train(chunk, lambda h: reporter.report(chunk, h), policy))
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if len(chunk.networks) == 1 or not is_out_of_memory(error):
+        # With several processes, the others would go on with the whole chunk.
+        if len(chunk.networks) == 1 or jax.process_count() > 1 or not is_out_of_memory(error):
             raise
     return None
 

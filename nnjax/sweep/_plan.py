@@ -17,7 +17,7 @@ from nnjax.nn.dense import Dense, check_sizes, init, is_dense, sizes_of, standar
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, checked_schedule, make_optimizer
 from nnjax.optim.schedules import SCHEDULES, is_named
-from nnjax.runtime.limits import available_memory
+from nnjax.runtime.limits import total_memory
 from nnjax.sweep._axes import Axes
 from nnjax.sweep._population import padding_changes_training
 from nnjax.training._epoch_loop import check_batch_size
@@ -34,8 +34,9 @@ CPU_CACHE_BYTES = 3 * 2**20
 # after each of its epochs, so a larger one would lose more work when it is interrupted.
 MAX_SEPARATE_NETWORKS = 64
 
-# The part of the free memory that the networks of one program may use.
-MEMORY_FRACTION = 0.8
+# The part of the memory that the networks of a chunk may use, and the number of their copies: before and
+# after an epoch, and in the parts that threads train.
+MEMORY_FRACTION, COPIES = 0.8, 3
 
 Sizes = tuple[int, ...]
 
@@ -177,7 +178,7 @@ def make_chunks(
     for members, padded in _groups(cells, data, can_pad):
         state = batches_bytes + max(cells[i].state_bytes() for i in members)
         total = state + max(cells[i].step_bytes() for i in members)
-        maximum = max(1, _memory_bytes() // total)
+        maximum = max(1, int(_memory_bytes() / (COPIES * total)))
         if jax.default_backend() != "cpu":
             maximum *= devices
         elif is_separate(cells[members[0]]):
@@ -189,14 +190,13 @@ def make_chunks(
             yield Chunk(part, padded)
 
 
-def _memory_bytes() -> int:
-    """The memory that one program may use: most of what is free on the device."""
+def _memory_bytes() -> float:
+    """The memory that one program may use: most of the device's, or of what this process may use on a CPU.
+
+    Not what is free at the moment: a resumed sweep must have the same plan.
+    """
     stats = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    else:  # a CPU
-        free = available_memory()
-    return int(MEMORY_FRACTION * free)
+    return MEMORY_FRACTION * stats.get("bytes_limit", total_memory())
 
 
 def _groups(cells: Sequence[Cell], data: Dataset, can_pad: bool) -> Iterator[tuple[list[int], Sizes | None]]:

@@ -15,7 +15,7 @@ from nnjax.storage import digest
 from nnjax.sweep import _population
 from nnjax.sweep._threads import Parts
 from nnjax.training import epoch
-from nnjax.training._epoch_loop import evaluate_epoch
+from nnjax.training._epoch_loop import evaluate_epoch, runs_compiled_programs
 from nnjax.training._observe import Watches
 from nnjax.training.step import TrainState
 
@@ -47,15 +47,13 @@ class Programs:
 
     def compile(self, states: TrainState, num_steps: int | None) -> None:
         """Compiles the training for an epoch, or for a number of steps."""
-        options = compiler_options(states.params)
+        options = compiler_options(states.params) if self._runs_compiled else {}
         self._compiled[num_steps] = self._lower_training(states, num_steps).compile(options)
 
     def advance(self, states: TrainState, num_steps: int | None) -> tuple[TrainState, Any, dict[str, Any]]:
         """The states after an epoch or `num_steps` steps, the mean costs, and the values of the watches."""
-        program = self._compiled[num_steps]
-        if self.mesh is not None:  # a compiled program accepts only the sharding of the first states
-            train, settings = self._training(num_steps)
-            program = partial(train, **settings)
+        train, settings = self._training(num_steps)
+        program = self._compiled[num_steps] if self._runs_compiled else partial(train, **settings)
 
         def train_part(states, objectives, optimizers):
             return program(states, *self.splits[0], objectives, optimizers, watches=self.watches)
@@ -66,9 +64,12 @@ class Programs:
 
     def evaluate(self, params: Any) -> dict[str, Any]:
         """The results of all networks on validation and test, by the names of the columns of `History`."""
-        if "evaluation" not in self._compiled:
-            self._compiled["evaluation"] = self._lower_evaluation(params).compile(compiler_options(params))
-        program = self._compiled["evaluation"]
+        program = partial(self._evaluation, metrics=self.metrics, mesh=self.mesh)
+        if self._runs_compiled:
+            if "evaluation" not in self._compiled:
+                lowered = self._lower_evaluation(params)
+                self._compiled["evaluation"] = lowered.compile(compiler_options(params))
+            program = self._compiled["evaluation"]
 
         def evaluate_part(params, objectives):
             return program(params, objectives, *self.splits[1:])
@@ -79,6 +80,15 @@ class Programs:
         """A digest of the programs for an epoch and for an evaluation."""
         training, evaluation = self._lower_training(states, None), self._lower_evaluation(states.params)
         return digest(training.as_text(), evaluation.as_text())
+
+    @property
+    def _runs_compiled(self) -> bool:
+        return runs_compiled_programs(self.mesh)
+
+    @property
+    def _evaluation(self) -> Any:
+        """The function that evaluates a part."""
+        return evaluate_epoch if self.evaluation_parts.alone else evaluate_population
 
     def _training(self, num_steps: int | None) -> tuple[Any, dict[str, Any]]:
         """The function that trains a part, and its static arguments."""
@@ -98,9 +108,8 @@ class Programs:
         return train.lower(states, *self.splits[0], objectives, optimizers, watches=self.watches, **settings)
 
     def _lower_evaluation(self, params: Any) -> Any:
-        evaluate = evaluate_epoch if self.evaluation_parts.alone else evaluate_population
         part = self.evaluation_parts.first((params, self.objectives), 0)
-        return evaluate.lower(*part, *self.splits[1:], metrics=self.metrics, mesh=self.mesh)
+        return self._evaluation.lower(*part, *self.splits[1:], metrics=self.metrics, mesh=self.mesh)
 
 
 @partial(jax.jit, static_argnames=("metrics", "mesh"))

@@ -8,7 +8,7 @@ networks into parts, and its threads execute the same compiled program for sever
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,8 +35,10 @@ class Parts:
         return self.count == 1 and not self.alone
 
     def first(self, tree: Any, axes: Any) -> Any:
-        """The first part of a pytree, as `map` passes it."""
-        return tree if self.is_whole else _split(tree, axes, self.count, self.alone)[0]
+        """The first part of a pytree, as `map` passes it: the arrays, or their shapes."""
+        if self.is_whole:
+            return tree
+        return jax.eval_shape(lambda tree: _split(tree, axes, self.count, self.alone)[0], tree)
 
     def map(self, program: Callable, in_axes: tuple, out_axes: Any, *arguments: Any) -> Any:
         """The results of a compiled program for each part, joined.
@@ -53,12 +55,9 @@ class Parts:
         if self.is_whole:
             return program(*arguments)
         parts = _split(arguments, in_axes, self.count, self.alone)
-        results = self._pool.map(lambda part: jax.block_until_ready(program(*part)), parts)
-        return _join(list(results), out_axes, self.alone)
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.threads)
+        with ThreadPoolExecutor(self.threads) as pool:  # waits for all parts, also if one of them fails
+            results = list(pool.map(lambda part: jax.block_until_ready(program(*part)), parts))
+        return _join(results, out_axes, self.alone)
 
 
 @partial(jax.jit, static_argnames=("axes", "count", "alone"))

@@ -32,8 +32,8 @@ from nnjax.training.history import History, empty_history
 # for a few networks than with one product for each.
 MAX_BATCHED_WEIGHTS = 4096
 
-# The maximum number of networks in a part, unless they are dense and share mini-batches. It does not depend on
-# the number of threads, so that the results do not depend on it.
+# The maximum number of networks in a part, unless they are dense and share mini-batches. It does not depend
+# on the number of threads, so that the results do not depend on it.
 NETWORKS_PER_PART = 4
 
 
@@ -162,4 +162,4 @@ class Trainer:
             together = Parts(min(count, self.threads), False, self.threads)
             return together, together
         is_large = max(layer.w.size for layer in cell.shapes) > MAX_BATCHED_WEIGHTS
-        return alone if is_large else few, few
+        return (alone, alone) if is_large else (few, few)

@@ -30,6 +30,7 @@ from nnjax.training._epoch_loop import (
     optimizer_fingerprint,
     run_epochs,
     run_fingerprint,
+    runs_compiled_programs,
 )
 from nnjax.training._observe import Watches, check_watched_size, check_watches, due_steps, watched_shapes
 from nnjax.training.budget import make_budget
@@ -214,10 +215,8 @@ def _fingerprint(
 class _Trainer:
     """The callbacks of `run_epochs` for one network."""
 
-    arguments: tuple[
-        Any, ...
-    ]  # of `train_epoch` after the state, and of `evaluate_epoch` after the parameters
-    evaluated: tuple[Any, ...]
+    arguments: tuple[Any, ...]  # of `train_epoch`, without the state
+    evaluated: tuple[Any, ...]  # the arguments of `evaluate_epoch`, without the parameters
     watches: Watches
     drop_remainder: bool
     callback: Callable[[Run], bool | None] | None
@@ -234,10 +233,9 @@ class _Trainer:
         if self.locate_nan:
             self._previous, self._num_steps = copy_tree(state), num_steps
         *training, objective, optimizer, _, mesh = self.arguments
-        if mesh is None:
-            return self._compiled[num_steps](state, *training, objective, optimizer, watches=self.watches)
-        # A compiled program accepts only the sharding of the first state, but later states can have another.
-        return train_epoch(state, *self.arguments, self.watches, num_steps, self.drop_remainder)
+        if not runs_compiled_programs(mesh):
+            return train_epoch(state, *self.arguments, self.watches, num_steps, self.drop_remainder)
+        return self._compiled[num_steps](state, *training, objective, optimizer, watches=self.watches)
 
     def compile(self, state: TrainState, num_steps: int | None) -> None:
         lowered = train_epoch.lower(
@@ -247,11 +245,13 @@ class _Trainer:
             num_steps=num_steps,
             drop_remainder=self.drop_remainder,
         )
-        self._compiled[num_steps] = lowered.compile(compiler_options(state.params))
+        *_, mesh = self.arguments
+        options = compiler_options(state.params) if runs_compiled_programs(mesh) else {}
+        self._compiled[num_steps] = lowered.compile(options)
 
     def evaluate(self, params: Any) -> dict[str, Any]:
         *examples, _, mesh = self.evaluated
-        if mesh is not None:
+        if not runs_compiled_programs(mesh):
             return evaluate_epoch(params, *self.evaluated)
         if "evaluation" not in self._compiled:
             lowered = evaluate_epoch.lower(params, *self.evaluated)

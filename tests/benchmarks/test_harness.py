@@ -7,7 +7,7 @@ import pytest
 import nnjax
 from benchmarks import config, startup
 from benchmarks.harness import check_equivalent, time_peers, write_result
-from benchmarks.tables import config_line, startup_table
+from benchmarks.tables import config_table, startup_table
 
 
 def test_peers_that_do_unequal_work_raise_an_error():
@@ -59,15 +59,15 @@ def test_a_record_is_written_to_the_path_of_the_flag(tmp_path):
 
 @pytest.mark.slow
 def test_a_configuration_is_timed_as_a_command():
-    record = config.run(config.Flags(dataset="digits", config="book", seeds=2, epochs=1))
-    first, second = record["runs"]
+    record = config.run(config.Flags(dataset="digits", configs=("book",), seeds=2, epochs=1))
+    first, second = record["runs"]["book"]
     assert [first["seed"], second["seed"]] == [0, 1]
     assert first["seconds"] > first["training_seconds"] > 0
     assert first["test_correct"] != second["test_correct"]
     best = max(first["test_correct"], second["test_correct"]) / len(nnjax.load("digits").test.targets)
-    line = config_line(record)
-    assert line.startswith("`nnjax train --config book` reaches ")
-    assert f"to {100 * best:.2f} %)" in line
+    table = config_table(record)
+    assert "| `nnjax train --config book` |" in table
+    assert f"to {100 * best:.2f} %) |" in table
 
 
 @pytest.mark.slow

@@ -108,3 +108,11 @@ def test_equal_maxima_share_the_derivative():
     x = jnp.array([[1.0, 3.0], [3.0, 2.0]])[..., None]
     gradient = jax.grad(lambda x: 5 * jnp.sum(max_pool(x, (2, 2))))(x)
     assert gradient[..., 0].tolist() == [[0, 2.5], [2.5, 0]]
+
+
+def test_eager_calls_with_equal_shapes_are_compiled_once(compilations):
+    x, w = draw((2, 9, 8, 1), (5, 5, 1, 3))
+    convolve(jnp.asarray(x), jnp.asarray(w))
+    compilations.clear()
+    convolve(jnp.asarray(x) + 1, jnp.asarray(w))
+    assert not [name for name in compilations if "compute" in name]

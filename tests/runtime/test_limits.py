@@ -38,24 +38,29 @@ def test_the_cpu_limit_is_the_smallest_of_the_group_and_its_parents(groups, file
 
 
 @pytest.mark.parametrize(
-    ("files", "free"),
+    ("files", "total", "free"),
     [
-        ({"a/b/memory.max": "max", "a/b/memory.current": "5"}, math.inf),
-        ({"a/b/memory.max": "100", "a/b/memory.current": "30"}, 70),
-        ({"a/memory.max": "90", "a/memory.current": "60", "memory.max": "100", "memory.current": "30"}, 30),
-        ({"memory.max": "100", "memory.current": "130"}, 0),
-        ({"memory.max": "100"}, math.inf),  # the root group does not report what is used
-        ({}, math.inf),
+        ({"a/b/memory.max": "max", "a/b/memory.current": "5"}, math.inf, math.inf),
+        ({"a/b/memory.max": "100", "a/b/memory.current": "30"}, 100, 70),
+        (
+            {"a/memory.max": "90", "a/memory.current": "60", "memory.max": "80", "memory.current": "30"},
+            80,
+            30,
+        ),
+        ({"memory.max": "100", "memory.current": "130"}, 100, 0),
+        ({"memory.max": "100", "memory.current": "90", "memory.stat": "file 60\ninactive_file 50"}, 100, 60),
+        ({"memory.max": "100"}, math.inf, math.inf),  # the root group does not report what is used
+        ({}, math.inf, math.inf),
     ],
-)  # fmt: skip
-def test_the_free_memory_is_the_smallest_of_the_group_and_its_parents(groups, files, free):
-    assert groups(files).free_memory() == free
+)
+def test_the_memory_is_the_smallest_of_the_group_and_its_parents(groups, files, total, free):
+    assert groups(files).memory() == (total, free)
 
 
 def test_a_system_without_control_groups_has_no_limits(tmp_path):
     groups = ControlGroups(tmp_path, tmp_path / "missing")
     assert groups.cpu_limit() is None
-    assert groups.free_memory() == math.inf
+    assert groups.memory() == (math.inf, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,8 @@ def test_threads_are_limited_by_nproc_and_by_the_cpu_limit(monkeypatch, nproc, l
     assert limits.num_threads() == threads
 
 
-def test_the_available_memory_is_that_of_the_machine_or_of_the_container(monkeypatch):
-    assert 2**20 < limits.available_memory() < 2**50
-    monkeypatch.setattr(ControlGroups, "free_memory", lambda self: 12345)
+def test_the_memory_is_that_of_the_machine_or_of_the_container(monkeypatch):
+    assert 2**20 < limits.available_memory() <= limits.total_memory() < 2**50
+    monkeypatch.setattr(ControlGroups, "memory", lambda self: (54321, 12345))
     assert limits.available_memory() == 12345
+    assert limits.total_memory() == 54321

@@ -467,7 +467,7 @@ def test_split_evenly_preserves_the_order():
 def test_caches_and_memory_limit_the_networks_of_a_program(
     monkeypatch, hidden, batch_size, shared_batches, limit
 ):
-    monkeypatch.setattr(_plan, "_memory_bytes", lambda: 2**30)
+    monkeypatch.setattr(_plan, "_memory_bytes", lambda: _plan.COPIES * 2**30)
     images = np.zeros((50_000, 784), np.uint8)
     data = nnjax.Dataset.from_arrays((images, np.arange(50_000) % 10))
     chunks = plan(data, {"hidden": hidden}, batch_size=batch_size, seeds=200, shared_batches=shared_batches)[

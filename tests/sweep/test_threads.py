@@ -1,6 +1,7 @@
 """A sweep that trains parts of its networks in threads equals one that trains them together."""
 
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +70,22 @@ def test_programs_of_several_parts_run_at_the_same_time():
     assert result.tolist() == [1, 2, 3, 4]
 
 
+def test_no_part_is_computed_any_more_when_a_failure_is_raised():
+    """Otherwise it would hold its memory while the networks are trained in halves."""
+    finished = []
+
+    def program(x):
+        if x == 1:
+            raise MemoryError
+        time.sleep(0.3)
+        finished.append(x)
+        return x
+
+    with pytest.raises(MemoryError):
+        Parts(2, True, 2).map(program, (0,), 0, np.arange(2))
+    assert len(finished) == 1
+
+
 @pytest.mark.parametrize(("count", "alone"), [(4, True), (2, False)])
 def test_parts_are_joined_in_their_order_and_may_donate_shared_arrays(count, alone):
     donating = jax.jit(lambda shared, split: (shared + 1, split * 2), donate_argnums=0)
@@ -85,3 +102,21 @@ def test_threads_must_be_positive_and_need_no_mesh(small):
     mesh = jax.make_mesh((1,), ("data",))
     with pytest.raises(ValueError, match="threads must be None if mesh is passed, got 2"):
         nnjax.sweep(KEY, small, threads=2, mesh=mesh)
+
+
+def test_a_stopped_sweep_in_threads_resumes_with_the_same_bits(small, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(progress):
+        if progress.done == 1:
+            raise Stopped
+
+    settings = {"hidden": 5, "seeds": 2, "epochs": 2, "batch_size": 50, "learning_rate": 1.0, "threads": 3}
+    with pytest.raises(Stopped):
+        nnjax.sweep(KEY, small, checkpoint=tmp_path, callback=stop, **settings)
+    resumed = nnjax.sweep(KEY, small, checkpoint=tmp_path, **settings)
+    uninterrupted = nnjax.sweep(KEY, small, **settings)
+    assert resumed.data.drop_vars("seconds").identical(uninterrupted.data.drop_vars("seconds"))
+    with pytest.raises(ValueError, match=r"threads was .?3.? and is .?2"):
+        nnjax.sweep(KEY, small, checkpoint=tmp_path, **settings | {"threads": 2})
