@@ -1,7 +1,7 @@
 """Training the chunks of a sweep one after another, or in halves if the memory is not enough."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,15 +43,6 @@ class TrainedChunk(NamedTuple):
     chunk: Chunk
     history: History
     params: list[Any]
-
-
-def params_by_network(trained: Iterable[TrainedChunk]) -> dict[tuple[int, int], Any]:
-    """The final parameters of each (cell, seed)."""
-    return {
-        network: params
-        for part in trained
-        for network, params in zip(part.chunk.networks, part.params, strict=True)
-    }
 
 
 @dataclass

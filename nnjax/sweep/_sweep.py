@@ -26,14 +26,14 @@ from nnjax.runtime.limits import num_threads
 from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
-from nnjax.sweep._axes import make_axes
-from nnjax.sweep._chunks import Progress, Reporter, params_by_network, train_chunks
+from nnjax.sweep._axes import Axes, make_axes
+from nnjax.sweep._chunks import Progress, Reporter, TrainedChunk, train_chunks
 from nnjax.sweep._plan import Cell, make_cells, make_chunks
 from nnjax.sweep._trainer import Trainer
 from nnjax.sweep.grid import Grid, Keys, make_grid
 from nnjax.training._epoch_loop import check_arguments, run_fingerprint, runs_compiled_programs
 from nnjax.training._observe import check_watched_size, check_watches
-from nnjax.training.budget import make_budget
+from nnjax.training.budget import Budget, make_budget
 from nnjax.watch import Watch
 
 
@@ -150,11 +150,9 @@ def sweep(
     networks = axes.networks()
     watched = [trainer.watched_shapes(cell) for cell in cells]
     check_watched_size([watched[i] for i, _ in networks], len(budget.row_ends))
-    shuffled_copies = budget.unit == "epoch" and not shared_batches and not threads
+    copies = budget.unit == "epoch" and not shared_batches and not threads
     limits = max_networks_per_program, max(trainer.num_devices, threads)
-    chunks = list(
-        make_chunks(cells, networks, data, shuffled_copies, *limits, not watches, trainer.is_separate)
-    )
+    chunks = list(make_chunks(cells, networks, data, copies, *limits, not watches, trainer.is_separate))
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
@@ -170,9 +168,18 @@ def sweep(
                 on_primary(lambda: stack.enter_context(lock))
         reporter = Reporter(callback, chunks, cells, axes.labels(), budget)
         trained = list(train_chunks(trainer, chunks, policy, reporter))
-    params = params_by_network(trained)
+    return _grid(trained, axes, trainer.keys, budget)
+
+
+def _grid(trained: list[TrainedChunk], axes: Axes, keys: Keys, budget: Budget) -> Grid:
+    """The results of all chunks."""
+    params = {
+        network: of_network
+        for part in trained
+        for network, of_network in zip(part.chunk.networks, part.params, strict=True)
+    }
     chunks, histories = [part.chunk for part in trained], [part.history for part in trained]
-    return make_grid(axes, chunks, histories, [params[network] for network in networks], trainer.keys, budget)
+    return make_grid(axes, chunks, histories, [params[network] for network in axes.networks()], keys, budget)
 
 
 def _num_threads(threads: int | None, mesh: Mesh | None) -> int:
