@@ -198,9 +198,8 @@ def startup_line(record: Record) -> str:
     )
 
 
-def config_table(record: Record) -> str:
-    """The test accuracy and the wall time of `nnjax train` with each named configuration for CPUs."""
-    head = "command", "test accuracy, median (min to max)", "seconds from start to exit, median (min to max)"
+def _config_rows(record: Record) -> list[tuple[str, str, str]]:
+    """For each configuration: its command, test accuracies and seconds, as medians and ranges."""
     rows = []
     for config, runs in record["runs"].items():
         seconds = sorted(training["seconds"] for training in runs)
@@ -213,9 +212,25 @@ def config_table(record: Record) -> str:
                 f"{statistics.median(seconds):.0f} ({seconds[0]:.0f} to {seconds[-1]:.0f})",
             )
         )
-    count = len(next(iter(record["runs"].values())))
-    note = f"{count} seeds each; {machine(record)}; `python -m benchmarks.config`."
-    return "\n".join([*markdown_table(head, rows), note])
+    return rows
+
+
+def _config_note(record: Record) -> str:
+    seeds = len(next(iter(record["runs"].values())))
+    return f"{seeds} seeds each; {machine(record)}; `python -m benchmarks.config`"
+
+
+def config_table(record: Record) -> str:
+    """The test accuracy and the wall time of `nnjax train` with each named configuration for CPUs."""
+    head = "command", "test accuracy, median (min to max)", "seconds from start to exit, median (min to max)"
+    return "\n".join([*markdown_table(head, _config_rows(record)), f"{_config_note(record)}."])
+
+
+def config_line(record: Record) -> str:
+    """The same as one sentence."""
+    texts = [f"{command} reaches {accuracy} test accuracy in {seconds} s"
+             for command, accuracy, seconds in _config_rows(record)]  # fmt: skip
+    return f"{', and '.join(texts)} from start to exit (medians of {_config_note(record)})."
 
 
 def scaling_table(record: Record) -> str:

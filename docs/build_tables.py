@@ -61,7 +61,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     README: {
         "learning": _experiment("first_network", experiments.learning_table),
         "speed": _benchmark("epoch", benchmarks.speed_table),
-        "config": _benchmark("config", benchmarks.config_table),
+        "config": _benchmark("config", benchmarks.config_line),
         "population": _benchmark("population", benchmarks.population_line),
     },
     LADDER: {
