@@ -47,17 +47,13 @@ def convolve(
 
 def patches(x: Float[Array, "n height width c"], kernel: Pair, stride: Pair) -> Float[Array, "n h w patch"]:
     """The part of an image under a kernel at each of its positions, flattened to (row, column, channel)."""
-    return jnp.concatenate(_shifted(x, kernel, stride), axis=-1)
-
-
-def _shifted(x: Array, kernel: Pair, stride: Pair) -> list[Array]:
-    """For each (row, column) of the kernel, the pixels under it at all positions of the kernel."""
     (h, w), (down, right) = _positions((x.shape[1], x.shape[2]), kernel, stride), stride
-    return [
+    shifted = [
         x[:, row : row + (h - 1) * down + 1 : down, column : column + (w - 1) * right + 1 : right]
         for row in range(kernel[0])
         for column in range(kernel[1])
     ]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def _positions(image: Pair, kernel: Pair, stride: Pair) -> list[int]:
