@@ -31,8 +31,9 @@ from nnjax.sweep._chunks import Progress, Reporter, TrainedChunk, train_chunks
 from nnjax.sweep._plan import Cell, make_cells, make_chunks
 from nnjax.sweep._trainer import Trainer
 from nnjax.sweep.grid import Grid, Keys, make_grid
-from nnjax.training._epoch_loop import check_arguments, run_fingerprint, runs_compiled_programs
+from nnjax.training._epoch_loop import check_arguments, run_fingerprint
 from nnjax.training._observe import check_watched_size, check_watches
+from nnjax.training._programs import calls_compiled_programs
 from nnjax.training.budget import Budget, make_budget
 from nnjax.watch import Watch
 
@@ -188,7 +189,7 @@ def _num_threads(threads: int | None, mesh: Mesh | None) -> int:
         check_positive_int("threads", threads)
         if mesh is not None:
             raise ValueError(f"threads must be None if mesh is passed, got {threads}")
-    if jax.default_backend() != "cpu" or not runs_compiled_programs(mesh):
+    if jax.default_backend() != "cpu" or not calls_compiled_programs(mesh):
         return 0
     return threads or num_threads()
 

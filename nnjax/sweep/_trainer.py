@@ -20,7 +20,7 @@ from nnjax.runtime.sharding import to_numpy
 from nnjax.storage import CheckpointPolicy, digest, open_checkpoints
 from nnjax.sweep import _population
 from nnjax.sweep._plan import Cell, Chunk
-from nnjax.sweep._programs import Programs
+from nnjax.sweep._programs import PartPrograms, programs_for
 from nnjax.sweep._threads import Parts
 from nnjax.sweep.grid import Keys
 from nnjax.training._epoch_loop import run_epochs
@@ -116,10 +116,10 @@ class Trainer:
         _, validation, test = self.splits
         count, has_counts = len(jax.tree.leaves(states.params)[0]), objectives.code is not None
         rows = self.steps_of_rows(cell)
-        programs = Programs(
-            self.splits, objectives, optimizers, cell.batch_size, self.budget.drop_remainder, self.mesh,
-            self.metrics, self.watches, *self._parts(cell, count),
-        )  # fmt: skip
+        parts = self._parts(cell, count)
+        settings = cell.batch_size, self.budget.drop_remainder, self.mesh, self.metrics, self.watches
+        compiled = programs_for(*parts, self.splits, *settings)
+        programs = PartPrograms(compiled, objectives, optimizers, *parts)
         fingerprint = {}
         if policy:
             first = states._replace(order=None)

@@ -182,17 +182,6 @@ def optimizer_fingerprint(optimizer: Optimizer) -> dict[str, str]:
     return {name: stable_repr(value) for name, value in settings.items()}
 
 
-def runs_compiled_programs(mesh: Mesh | None) -> bool:
-    """Whether programs that were compiled in advance are called, and not the jitted functions.
-
-    Not with a mesh: they accept only the sharding of the first state, but later states can have another. And
-    not if jax looks for NaNs or infinities, which only calls of jitted functions report.
-    """
-    return mesh is None and not any(
-        getattr(jax.config, name) for name in ("jax_debug_nans", "jax_debug_infs")
-    )
-
-
 def check_arguments(key: Any, data: Any) -> None:
     """Raises ValueError if `key` is not a single random key, or `data` not a `Dataset`."""
     if not is_key(key) or key.ndim:

@@ -1,11 +1,12 @@
 """`fit`: trains one network."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -13,8 +14,7 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.nn._shape_checks import check_dataset, check_metrics
-from nnjax.nn.conv import compiler_options
-from nnjax.nn.metrics import Metric, Metrics
+from nnjax.nn.metrics import Metric
 from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Factory, Optimizer, make_optimizer
 from nnjax.optim.schedules import Schedule, constant
@@ -30,9 +30,9 @@ from nnjax.training._epoch_loop import (
     optimizer_fingerprint,
     run_epochs,
     run_fingerprint,
-    runs_compiled_programs,
 )
-from nnjax.training._observe import Watches, check_watched_size, check_watches, due_steps, watched_shapes
+from nnjax.training._observe import check_watched_size, check_watches, due_steps, watched_shapes
+from nnjax.training._programs import Programs
 from nnjax.training.budget import make_budget
 from nnjax.training.divergence import find_divergence
 from nnjax.training.epoch import train_epoch
@@ -147,17 +147,16 @@ def fit(
     mesh = with_auto_axes(mesh)
     place = placer(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
-    training, validation, test = jax.block_until_ready(place((data.train, data.validation, data.test)))
-    arguments = *training, objective, configured, batch_size, mesh
+    splits = jax.block_until_ready(place((data.train, data.validation, data.test)))
     watches = place(watches)
-    evaluated = objective, validation, test, checked_metrics, mesh
-    trainer = _Trainer(arguments, evaluated, watches, drop_remainder, callback, stop_on_nan, locate_nan)
+    programs = Programs(
+        train_epoch, evaluate_epoch, splits, batch_size, drop_remainder, mesh, checked_metrics, watches
+    )
+    trainer = _Trainer(programs, objective, configured, callback, stop_on_nan, locate_nan)
 
     fingerprint = {}
     if policy or jax.process_count() > 1:
-        fingerprint = budget.fingerprint() | _fingerprint(
-            key, params, data, objective, configured, batch_size, checked_metrics, watches, drop_remainder
-        )
+        fingerprint = budget.fingerprint() | _fingerprint(key, params, data, objective, configured, programs)
     check_consistent(
         fingerprint | {"length": budget.total, "checkpoint": policy is not None, "locate_nan": locate_nan}
     )
@@ -181,33 +180,23 @@ def fit(
 
 
 def _fingerprint(
-    key: Array,
-    params: Any,
-    data: Dataset,
-    objective: Objective,
-    optimizer: Optimizer,
-    batch_size: int,
-    metrics: Metrics,
-    watches: Watches,
-    drop_remainder: bool,
+    key: Array, params: Any, data: Dataset, objective: Objective, optimizer: Optimizer, programs: Programs
 ) -> dict[str, str]:
     """The settings of a `fit` that its checkpoints record."""
-    fingerprint = run_fingerprint(key, data, {"batch_size": batch_size}) | optimizer_fingerprint(optimizer)
+    settings = {"batch_size": programs.batch_size}
+    fingerprint = run_fingerprint(key, data, settings) | optimizer_fingerprint(optimizer)
     for part in fields(objective):
         fingerprint[f"objective.{part.name}"] = stable_repr(getattr(objective, part.name))
-    # Lowered without a mesh, because a run may resume on another number of devices.
-    state = init_state(key, params, optimizer, watches)
-    training = train_epoch.lower(
-        state, *data.train, objective, optimizer, batch_size, watches=watches, drop_remainder=drop_remainder
-    )
-    evaluation = evaluate_epoch.lower(params, objective, data.validation, data.test, metrics)
+    # Without a mesh, because a run may resume on another number of devices.
+    programs = replace(programs, splits=(data.train, data.validation, data.test), mesh=None)
+    trained = init_state(key, params, optimizer, programs.watches), objective, optimizer
     return fingerprint | {
-        "metrics": ", ".join(name for name, _ in metrics),
-        "watch": ", ".join(sorted(watches)),
-        "numbers of the watches": digest(watches),
+        "metrics": ", ".join(name for name, _ in programs.metrics),
+        "watch": ", ".join(sorted(programs.watches)),
+        "numbers of the watches": digest(programs.watches),
         "initial parameters": digest(params),
         "numbers of the objective": digest(objective),
-        PROGRAM: digest(training.as_text(), evaluation.as_text()),
+        PROGRAM: programs.digest(trained, (params, objective)),
     }
 
 
@@ -215,10 +204,9 @@ def _fingerprint(
 class _Trainer:
     """The callbacks of `run_epochs` for one network."""
 
-    arguments: tuple[Any, ...]  # of `train_epoch`, without the state
-    evaluated: tuple[Any, ...]  # the arguments of `evaluate_epoch`, without the parameters
-    watches: Watches
-    drop_remainder: bool
+    programs: Programs
+    objective: Objective
+    optimizer: Optimizer
     callback: Callable[[Run], bool | None] | None
     stop_on_nan: bool
     locate_nan: bool
@@ -226,37 +214,19 @@ class _Trainer:
     restored: int | None = None  # rows of a checkpoint; None before the first row
     _previous: TrainState | None = None  # the state before the last row
     _num_steps: int | None = None  # of the last row; None for an epoch
-    _compiled: dict[Any, Any] = field(default_factory=dict)  # by number of steps, and "evaluation"
 
     def advance(self, state: TrainState, num_steps: int | None) -> tuple[TrainState, Array, dict[str, Array]]:
         self.restored = self.restored or 0
         if self.locate_nan:
             self._previous, self._num_steps = copy_tree(state), num_steps
-        *training, objective, optimizer, _, mesh = self.arguments
-        if not runs_compiled_programs(mesh):
-            return train_epoch(state, *self.arguments, self.watches, num_steps, self.drop_remainder)
-        return self._compiled[num_steps](state, *training, objective, optimizer, watches=self.watches)
+        return self.programs.advance(state, self.objective, self.optimizer, num_steps)
 
     def compile(self, state: TrainState, num_steps: int | None) -> None:
-        lowered = train_epoch.lower(
-            state,
-            *self.arguments,
-            watches=self.watches,
-            num_steps=num_steps,
-            drop_remainder=self.drop_remainder,
-        )
-        *_, mesh = self.arguments
-        options = compiler_options(state.params) if runs_compiled_programs(mesh) else {}
-        self._compiled[num_steps] = lowered.compile(options)
+        self.programs.compile_training(state, self.objective, self.optimizer, num_steps)
 
     def evaluate(self, params: Any) -> dict[str, Any]:
-        *examples, _, mesh = self.evaluated
-        if not runs_compiled_programs(mesh):
-            return evaluate_epoch(params, *self.evaluated)
-        if "evaluation" not in self._compiled:
-            lowered = evaluate_epoch.lower(params, *self.evaluated)
-            self._compiled["evaluation"] = lowered.compile(compiler_options(params))
-        return self._compiled["evaluation"](params, *examples)
+        self.programs.compile_evaluation(params, self.objective)
+        return self.programs.evaluate(params, self.objective)
 
     def after_epoch(self, state: TrainState, history: History) -> bool:
         """Calls the callback; returns whether training stops."""
@@ -264,8 +234,11 @@ class _Trainer:
             self.restored = len(history)
         diverged = history.diverged_at >= 0
         if history.diverged_at == len(history) - 1 and self._previous is not None:
-            settings = {"num_steps": self._num_steps, "drop_remainder": self.drop_remainder}
-            location = find_divergence(self._previous, *self.arguments, **settings)
+            inputs, targets = map(jnp.asarray, self.programs.splits[0])
+            location = find_divergence(
+                self._previous, inputs, targets, self.objective, self.optimizer,
+                **self.programs.settings(self._num_steps),
+            )  # fmt: skip
             self.divergence = location and Divergence(int(history.diverged_at), *location)
         stop = self.callback and self.callback(Run(copy_tree(state), history, self.divergence, self.restored))
         return bool(stop or (self.stop_on_nan and diverged))

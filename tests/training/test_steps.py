@@ -138,7 +138,7 @@ def test_drop_remainder_must_be_equal_to_resume(digits, tmp_path):
 
 @pytest.mark.slow
 def test_each_epoch_draws_its_order_once(digits, monkeypatch):
-    """3 rows of 5 steps are parts of 3 epochs with 6 steps; networks with their own batches draw 3 each."""
+    """3 rows of 5 steps are parts of 3 epochs with 6 steps; a part draws 3 orders, or 3 for each network."""
     drawn, permutation = [], jax.random.permutation
 
     def counting(key, n):
@@ -150,7 +150,7 @@ def test_each_epoch_draws_its_order_once(digits, monkeypatch):
         drawn.clear()
         nnjax.sweep(
             KEY, digits, hidden=4, seeds=2, steps=15, evaluate_every=5, batch_size=210,
-            learning_rate=1.0, shared_batches=shared_batches,
+            learning_rate=1.0, shared_batches=shared_batches, threads=1,
         )  # fmt: skip
         jax.effects_barrier()
         assert len(drawn) == expected
