@@ -101,7 +101,12 @@ class Swept:
 
     def __init__(self, networks: int, data: nnjax.Dataset, evaluates: bool = False, **settings: Any):
         self.networks, self.data, self.evaluates = networks, data, evaluates
-        self.settings = {"learning_rate": peers.LEARNING_RATE, "epochs": SWEEP_EPOCHS} | settings
+        self.settings: dict[str, Any] = {
+            "hidden": peers.SIZES[1],
+            "batch_size": peers.BATCH_SIZE,
+            "learning_rate": peers.LEARNING_RATE,
+            "epochs": SWEEP_EPOCHS,
+        } | settings
         self.test_correct = np.array([])
 
     def __call__(self) -> float:
@@ -109,14 +114,13 @@ class Swept:
         grid = nnjax.sweep(
             jax.random.key(1),
             self.data,
-            hidden=peers.SIZES[1],
             seeds=self.networks,
-            batch_size=peers.BATCH_SIZE,
             max_networks_per_program=self.networks,
             callback=lambda progress: ends.append(time.perf_counter()),
             **self.settings,
         )
-        self.test_correct = grid.test_correct.isel(epoch=-1).values
+        if len(self.data.test.targets):
+            self.test_correct = grid.test_correct.isel(epoch=-1).values
         if self.evaluates:
             return float(np.median(np.diff(ends))) / self.networks
         return float(grid.seconds.isel(epoch=slice(1, None)).median())

@@ -1,11 +1,12 @@
 """How the time and the memory of an epoch grow with hidden units, batch size, examples, depth and networks.
 
-    python -m benchmarks.scaling                    # about 5 minutes on 2 idle cores
+    python -m benchmarks.scaling                    # about 15 minutes on 2 idle cores
     python -m benchmarks.scaling --rounds 3 --output /tmp/scaling.json
 
 Starting from one network [784, 30, 10] with m = 10, one quantity grows at a time. An epoch has 10,000 images,
-unless their number grows. The roofline is the time of the matrix products alone at the peak speed of the
-machine.
+unless their number grows. The rows "sweep" call `nnjax.sweep`. The rows "one program" train the same networks
+in one compiled program, without threads, and show its memory. The roofline is the time of the matrix products
+alone at the peak speed of the machine.
 """
 
 import statistics
@@ -20,7 +21,7 @@ import tyro
 import nnjax
 from benchmarks import peers, roofline
 from benchmarks.harness import Flags, Record, provenance, write_result
-from benchmarks.population import Population, UnblockedPopulation
+from benchmarks.population import ADAM_RATE, Population, Swept
 from nnjax.compare import plots
 from nnjax.optim import make_optimizer
 from nnjax.training import init_state, train_epoch
@@ -57,7 +58,7 @@ CASES = (
     *(Case("hidden layers", depth, hidden=(30,) * depth) for depth in HIDDEN_LAYERS),
     *(
         Case("networks", k, method, networks=k)
-        for method in ("sweep", "sweep without blocks")
+        for method in ("sweep", "sweep, Adam", "one program")
         for k in NUM_NETWORKS
     ),
 )
@@ -74,19 +75,15 @@ class SingleNetwork:
         self.arguments = state, *jax.device_put(data.train), nnjax.Objective(), optimizer, batch_size
 
 
-METHODS: dict[str, Any] = {
-    "fit": SingleNetwork,
-    "sweep": Population,
-    "sweep without blocks": UnblockedPopulation,
-}
+PROGRAMS: dict[str, Any] = {"fit": SingleNetwork, "one program": Population}
+SWEEPS: dict[str, Any] = {"sweep": {}, "sweep, Adam": {"optimizer": optax.adam, "learning_rate": ADAM_RATE}}
 
 
 class CompiledEpoch:
     """The compiled epoch of a case; a call trains one epoch and returns its seconds."""
 
     def __init__(self, case: Case, data: nnjax.Dataset):
-        subset = nnjax.Dataset.from_arrays(tuple(part[: case.examples] for part in data.train))
-        training = METHODS[case.method](case.networks, subset, case.sizes, case.batch_size)
+        training = PROGRAMS[case.method](case.networks, data, case.sizes, case.batch_size)
         self.program = training.train.lower(*training.arguments).compile()
         self.states, *self.arguments, _ = training.arguments  # without the batch size, which is static
 
@@ -102,10 +99,30 @@ class CompiledEpoch:
         return total - m.alias_size_in_bytes
 
 
+class SweptEpoch:
+    """A sweep of a few epochs; a call returns the seconds of one epoch of all networks."""
+
+    def __init__(self, case: Case, data: nnjax.Dataset):
+        settings = {"hidden": [case.hidden], "batch_size": case.batch_size} | SWEEPS[case.method]
+        self.sweep = Swept(case.networks, data, **settings)
+
+    def __call__(self) -> float:
+        return self.sweep() * self.sweep.networks
+
+    def memory_bytes(self) -> None:
+        """Unknown, because `sweep` does not show its programs."""
+
+
+def make_epoch(case: Case, data: nnjax.Dataset) -> CompiledEpoch | SweptEpoch:
+    """The epoch of a case, on the first training examples of a data set, without evaluation."""
+    subset = nnjax.Dataset.from_arrays(tuple(part[: case.examples] for part in data.train))
+    return (SweptEpoch if case.method in SWEEPS else CompiledEpoch)(case, subset)
+
+
 def run(flags: Flags, cases: Sequence[Case] = CASES) -> Record:
     """Times an epoch of every case in alternating rounds, after one that is not counted."""
     data = nnjax.load(flags.dataset)
-    epochs = [CompiledEpoch(case, data) for case in cases]
+    epochs = [make_epoch(case, data) for case in cases]
     rounds = [[epoch() for epoch in epochs] for _ in range(flags.rounds + 1)][1:]
     peak = roofline.peak_flops()
 
@@ -138,11 +155,12 @@ def plot(record: Record) -> Any:
     )
     for axis, seconds_plot, memory_plot in zip(axes, above, below, strict=True):
         cases = [case for case in record["cases"] if case["axis"] == axis]
-        for method, style in zip(METHODS, plots.STYLES, strict=False):
+        for method, style in zip((*PROGRAMS, *SWEEPS), plots.STYLES, strict=False):
             curve = [case for case in cases if case["method"] == method]
             x, line = [case["x"] for case in curve], {"markersize": 4, "linewidth": 1.4, **style}
-            seconds_plot.plot(x, [case["median"] for case in curve], **line)
-            memory_plot.plot(x, [case["memory_bytes"] / 1e6 for case in curve], label=method, **line)
+            seconds_plot.plot(x, [case["median"] for case in curve], label=method, **line)
+            if method in PROGRAMS:
+                memory_plot.plot(x, [case["memory_bytes"] / 1e6 for case in curve], **line)
         bound = {case["x"]: case["roofline"] for case in cases}
         seconds_plot.plot(bound.keys(), bound.values(), color="0.5", linewidth=1, label="roofline")
         seconds_plot.set(xscale="log", yscale="log")
@@ -151,7 +169,7 @@ def plot(record: Record) -> Any:
     for row, label in ((above, "seconds per epoch"), (below, "memory of the program, MB")):
         row[0].set_ylabel(label)
         row[0].yaxis.set_major_formatter("{x:g}")
-        row[0].legend(fontsize=8, frameon=False)
+    above[-1].legend(fontsize=8, frameon=False)
     return figure
 
 

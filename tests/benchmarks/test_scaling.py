@@ -34,7 +34,8 @@ def test_peak_and_bandwidth_are_operations_and_bytes_per_second(monkeypatch):
 @pytest.mark.slow
 def test_the_compiled_epoch_of_one_network_is_that_of_fit(images):
     case = scaling.Case("hidden units", 7, "fit", (7,), examples=100)
-    epoch = scaling.CompiledEpoch(case, images)
+    epoch = scaling.make_epoch(case, images)
+    assert isinstance(epoch, scaling.CompiledEpoch)
     assert epoch() > 0
     subset = nnjax.Dataset.from_arrays(tuple(part[:100] for part in images.train))
     params = peers.draw_network(0, case.sizes)
@@ -58,7 +59,7 @@ def test_scaling_measures_seconds_roofline_and_memory_of_each_case(images, monke
         *(scaling.Case("examples", n, hidden=(5,), examples=n) for n in (100, 200)),
         *(
             scaling.Case("networks", n, method, (5,), examples=100, networks=n)
-            for method in ("sweep", "sweep without blocks")
+            for method in ("sweep", "one program")
             for n in (1, 3)
         ),
     )
@@ -69,7 +70,7 @@ def test_scaling_measures_seconds_roofline_and_memory_of_each_case(images, monke
     assert all(len(case["seconds"]) == 2 and min(case["seconds"]) > 0 for case in record["cases"])
     # The images and their shuffled copy.
     assert many["memory_bytes"] - few["memory_bytes"] == pytest.approx(2 * 100 * 784, rel=0.1)
-    assert "| networks | 3 | sweep without blocks |" in scaling_table(record)
+    assert "| networks | 3 | one program |" in scaling_table(record)
     figure = scaling.plot(record)
     assert [axis.get_xlabel() for axis in figure.axes[2:]] == ["examples", "networks"]
 
