@@ -150,7 +150,7 @@ class Space:
     finalists: int
 
 
-SPACES = (
-    Space((0.95, 0.97, 0.98), draw_dense, 240, 8.0, 8),
-    Space((0.99, 0.995), draw_convolutional, 40, 90.0, 3),
-)
+SPACES = {
+    "dense": Space((0.95, 0.97, 0.98), draw_dense, 240, 8.0, 8),
+    "convolutional": Space((0.99, 0.995), draw_convolutional, 24, 90.0, 2),
+}

@@ -48,7 +48,8 @@ def time_to_accuracy_rows(data: nnjax.Dataset, seeds: int) -> Iterator[Record]:
     Raises:
       ValueError: the record has no such target.
     """
-    results = json.loads((harness.RESULTS / "time_to_accuracy.json").read_text())["results"]
+    parts = json.loads((harness.RESULTS / "time_to_accuracy.json").read_text()).values()
+    results = [result for part in parts for result in part["results"]]
     chosen = [result for result in results if result["target"] >= MIN_TARGET]
     if not chosen:
         raise ValueError(

@@ -239,7 +239,8 @@ def scaling_table(record: Record) -> str:
     rows = (
         [
             *(c["axis"], f"{c['x']:,}", c["method"], f"{c['median']:.4f}"),
-            *(f"{c['median'] / c['roofline']:.1f}", f"{c['memory_bytes'] / 1e6:.1f}"),
+            f"{c['median'] / c['roofline']:.1f}",
+            "" if c["memory_bytes"] is None else f"{c['memory_bytes'] / 1e6:.1f}",
         ]
         for c in record["cases"]
     )
@@ -252,12 +253,20 @@ def scaling_table(record: Record) -> str:
 
 def time_to_accuracy_table(record: Record) -> str:
     """Seconds of training until each target accuracy, and the chosen settings."""
-    note = (
-        f"{len(record['results'][0]['runs'])} seeds each, which the search did not use; the search tried "
-        f"{len(record['searched'])} settings, half of them random and half near the fastest; "
-        f"{machine(record)}; `python -m benchmarks.time_to_accuracy`."
-    )
-    return "\n".join([*time_to_accuracy_rows(record["results"], record["num_test"]), note])
+    parts = [part for part in record.values() if part["results"]]
+    results = [result for part in parts for result in part["results"]]
+    lines = time_to_accuracy_rows(results, parts[0]["num_test"])
+    for kind, part in record.items():
+        seeds = {len(result["runs"]) for result in part["results"]}
+        texts = [
+            f"{kind.capitalize()} networks",
+            *(f"{count} seeds each, which the search did not use" for count in seeds),
+            *(f"not reached: {100 * miss['target']:g} %" for miss in part.get("missed", [])),
+            f"the search tried {len(part['searched'])} settings, half of them random, half near the fastest",
+            machine(part),
+        ]
+        lines += [f"{'; '.join(texts).replace(';', ':', 1)}.", ""]
+    return "\n".join([*lines, "`python -m benchmarks.time_to_accuracy` measures both."])
 
 
 def time_to_accuracy_rows(results: Sequence[Record], num_test: int) -> list[str]:

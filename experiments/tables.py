@@ -143,8 +143,10 @@ def candidates_table(record: Record) -> str:
         selected = select_candidate(r["candidates"]) if r["candidates"] else None
         for i, candidate in enumerate(r["candidates"]):
             changes = ", ".join(f"{name} {_value(value)}" for name, value in candidate["changes"].items())
-            accuracy = f"{percent(candidate['validation_correct'], record['num_validation']).mean():.2f}"
-            rows.append([r["name"], f"**{changes}**" if i == selected else changes, accuracy])
+            correct = candidate["validation_correct"]
+            # One division of integers, so that every processor rounds a tie in the same way.
+            accuracy = 100 * sum(correct) / (len(correct) * record["num_validation"])
+            rows.append([r["name"], f"**{changes}**" if i == selected else changes, f"{accuracy:.2f}"])
     return markdown_table(("step", "candidate (selected: bold)", "validation accuracy, %"), rows)
 
 

@@ -1,5 +1,6 @@
 """The search for the fastest settings, its stopping rule and its table."""
 
+import json
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def test_the_table_reports_seeds_that_missed_the_target():
          "test_correct": 9500, "compile_seconds": 1.0} for seed, accuracy in enumerate([0.96, 0.95, 0.94])
     ]  # fmt: skip
     config = replace(DENSE, activation="relu", learning_rate=0.1, epochs=8)
-    record = {
+    dense = {
         "results": [{"target": 0.95, "settings": Candidate(config, 1000).settings(), "runs": runs}],
         "searched": [0, 0],
         "num_test": 10_000,
@@ -88,16 +89,32 @@ def test_the_table_reports_seeds_that_missed_the_target():
         "processor": "x",
         "versions": {"jax": "0"},
     }
+    record = {"dense": dense}
     assert "1 of 3 did not reach it; median 3.00 (2.00 to inf)" in time_to_accuracy_table(record)
-    record["results"][0]["runs"].pop()
+    dense["results"][0]["runs"].pop()
     table = time_to_accuracy_table(record)
     assert "| 95 % | 2.50 ± 0.71 (2.00 to 3.00) | 2 | 95.00 % | 1.0 |" in table
     assert "30 relu, sgd, η 0.1 decaying over 4 epochs, m = 10, 1,000 images" in table
     config = replace(CONVOLUTIONAL, channels=(8, 24), hidden=(50,), augment={}, learning_rate=0.01)
-    record["results"][0]["settings"] = Candidate(config, 50_000).settings()
+    dense["results"][0]["settings"] = Candidate(config, 50_000).settings()
     table = time_to_accuracy_table(record)
     assert "convolutions to 8 and 24 channels, 50 relu, adam, η 0.01 decaying over 1 epoch" in table
     assert "m = 100, 50,000 images, distorted |" in table
+    missed = [{"target": 0.99, "reason": "slow"}]
+    record["convolutional"] = dense | {"results": [], "missed": missed, "searched": 3 * [0]}
+    assert "Convolutional networks: not reached: 99 %; the search tried 3 settings" in time_to_accuracy_table(
+        record
+    )
+
+
+def test_a_run_replaces_only_the_parts_of_its_kinds(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    path.write_text('{"dense": "kept", "convolutional": "old"}')
+    monkeypatch.setattr(time_to_accuracy, "run", lambda space, data, seeds: [space.tries, data.name, seeds])
+    arguments = "--kinds convolutional --tries 3 --seeds 2 --dataset digits --output"
+    monkeypatch.setattr("sys.argv", ["time_to_accuracy", *arguments.split(), str(path)])
+    time_to_accuracy.main()
+    assert json.loads(path.read_text()) == {"dense": "kept", "convolutional": [3, "digits", 2]}
 
 
 @pytest.mark.parametrize("draw", [draw_dense, draw_convolutional])
