@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from nnjax.storage import write_record
 
 RESULTS = Path(__file__).parent / "results"
 Record = dict[str, Any]
+
+# Before each measurement. Some libraries keep their threads busy for a while after their last task.
+PAUSE_SECONDS = 1.0
 
 MIN_P_VALUE = 1e-3  # of the test that two programs reach the same accuracy
 
@@ -96,6 +100,7 @@ def time_peers(peers: Mapping[str, Any], rounds: int, data: nnjax.Dataset) -> Re
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(rounds):
         for name, peer in peers.items():
+            time.sleep(PAUSE_SECONDS)
             seconds[name].append(peer())
 
     first = next(iter(seconds.values()))

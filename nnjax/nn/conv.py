@@ -9,7 +9,6 @@ A size or a stride is one number for both directions, or a pair (height, width).
 """
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,18 +41,6 @@ class ConvParams(NamedTuple):
 
     convolutions: tuple[Layer, ...]
     dense: Params
-
-
-def compiler_options(params: Any) -> dict[str, str | bool]:
-    """The options with which programs for a network with these parameters are compiled.
-
-    By default, jaxlib 0.10 uses the library YNNPACK on a CPU, and a step of a `ConvNet` takes about 1.4 times
-    as long. Dense networks are faster with it. If $XLA_FLAGS sets the option, that value is used.
-    """
-    if jax.default_backend() != "cpu" or not isinstance(params, ConvParams):
-        return {}
-    name = "xla_cpu_experimental_ynn_fusion_type"
-    return {} if name in os.environ.get("XLA_FLAGS", "") else {name: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
 def split_layers(params: ConvParams | Params) -> ConvParams:

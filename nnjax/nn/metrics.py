@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from nnjax.nn._compiler import jit_for_params
 from nnjax.nn.objective import Objective, final_activation, float_dtype, to_input, to_target
 
 # Large enough for an efficient matrix product, small enough for a CPU's cache.
@@ -17,7 +18,7 @@ Metric = Callable[[Array, Array], Array]
 Metrics = tuple[tuple[str, Metric], ...]
 
 
-@jax.jit
+@jit_for_params
 def outputs(
     params: Any, inputs: Num[Array, "n ..."], objective: Objective = Objective()
 ) -> Float[Array, "n n_out"]:
@@ -28,7 +29,7 @@ def outputs(
     )
 
 
-@jax.jit
+@jit_for_params
 def predict(params: Any, inputs: Num[Array, "n ..."], objective: Objective = Objective()) -> Int[Array, " n"]:
     """The predicted label of every example, (n,)."""
     return jax.vmap(objective.label_code.decode)(outputs(params, inputs, objective))
@@ -67,7 +68,7 @@ def evaluate_examples(
     return jax.lax.map(results, (inputs, targets), batch_size=_EVAL_BATCH)
 
 
-@jax.jit
+@jit_for_params
 def count_correct(
     params: Any,
     inputs: Num[Array, "n ..."],
@@ -86,7 +87,7 @@ def count_correct(
     return jnp.sum(evaluate_examples(params, inputs, targets, objective)["correct"])
 
 
-@jax.jit
+@jit_for_params
 def confusion_matrix(
     params: Any,
     inputs: Num[Array, "n ..."],

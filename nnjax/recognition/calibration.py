@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
 from nnjax.data import Dataset
-from nnjax.nn.conv import all_layers, compiler_options
+from nnjax.nn._compiler import jit_for_params
+from nnjax.nn.conv import all_layers
 from nnjax.nn.metrics import outputs
 from nnjax.nn.objective import Objective, softmax_cross_entropy
 from nnjax.nn.output_codes import OneHot
@@ -94,7 +95,7 @@ def in_batches(
     return np.concatenate(outputs)
 
 
-@partial(jax.jit, static_argnames=("num_classes", "image_shape"))
+@partial(jit_for_params, static_argnames=("num_classes", "image_shape"))
 def tta_probabilities(
     params: Any, images: Num[Array, "n ..."], objective: Objective, num_classes: int,
     image_shape: tuple[int, ...], temperature: float | Array = 1.0,
@@ -175,6 +176,5 @@ def _temperature(params: Any, objective: Objective, data: Dataset) -> float:
         return 1.0
     if objective.code.num_classes(n_out) < data.num_classes:
         return 1.0
-    lowered = tta_probabilities.lower(params, inputs, objective, data.num_classes, data.input_shape)
-    p = lowered.compile(compiler_options(params))(params, inputs, objective)
+    p = tta_probabilities(params, inputs, objective, data.num_classes, data.input_shape)
     return fit_temperature(np.asarray(p), np.asarray(labels))

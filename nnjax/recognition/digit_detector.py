@@ -9,8 +9,6 @@ creates it.
 from functools import cache, partial
 from importlib.resources import as_file, files
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -31,11 +29,8 @@ def digit_probability(
       detector: another detector than that of the package.
     """
     model = detector or load_detector()
-    p = in_batches(partial(_outputs, model.params, objective=model.objective), images)
+    p = in_batches(partial(outputs, model.params, objective=model.objective), images)
     return p[:, :NO_DIGIT].max(axis=1)
-
-
-_outputs = jax.jit(lambda params, images, objective: outputs(params, jnp.asarray(images), objective))
 
 
 @cache

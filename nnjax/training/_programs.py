@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from nnjax.data import Split
-from nnjax.nn.conv import compiler_options
+from nnjax.nn._compiler import compiler_options
 from nnjax.nn.metrics import Metrics
 from nnjax.storage import digest
 from nnjax.training._observe import Watches

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import nnjax
-from benchmarks import config, startup
+from benchmarks import config, harness, startup
 from benchmarks.harness import check_equivalent, time_peers, write_result
 from benchmarks.tables import config_table, startup_table
 
@@ -30,7 +30,7 @@ def test_peers_that_do_unequal_work_raise_an_error():
         check_equivalent({"ours": make(100), "same": make(100), "lazy": make(90)})
 
 
-def test_peers_alternate_and_are_compared_with_the_first(sparse_images):
+def test_peers_alternate_after_pauses_and_are_compared_with_the_first(sparse_images, monkeypatch):
     class Peer:
         def __init__(self, name, seconds):
             self.name, self.seconds = name, iter(seconds)
@@ -44,8 +44,9 @@ def test_peers_alternate_and_are_compared_with_the_first(sparse_images):
 
     calls = []
     peers = {"ours": Peer("ours", [9.0, 1.0, 2.0, 3.0]), "other": Peer("other", [9.0, 2.0, 8.0, 6.0])}
+    monkeypatch.setattr(harness.time, "sleep", calls.append)
     record = time_peers(peers, 3, sparse_images)
-    assert calls == ["ours", "other"] * 4
+    assert calls == ["ours", "other"] + [harness.PAUSE_SECONDS, "ours", harness.PAUSE_SECONDS, "other"] * 3
     assert [p["median"] for p in record["peers"]] == [2.0, 6.0]
     assert [p["ratio"] for p in record["peers"]] == [1.0, 0.5]
     assert (record["dataset"], record["num_test"]) == ("arrays", 80)
