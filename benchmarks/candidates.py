@@ -152,5 +152,5 @@ class Space:
 
 SPACES = {
     "dense": Space((0.95, 0.97, 0.98), draw_dense, 240, 8.0, 8),
-    "convolutional": Space((0.99, 0.995), draw_convolutional, 20, 90.0, 2),
+    "convolutional": Space((0.99, 0.995), draw_convolutional, 30, 90.0, 6),
 }

@@ -1,7 +1,7 @@
 """Seconds of training until a network reaches 95 to 99.5 % validation accuracy: a record to beat.
 
     python -m benchmarks.time_to_accuracy           # about two hours on 2 idle cores
-    python -m benchmarks.time_to_accuracy --kinds convolutional
+    python -m benchmarks.time_to_accuracy --kinds convolutional --resume
     python -m benchmarks.time_to_accuracy --tries 5 --seeds 2 --output /tmp/time.json
 
 The rules:
@@ -50,9 +50,11 @@ class Flags(harness.OutputFlags):
     """The kinds of networks to search."""
     tries: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     """Number of candidates of each kind, half of them random and half near the fastest, each trained with one
-    seed; by default 240 dense and 20 convolutional ones."""
+    seed; by default 240 dense and 30 convolutional ones."""
     seeds: int = 10
     """Number of seeds of the final trainings."""
+    resume: bool = False
+    """Continue with the candidates in the record instead of a new search."""
 
 
 class Trial(NamedTuple):
@@ -98,17 +100,27 @@ def fastest(target: float, trials: Sequence[Trial]) -> list[Trial]:
     return sorted(reached, key=lambda trial: time_to_target(target, trial.run))
 
 
-def search(space: Space, data: nnjax.Dataset) -> list[Trial]:
-    """Trains candidates with one seed each, for at most 1.5 times as long as the fastest so far."""
-    rng, trials, max_seconds = np.random.default_rng(0), [], space.max_seconds
-    for i in range(space.tries):
-        best = fastest(space.targets[i % len(space.targets)], trials)[:NUM_BEST]
+def most_accurate(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials in the order of their highest validation accuracy."""
+    return sorted(trials, key=lambda trial: -max(trial.run["validation_accuracy"]))
+
+
+def search(space: Space, data: nnjax.Dataset, trials: Sequence[Trial] = ()) -> list[Trial]:
+    """Trains candidates with one seed each, for at most 1.5 times as long as the fastest so far.
+
+    The second half is near the fastest candidates, or near the most accurate ones as long as none has reached
+    the target. The search continues after `trials`.
+    """
+    trials, last = list(trials), space.targets[-1]
+    for i in range(len(trials), space.tries):
+        rng = np.random.default_rng((0, i))
         candidate = space.draw(rng)
-        if i >= space.tries / 2 and best:
-            candidate = mutate(best[rng.integers(len(best))].candidate, candidate, rng)
-        run = train(candidate, data, 0, space.targets[-1], max_seconds)
+        if i >= space.tries / 2:
+            best = fastest(space.targets[i % len(space.targets)], trials) or most_accurate(trials)
+            candidate = mutate(best[rng.integers(min(NUM_BEST, len(best)))].candidate, candidate, rng)
+        limit = 1.5 * min((time_to_target(last, trial.run) for trial in trials), default=np.inf)
+        run = train(candidate, data, 0, last, min(space.max_seconds, limit))
         trials.append(Trial(candidate, run))
-        max_seconds = min(max_seconds, 1.5 * time_to_target(space.targets[-1], run))
         times = ", ".join(f"{time_to_target(target, run):.2f}" for target in space.targets)
         print(f"{i + 1:4} of {space.tries}: {times} s  {candidate.settings()}", flush=True)
     return trials
@@ -153,9 +165,13 @@ def final_runs(
     return runs
 
 
-def run(space: Space, data: nnjax.Dataset, seeds: int) -> Record:
-    """Searches, chooses a candidate for each target, and trains it with seeds that the search did not use."""
-    trials, results, missed = search(space, data), [], []
+def run(space: Space, data: nnjax.Dataset, seeds: int, searched: Sequence[Record] = ()) -> Record:
+    """Searches, chooses a candidate for each target, and trains it with seeds that the search did not use.
+
+    The search continues after the candidates `searched` of a record.
+    """
+    before = [Trial(Candidate.from_settings(each["settings"]), each["run"]) for each in searched]
+    trials, results, missed = search(space, data, before), [], []
     for target in space.targets:
         try:
             candidate = choose(target, trials, space.finalists, data)
@@ -183,7 +199,8 @@ def main() -> None:
     record = json.loads(path.read_text()) if path.exists() else {}
     for kind in flags.kinds:
         space = SPACES[kind] if flags.tries is None else replace(SPACES[kind], tries=flags.tries)
-        record[kind] = run(space, data, flags.seeds)
+        searched = record.get(kind, {}).get("searched", ()) if flags.resume else ()
+        record[kind] = run(space, data, flags.seeds, searched)
         harness.write_result(record, "time_to_accuracy", path)
 
 

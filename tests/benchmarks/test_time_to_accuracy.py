@@ -12,6 +12,7 @@ from benchmarks.candidates import (
     CONVOLUTIONAL,
     DENSE,
     Candidate,
+    Space,
     decay_then_constant,
     draw_convolutional,
     draw_dense,
@@ -75,6 +76,30 @@ def test_the_candidate_with_the_smallest_mean_is_chosen(digits, monkeypatch):
         time_to_accuracy.choose(0.97, trials, 2, digits)
 
 
+def test_a_search_continues_near_the_fastest_or_the_most_accurate_candidates(digits, monkeypatch):
+    limits = []
+
+    def train(candidate, data, seed, target, max_seconds):
+        limits.append(max_seconds)
+        return {"seconds": [2.0], "validation_accuracy": [0.96]}
+
+    monkeypatch.setattr(time_to_accuracy, "train", train)
+    monkeypatch.setattr(time_to_accuracy, "mutate", lambda candidate, other, rng: candidate)
+    space = Space((0.95, 0.97), draw_dense, 4, 9.0, 1)
+    monkeypatch.setattr(time_to_accuracy, "NUM_BEST", 1)
+    fast, good = (
+        Trial(draw_dense(np.random.default_rng(i)), {"seconds": [i], "validation_accuracy": [accuracy]})
+        for i, accuracy in ((1, 0.955), (3, 0.968))
+    )
+    trials = time_to_accuracy.search(space, digits, (fast, good))
+    # Both reached 95 %, and none reached 97 %.
+    assert [trial.candidate for trial in trials] == [t.candidate for t in (fast, good, fast, good)]
+    assert limits == [9.0, 9.0]
+    reached = Trial(good.candidate, {"seconds": [4.0], "validation_accuracy": [0.98]})
+    time_to_accuracy.search(space, digits, (fast, fast, reached))
+    assert limits[2:] == [6.0]
+
+
 def test_the_table_reports_seeds_that_missed_the_target():
     runs = [
         {"seed": seed, "seconds": [1.0, 2.0 + seed], "validation_accuracy": [0.5, accuracy],
@@ -110,7 +135,9 @@ def test_the_table_reports_seeds_that_missed_the_target():
 def test_a_run_replaces_only_the_parts_of_its_kinds(tmp_path, monkeypatch):
     path = tmp_path / "record.json"
     path.write_text('{"dense": "kept", "convolutional": "old"}')
-    monkeypatch.setattr(time_to_accuracy, "run", lambda space, data, seeds: [space.tries, data.name, seeds])
+    monkeypatch.setattr(
+        time_to_accuracy, "run", lambda space, data, seeds, searched: [space.tries, data.name, seeds]
+    )
     arguments = "--kinds convolutional --tries 3 --seeds 2 --dataset digits --output"
     monkeypatch.setattr("sys.argv", ["time_to_accuracy", *arguments.split(), str(path)])
     time_to_accuracy.main()
