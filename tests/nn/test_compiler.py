@@ -45,6 +45,7 @@ def test_predictions_are_equal_within_other_programs(params, digits):
     images = digits.test.inputs[:20]
     expected = nnjax.predict(params, images, objective)
     np.testing.assert_array_equal(jax.jit(nnjax.predict)(params, images, objective), expected)
+    np.testing.assert_array_equal(jax.jit(lambda: nnjax.predict(params, images, objective))(), expected)
     stacked = jax.tree.map(lambda x: x[None], params)
     of_each = jax.vmap(nnjax.predict, (0, None, None))(stacked, images, objective)
     np.testing.assert_array_equal(of_each[0], expected)
