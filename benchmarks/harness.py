@@ -22,8 +22,11 @@ from nnjax.storage import write_record
 RESULTS = Path(__file__).parent / "results"
 Record = dict[str, Any]
 
-# Before each measurement. Some libraries keep their threads busy for a while after their last task.
+# The pause before each measurement, because some libraries keep their threads busy after their last task.
 PAUSE_SECONDS = 1.0
+
+# The first epoch of a peer that is faster does not count: its data are not in the caches, as in a training.
+WARM_UP_SECONDS = 1.0
 
 MIN_P_VALUE = 1e-3  # of the test that two programs reach the same accuracy
 
@@ -101,7 +104,8 @@ def time_peers(peers: Mapping[str, Any], rounds: int, data: nnjax.Dataset) -> Re
     for _ in range(rounds):
         for name, peer in peers.items():
             time.sleep(PAUSE_SECONDS)
-            seconds[name].append(peer())
+            measured = peer()
+            seconds[name].append(peer() if measured < WARM_UP_SECONDS else measured)
 
     first = next(iter(seconds.values()))
     return {
