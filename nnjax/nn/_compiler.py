@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from nnjax.nn.conv import ConvParams
 
@@ -38,7 +39,7 @@ def jit_for_params(f: Callable[..., Any], **settings: Any) -> Callable[..., Any]
     @wraps(f)
     def call(params: Any, *arguments: Any, **keywords: Any) -> Any:
         # JAX does not accept compiler options for a function that is called within another jitted function.
-        is_traced = isinstance(jnp.zeros(()), jax.core.Tracer)
+        is_traced = isinstance(jnp.zeros(()), Tracer)
         options = {} if is_traced else compiler_options(params)
         key = tuple(options.items())
         if key not in by_options:
