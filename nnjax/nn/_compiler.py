@@ -38,9 +38,10 @@ def jit_for_params(f: Callable[..., Any], **settings: Any) -> Callable[..., Any]
 
     @wraps(f)
     def call(params: Any, *arguments: Any, **keywords: Any) -> Any:
+        options = compiler_options(params)
         # JAX does not accept compiler options for a function that is called within another jitted function.
-        is_traced = isinstance(jnp.zeros(()), Tracer)
-        options = {} if is_traced else compiler_options(params)
+        if options and isinstance(jnp.zeros(()), Tracer):
+            options = {}
         key = tuple(options.items())
         if key not in by_options:
             by_options[key] = jax.jit(f, compiler_options=options or None, **settings)
