@@ -39,8 +39,9 @@ from nnjax.nn import (
     tanh,
 )
 from nnjax.optim import gauss_newton, momentum, nesterov, with_ema, with_schedule
+from nnjax.runtime.executors import UnitsLost
 from nnjax.storage import CheckpointPolicy, Model, load_model, save_model
-from nnjax.sweep import Grid, Progress, load_grid, sweep
+from nnjax.sweep import Grid, Halving, Progress, load_grid, sweep
 from nnjax.training import Divergence, History, Run, TrainState, fit
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ __all__ = [
     "DenseWithDropout",
     "Divergence",
     "Grid",
+    "Halving",
     "History",
     "LabelSmoothing",
     "Layer",
@@ -88,6 +90,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "Tunable",
+    "UnitsLost",
     "binary",
     "calibrate",
     "compare",

@@ -17,6 +17,7 @@ from nnjax.cli.doctor.xla_flags import probe_start
 from nnjax.data._archives import FILES, read_idx
 from nnjax.data._cache import write_cache
 from nnjax.data._sources import cache_path
+from nnjax.runtime import extras
 from nnjax.sweep import _trainer
 from nnjax.training import _fit
 from nnjax.training._epoch_loop import run_epochs
@@ -228,3 +229,14 @@ def chromium():
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def uninstall(monkeypatch):
+    """Makes modules of extras look as if they were not installed."""
+
+    def hide(name):
+        find = extras.find_spec
+        monkeypatch.setattr(extras, "find_spec", lambda module: None if module == name else find(module))
+
+    return hide

@@ -22,11 +22,14 @@ from nnjax.cli.data import Data
 from nnjax.cli.doctor import Doctor
 from nnjax.cli.draw import Draw
 from nnjax.cli.evaluate import Evaluate
+from nnjax.cli.export import Export
 from nnjax.cli.predict import Predict
 from nnjax.cli.problems import Problems
 from nnjax.cli.sweep import Sweep
 from nnjax.cli.train import Train
 from nnjax.config import configs
+from nnjax.runtime.executors import UnitsLost
+from nnjax.runtime.extras import MissingExtra
 
 BAD_INPUT = 2
 
@@ -68,7 +71,7 @@ def _run(arguments: list[str]) -> int:
             return command.run()
     except BrokenPipeError:
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtra, UnitsLost) as error:
         message = str(error)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         message = f"the computation failed on this machine: {_first_line(error)}"
@@ -101,6 +104,7 @@ def _commands(arguments: list[str]) -> Any:
         | Annotated[Predict, subcommand("predict")]
         | Annotated[Draw, subcommand("draw")]
         | Annotated[Problems, subcommand("problems")]
+        | Annotated[Export, subcommand("export")]
         | Annotated[Data, subcommand("data")]
         | Annotated[Doctor, subcommand("doctor")]
     )

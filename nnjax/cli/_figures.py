@@ -8,6 +8,7 @@ import numpy as np
 
 from nnjax.compare import plots
 from nnjax.compare._series import METRICS
+from nnjax.runtime.extras import check_extra
 from nnjax.runtime.files import write_atomically
 from nnjax.sweep import Grid
 from nnjax.training import History
@@ -21,13 +22,10 @@ _LOG_RATIO = 20  # of the largest to the smallest value: minimum for a logarithm
 
 
 def check_plot(path: Path) -> None:
-    """Raises ValueError if no figure can be drawn to `path`: no matplotlib, or an unknown suffix."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError as error:
-        raise ValueError(
-            f"--plot needs matplotlib ({error}): run pip install 'nnjax[experiments]'"
-        ) from error
+    """Raises an error if no figure can be drawn to `path`: no matplotlib, or an unknown suffix."""
+    check_extra("compare", "--plot", "matplotlib")
+    from matplotlib.backend_bases import FigureCanvasBase
+
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise ValueError(f"--plot must end in one of {', '.join(f'.{f}' for f in formats)}, got {path}")

@@ -1,6 +1,7 @@
 """The flags that do not change a result: output files, checkpoints and devices."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +16,8 @@ from nnjax.cli._flags import Directory, OptionalFile, OptionalInteger, OptionalT
 from nnjax.cli.console import console
 from nnjax.cli.signals import stop_immediately
 from nnjax.runtime.checks import check_positive_int
-from nnjax.runtime.files import check_writable
+from nnjax.runtime.extras import check_extra
+from nnjax.runtime.files import check_writable, make_dir
 from nnjax.runtime.multihost import INIT_TIMEOUT_S, check_consistent, connect
 from nnjax.storage import CheckpointPolicy
 
@@ -44,6 +46,8 @@ class StorageFlags:
     """Write configuration, data set, seed, history and environment to this JSON file, for --config."""
     plot: OptionalFile = None
     """Draw the accuracy to this image file (png, pdf, svg); needs matplotlib."""
+    tensorboard: Directory = None
+    """Write costs and accuracies to files for TensorBoard in this directory; needs tensorboardX."""
     checkpoint_dir: Directory = None
     """Save checkpoints in this directory, from which the same command resumes with identical results."""
     checkpoint_every_seconds: float = 10.0
@@ -61,7 +65,36 @@ class StorageFlags:
                 raise ValueError(f"{flag} and {other_flag} must name different files, got {path} twice")
         if self.plot:
             check_plot(self.plot)
+        self.tracker()
         self.checkpoint_policy()
+
+    def tracker(self) -> Callable[[Any], None] | None:
+        """The callback of `--tensorboard`, or None.
+
+        Raises:
+          MissingExtra: tensorboardX is not installed.
+          OSError: the directory cannot be written.
+        """
+        if self.tensorboard is None:
+            return None
+        from nnjax.trackers import tensorboard  # imports `nnjax.compare`, which most commands do not need
+
+        check_extra("tensorboard", "--tensorboard", "tensorboardX")
+        tracker: Callable[[Any], None] | None = tensorboard(make_dir(self.tensorboard))
+
+        def track(progress: Any) -> None:
+            nonlocal tracker
+            try:
+                if tracker:
+                    tracker(progress)
+            except OSError as error:
+                warnings.warn(
+                    f"training continues without --tensorboard, whose files cannot be written: {error}",
+                    stacklevel=2,
+                )
+                tracker = None
+
+        return track
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name in ("save", "record", "plot"):

@@ -18,6 +18,7 @@ from nnjax.data import Dataset
 from nnjax.nn.conv import layer_sizes
 from nnjax.nn.metrics import count_correct
 from nnjax.nn.objective import Objective
+from nnjax.runtime.extras import check_extra
 from nnjax.storage import load_model
 
 
@@ -41,6 +42,7 @@ class Baselines:
     """Print the results as JSON on standard output, and messages on standard error."""
 
     def run(self) -> int:
+        check_extra("baselines", "nnjax baselines", "sklearn")
         settings = Settings(TrainConfig()).changed({"epochs": self.epochs, "seed": self.seed})
         if self.model:
             model = load_model(self.model)

@@ -1,6 +1,5 @@
 """`nnjax compare`."""
 
-import importlib.util
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
+from nnjax.cli._dask import DaskFlag, UnitTimeout, dask_client
 from nnjax.cli._flags import Directory, OptionalInteger, command_line
 from nnjax.cli._runtime_flags import Switch
 from nnjax.cli.console import console, print_json
+from nnjax.runtime.executors import make_workers
+from nnjax.runtime.extras import check_extra
 from nnjax.runtime.files import make_dir
 
 STORE = platformdirs.user_data_path("nnjax") / "compare"
@@ -53,6 +55,10 @@ class Compare:
     store: Directory = None
     """Directory of finished units of work, from which an interrupted comparison continues (default: a
     subdirectory of the user's data directory)."""
+    dask: DaskFlag = None
+    """Train on the workers of the Dask scheduler at this address, such as tcp://HOST:8786."""
+    unit_timeout: UnitTimeout = 600.0
+    """With --dask, the maximum seconds of a unit of work; then it is submitted again."""
     list: Switch = False
     """List the problems, the baselines and their search spaces, and train nothing."""
     dry_run: Switch = False
@@ -82,11 +88,12 @@ class Compare:
             if self.json:
                 print_json(work)
             return 0
-        _check_packages()
+        check_extra("compare", "the report of a comparison", "matplotlib", "jinja2")
         make_dir(self.out)
         try:
-            with _Bar() as bar:
-                results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show)
+            with dask_client(self.dask) as client, _Bar() as bar:
+                workers = make_workers(client, self.unit_timeout)
+                results = run_plan(plan, Store(self.store or STORE), self.extend, bar.show, workers)
         except KeyboardInterrupt:
             console.print("Finished units are stored. The same command continues the comparison.")
             raise
@@ -191,15 +198,6 @@ def _summary(plan: Any, work: Mapping[str, Any]) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun, such as "1 problem" or "2 problems"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _check_packages() -> None:
-    """Raises ValueError if the packages of the page are missing, before anything is trained."""
-    missing = [name for name in ("matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f'the report needs {" and ".join(missing)}: install them with pip install "nnjax[compare]"'
-        )
 
 
 def _verdict_table(verdicts: Any) -> Table:

@@ -13,6 +13,7 @@ import jax
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tyro.conf import OmitArgPrefixes, arg
 
+from nnjax.cli._dask import DaskFlag, UnitTimeout, dask_client
 from nnjax.cli._datasets import load_dataset
 from nnjax.cli._figures import sweep_figure, write_figure
 from nnjax.cli._flags import (
@@ -49,6 +50,10 @@ class Sweep:
     """
 
     config: ConfigFlag = "book"
+    dask: DaskFlag = None
+    """Train on the workers of the Dask scheduler at this address, such as tcp://HOST:8786."""
+    unit_timeout: UnitTimeout = 600.0
+    """With --dask, the maximum seconds of a unit of work, the networks of one program."""
     json: Switch = False
     """Print the record of the sweep as JSON on standard output, and messages on standard error."""
     model: OmitArgPrefixes[ModelAxes] = field(default_factory=ModelAxes)
@@ -91,9 +96,9 @@ class Sweep:
         data = load_dataset(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
         table = SweepTable(axes, seeds, data, console)
-        with _ProgressBar() as bar, stop_after_epoch() as stop:
+        with dask_client(self.dask) as client, _ProgressBar() as bar, stop_after_epoch() as stop:
             try:
-                grid = self._train(settings, axes, seeds, data, table, bar, stop)
+                grid = self._train(settings, axes, seeds, data, table, bar, stop, client)
             except KeyboardInterrupt:
                 console.print(self._interrupted())
                 return stop.code
@@ -123,8 +128,13 @@ class Sweep:
         table: SweepTable,
         bar: "_ProgressBar",
         stop: StopRequest,
+        executor: Any,
     ) -> Grid:
+        tracker = self.storage.tracker()
+
         def on_epoch(progress: SweepProgress) -> None:
+            if tracker:
+                tracker(progress)
             try:
                 bar.show(progress)
                 table.add(progress)
@@ -146,7 +156,16 @@ class Sweep:
         }
         checkpoint = self.storage.checkpoint_policy(resume | {"--seeds": str(seeds)})
         key = jax.random.key(settings.seed)
-        return settings.config.sweep(key, data, seeds=seeds, callback=on_epoch, checkpoint=checkpoint, **axes)
+        return settings.config.sweep(
+            key,
+            data,
+            seeds=seeds,
+            callback=on_epoch,
+            checkpoint=checkpoint,
+            executor=executor,
+            unit_timeout_s=self.unit_timeout,
+            **axes,
+        )
 
     def _interrupted(self) -> str:
         if self.storage.checkpoint_dir is None:

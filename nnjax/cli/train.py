@@ -8,7 +8,7 @@ model, the history, the divergence if there was one, and the environment.
 import contextlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +72,8 @@ class Train:
             data = primary_first(lambda: load_dataset(settings.dataset, self.run_flags.data_dir))
             settings = settings._replace(dataset=data.name)
             checkpoint = self.storage.checkpoint_policy(settings.resume_settings())
-            outcome = train(settings, data, checkpoint, self.devices.mesh())
+            tracker = self.storage.tracker() if jax.process_index() == 0 else None
+            outcome = train(settings, data, checkpoint, self.devices.mesh(), tracker)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("nothing was trained") from None
         try:
@@ -130,9 +131,13 @@ class Train:
 
 
 def train(
-    settings: Settings, data: Dataset, checkpoint: CheckpointPolicy | None = None, mesh: Mesh | None = None
+    settings: Settings,
+    data: Dataset,
+    checkpoint: CheckpointPolicy | None = None,
+    mesh: Mesh | None = None,
+    tracker: Callable[[Run], None] | None = None,
 ) -> TrainingOutcome:
-    """Trains on `data` and prints each epoch, until training is done, diverged or interrupted.
+    """Trains on `data`, prints and tracks each epoch, until training is done, diverged or interrupted.
 
     Raises:
       ValueError: the configuration does not fit the data.
@@ -147,9 +152,15 @@ def train(
     console.print(f"{data.name}: training {sizes} on {len(data.train.targets):,} examples")
     with Display(config.epochs) as display, stop_after_epoch() as stop:
         outcome = TrainingOutcome(display.show, stop, checkpoint and Path(checkpoint.directory))
+
+        def on_epoch(run: Run) -> bool:
+            if tracker:
+                tracker(run)
+            return outcome.on_epoch(run)
+
         with contextlib.suppress(KeyboardInterrupt):
             config.fit(
-                key, data, callback=outcome.on_epoch, stop_on_nan=True, locate_nan=True,
+                key, data, callback=on_epoch, stop_on_nan=True, locate_nan=True,
                 checkpoint=checkpoint, mesh=mesh,
             )  # fmt: skip
     if outcome.run is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnjax.compare._problem import Problem
+from nnjax.runtime.executors import Executor, make_workers
 
 if TYPE_CHECKING:
     from nnjax.compare.protocol import Budget
@@ -39,6 +40,8 @@ def compare(
     learning_rate: tuple[float, float] = (1e-4, 1.0),
     extend: bool = False,
     store: str | PathLike | None = None,
+    executor: Executor | None = None,
+    unit_timeout_s: float = 600.0,
     callback: Callable[[CompareProgress], None] | None = None,
 ) -> "Report":
     """Compares optimizers with tuned baselines on small problems, with an equal budget for all optimizers.
@@ -48,7 +51,7 @@ def compare(
     problem or of the protocol has changed, the baselines are trained again.
 
     Args:
-      optimizers: a mapping from names to optax factories, `Tunable`s or names of baselines.
+      optimizers: a mapping from names to optax factories, instances of `Tunable`, or names of baselines.
       against: the name of the baseline to compare with, or several names. A name in `optimizers` is a
         baseline of your own, with which the other optimizers are compared.
       problems: a suite ("quick" or "standard"), the name of a problem, a `Problem`, or a sequence of these.
@@ -59,6 +62,9 @@ def compare(
       store: a folder for finished units of work, from which an interrupted comparison continues. By default,
         nothing is stored. The results of an optimizer without a source file, as in an interactive session,
         are never stored.
+      executor: trains the units of work in other processes or on other machines, as for `nnjax.sweep`. A unit
+        of work is up to 16 runs, and uses one CPU core.
+      unit_timeout_s: with `executor`, the seconds after which a unit counts as lost, as for `nnjax.sweep`.
       callback: a function that is called with the `CompareProgress` after each unit.
 
     Returns:
@@ -67,6 +73,7 @@ def compare(
     Raises:
       ValueError: a wrong argument (the error is raised before training starts), or every optimizer failed on
         every problem.
+      UnitsLost: with `executor`, a unit of work was lost three times; raised after all others have finished.
 
     docs/comparing.md has examples.
     """
@@ -76,6 +83,7 @@ def compare(
     from nnjax.compare.plan import make_plan
     from nnjax.compare.report import make_report
 
+    workers = make_workers(executor, unit_timeout_s)
     plan = make_plan(optimizers, against, problems, budget, learning_rate)
-    results = run_plan(plan, Store(Path(store)) if store else None, extend, callback)
+    results = run_plan(plan, Store(Path(store)) if store else None, extend, callback, workers)
     return make_report(plan, results)

@@ -21,6 +21,7 @@ from nnjax.compare._page_figures import (
 from nnjax.compare._wording import counts, overall, p_value
 from nnjax.compare.analysis import Analysis
 from nnjax.compare.verdicts import smallest_p
+from nnjax.runtime.extras import check_extra
 
 LIMITS = (
     "These are small networks. Rankings can change with the size of the network and of the data.",
@@ -143,15 +144,10 @@ def _file_name(section: str, name: str) -> str:
 
 
 def _environment() -> Any:
-    try:
-        import matplotlib  # noqa: F401
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from markupsafe import Markup, escape
-    except ImportError as error:
-        raise ImportError(
-            "matplotlib and jinja2 must be installed to write the page of a comparison: run "
-            'pip install "nnjax[compare]"'
-        ) from error
+    check_extra("compare", "the report of a comparison", "matplotlib", "jinja2")
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -14,9 +14,11 @@ from nnjax.compare import protocol
 from nnjax.compare._compare import CompareProgress
 from nnjax.compare._shipped import shipped_result, shipped_seconds_per_unit
 from nnjax.compare._store import Store
+from nnjax.compare._task import Task
 from nnjax.compare.plan import Plan
 from nnjax.compare.report import bounded_sides
-from nnjax.compare.runner import Result, Runner, Task
+from nnjax.compare.runner import Result, Runner
+from nnjax.runtime.executors import Workers
 from nnjax.runtime.limits import num_threads
 
 R = TypeVar("R")
@@ -29,15 +31,17 @@ def run_plan(
     store: Store | None = None,
     extend: bool = False,
     callback: Callable[[CompareProgress], None] | None = None,
+    workers: Workers | None = None,
 ) -> dict[tuple[str, str], Result]:
     """By optimizer and problem, the result of each task: shipped, from the store, or trained now.
 
-    With `extend`, a shipped result that is bounded by its search space is tuned again like all others.
+    With `extend`, a shipped result that is bounded by its search space is tuned again like all others. If
+    `workers` is passed, these workers train all units.
     """
     reporter = _Reporter(callback)
     shipped = {task.key: result for task in plan.tasks if (result := shipped_result(task))}
     threads = _threads_of_a_task(len(plan.tasks) - len(shipped))
-    runner = Runner(store, reporter.on_unit, threads=threads)
+    runner = Runner(store, reporter.on_unit, threads=threads, workers=workers)
     for task in plan.tasks:
         if task.key not in shipped:
             reporter.expect(task)
@@ -54,19 +58,20 @@ def run_plan(
         return task, result
 
     results = {}
-    for task, result in _map_threads(run, plan.tasks, runner.stopped):
-        if plan.budget.is_standard and not result.made_on:
+    at_a_time = max(tasks_at_a_time(len(plan.tasks)), workers.num_workers() if workers else 0)
+    for task, result in _map_threads(run, plan.tasks, at_a_time, runner.stopped):
+        if plan.budget.is_standard and not (result.made_on or workers):  # this process would time one by one
             result = runner.time_alone(task, plan.data[task.problem.name], result)
         results[task.key] = result
     return results
 
 
-def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], stopped: Event) -> list[R]:
+def _map_threads(run: Callable[[Task], R], tasks: Sequence[Task], at_a_time: int, stopped: Event) -> list[R]:
     """`run` of each task, several at the same time.
 
     The programs are small, so one of them does not use several cores well. Results do not depend on it.
     """
-    with ThreadPoolExecutor(tasks_at_a_time(len(tasks))) as pool:
+    with ThreadPoolExecutor(max(at_a_time, 1)) as pool:
         futures = [pool.submit(run, task) for task in tasks]
         try:
             finished, _ = wait(futures, return_when=FIRST_EXCEPTION)

@@ -15,8 +15,9 @@ import pandas as pd
 from nnjax.compare._baseline_optimizers import SAME_AS
 from nnjax.compare._references import REFERENCE
 from nnjax.compare._store import digest_of
+from nnjax.compare._task import Task
 from nnjax.compare.protocol import rows_of
-from nnjax.compare.runner import Result, Task
+from nnjax.compare.runner import Result
 
 FOLDER = files("nnjax.compare").joinpath("baselines")
 

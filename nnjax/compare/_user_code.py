@@ -23,6 +23,8 @@ from nnjax.compare.problems import PROBLEMS
 from nnjax.runtime.files import expand_home
 from nnjax.storage import digest
 
+MODULE_PREFIX = "nnjax_user_"
+
 
 def is_reference(text: str) -> bool:
     """Whether a text refers to an object in a Python file, as FILE.py:NAME does.
@@ -96,7 +98,7 @@ def _execute(path: Path) -> Any:
 def _module_name(path: Path) -> str:
     """A name in `sys.modules` that depends on the content, so that a changed file is executed again."""
     content = f"{path.resolve()}\n".encode() + path.read_bytes()
-    return f"nnjax_user_{path.stem}_{hashlib.sha256(content).hexdigest()[:16]}"
+    return f"{MODULE_PREFIX}{path.stem}_{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def code_identity(code: Any) -> str | None:

@@ -9,10 +9,10 @@ from nnjax.compare._gradient_scale import ignores_learning_rate
 from nnjax.compare._problem import Problem
 from nnjax.compare._problem_checks import checked_data
 from nnjax.compare._shipped import is_outdated, shipped_result
+from nnjax.compare._task import Task
 from nnjax.compare._user_code import code_identity
 from nnjax.compare.problems import PROBLEMS, SUITES
 from nnjax.compare.protocol import BUDGETS, Budget
-from nnjax.compare.runner import Task
 from nnjax.compare.search_spaces import Tunable, as_tunable, check_tunable, scales_with_gradient, setting
 from nnjax.data import Dataset, DatasetUnavailable
 from nnjax.runtime.checks import lookup

@@ -13,12 +13,13 @@ from nnjax.compare import protocol
 from nnjax.compare._problem import Problem
 from nnjax.compare._references import make_reference
 from nnjax.compare._shipped import shipped_audits, shipped_reference
+from nnjax.compare._task import Task
 from nnjax.compare._tuning import sensitivity
 from nnjax.compare._wording import change
 from nnjax.compare.analysis import analyse
 from nnjax.compare.plan import Plan
 from nnjax.compare.protocol import BUDGETS, Reading
-from nnjax.compare.runner import Result, Task
+from nnjax.compare.runner import Result
 from nnjax.compare.verdicts import Verdict
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import make_dir, write_atomically

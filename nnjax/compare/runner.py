@@ -1,99 +1,21 @@
-"""Trains the units of a comparison as sweeps, and stores each as soon as it is finished."""
+"""Runs the tasks of a comparison: trains their units, and stores each as soon as it is finished."""
 
 import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from nnjax.compare import protocol
 from nnjax.compare._optimizer_checks import check_state_and_updates
-from nnjax.compare._problem import Problem
-from nnjax.compare._rows import KEYS, initial_metrics, make_rows
 from nnjax.compare._store import Store
-from nnjax.compare._user_code import describe_error, problem_identity
-from nnjax.compare.protocol import Budget, RunSpec, Unit
-from nnjax.compare.search_spaces import LogUniform, Setting, Tunable, factory_for, setting, tuned_space
+from nnjax.compare._task import OptimizerFailed, Task, attempt
+from nnjax.compare._units import portable, train_runs, train_unit, train_unit_on_worker
+from nnjax.compare.protocol import RunSpec, Unit
 from nnjax.data import Dataset
-from nnjax.sweep import Grid, sweep
-
-T = TypeVar("T")
-
-
-class OptimizerFailed(Exception):
-    """An optimizer cannot be trained on a problem."""
-
-
-class Task(NamedTuple):
-    """One optimizer on one problem.
-
-    Attributes:
-      optimizer: the name of the optimizer in results.
-      tunable: the optimizer with its search space.
-      code: the identity of the optimizer's code; None if the code has no file. Results are then not stored.
-      problem: the problem.
-      budget: how much tuning it gets.
-      widened: decades that are added to the range of the learning rate, below and above.
-    """
-
-    optimizer: str
-    tunable: Tunable
-    code: str | None
-    problem: Problem
-    budget: Budget
-    widened: tuple[int, int] = (0, 0)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The names of the optimizer and the problem."""
-        return self.optimizer, self.problem.name
-
-    @property
-    def space(self) -> dict[str, LogUniform]:
-        """The distributions of the hyper-parameters that are tuned."""
-        return tuned_space(self.tunable, **self._conditions)
-
-    def setting(self, run: RunSpec) -> Setting:
-        """The setting of a run."""
-        return setting(self.tunable, run.point, schedules=self.budget.schedules, **self._conditions)
-
-    @property
-    def _conditions(self) -> dict[str, Any]:
-        return {
-            "learning_rate_scale": self.problem.learning_rate_scale,
-            "has_weight_decay": self.problem.has_weight_decay,
-            "is_standard": self.budget.is_standard,
-            "widened": self.widened,
-        }
-
-    def length(self, batch_multiplier: int) -> tuple[int, int]:
-        """The number of steps that the budget allows, and the number of steps between two evaluations."""
-        affordable = int(self.problem.steps / (batch_multiplier * self.tunable.cost))
-        if not affordable:
-            raise ValueError(
-                f"a step must cost at most the {self.problem.steps} gradients of a run, got "
-                f"{batch_multiplier * self.tunable.cost:g}"
-            )
-        rows = self.problem.steps // self.problem.evaluate_every
-        every = -(-affordable // rows)
-        return affordable // every * every, every
-
-    def identity(self) -> dict[str, Any]:
-        """What determines the results on one machine, as JSON values."""
-        budget = asdict(self.budget)
-        del budget["name"]
-        tunable = asdict(self.tunable) | {"factory": self.code}
-        return {
-            "protocol": protocol.VERSION,
-            "problem": problem_identity(self.problem),
-            "optimizer": json.loads(json.dumps(tunable, default=float)),
-            "budget": budget,
-            "widened": self.widened,
-        }
+from nnjax.runtime.executors import Workers
 
 
 class Result(NamedTuple):
@@ -125,12 +47,14 @@ class Runner:
         trained now, False if it was read from the store.
       stopped: if it is set, no other unit starts.
       threads: as for `sweep`.
+      workers: the workers that train the units; if None, this process trains them.
     """
 
     store: Store | None = None
     on_unit: Callable[[Task, list[dict[str, Any]], bool], None] = lambda task, rows, is_new: None
     stopped: Event = field(default_factory=Event)
     threads: int | None = None
+    workers: Workers | None = None
     _initial: dict[Any, Any] = field(default_factory=dict)
 
     def run(self, task: Task, data: Dataset) -> Result:
@@ -140,7 +64,7 @@ class Runner:
             message = "its steps have different costs, so it has no number of steps to a target"
             return _failed(task, message)
         try:
-            _attempt(lambda: check_state_and_updates(task.tunable, task.problem, data, default))
+            attempt(lambda: check_state_and_updates(task.tunable, task.problem, data, default))
             trials = self._run_all(task, data, protocol.trial_runs(task.budget))
             final = self._run_all(task, data, protocol.final_runs(task.budget, winning_points(task, trials)))
         except OptimizerFailed as error:
@@ -153,12 +77,45 @@ class Runner:
 
     def _run_all(self, task: Task, data: Dataset, runs: list[RunSpec]) -> list[dict[str, Any]]:
         units = protocol.units(runs, lambda run: task.setting(run).batch_multiplier)
-        return [self._run_unit(task, data, unit) for unit in units]
+        finished = {
+            i: self._finish(task, content, is_new) for i, content, is_new in self._contents(task, data, units)
+        }
+        return [finished[i] for i in range(len(units))]
 
-    def _run_unit(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
+    def _contents(
+        self, task: Task, data: Dataset, units: Sequence[Unit]
+    ) -> Iterator[tuple[int, dict[str, Any], bool]]:
+        """Yields the index and the content of each unit, and whether it was trained now (else, read)."""
+        missing = []
+        for i, unit in enumerate(units):
+            content = self._read(task, unit)
+            if content is None:
+                missing.append(i)
+            else:
+                yield i, content, False
+        for position, content in self._compute(task, data, [units[i] for i in missing]):
+            self._write(task, units[missing[position]], content)
+            yield missing[position], content, True
+
+    def _compute(
+        self, task: Task, data: Dataset, units: Sequence[Unit]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The position and the content of each unit, in this process or on the workers."""
+        if self.workers and units:
+            sent = portable(task)
+            arguments = [(sent, unit) for unit in units]
+            yield from self.workers.map(train_unit_on_worker, arguments, data, self.stopped)
+            return
+        for i, unit in enumerate(units):
+            self._check_running()
+            yield i, attempt(lambda unit=unit: train_unit(task, data, unit, self.threads, self._initial))
+
+    def _check_running(self) -> None:
         if self.stopped.is_set():
             raise InterruptedError
-        content, is_new = self._stored(task, unit, lambda: self._train(task, data, unit))
+
+    def _finish(self, task: Task, content: dict[str, Any], is_new: bool) -> dict[str, Any]:
+        """Reports a unit; returns its content with the name of the optimizer."""
         rows = [{"optimizer": task.optimizer, **row} for row in content["rows"]]
         if task.tunable.freezes:  # how much of the budget is used before the end is unknown
             rows = [
@@ -168,18 +125,20 @@ class Runner:
         self.on_unit(task, rows, is_new)
         return content | {"rows": rows}
 
-    def _stored(
-        self, task: Task, part: Any, compute: Callable[[], dict[str, Any]]
-    ) -> tuple[dict[str, Any], bool]:
-        """A part of a task, and whether it was computed (and stored) now, and not read from the store."""
+    def _read(self, task: Task, part: Any) -> dict[str, Any] | None:
+        """A part of a task from the store; None if it is not there."""
+        identity = self._identity(task, part)
+        return self.store.get(identity) if self.store and identity else None
+
+    def _write(self, task: Task, part: Any, content: dict[str, Any]) -> None:
+        identity = self._identity(task, part)
+        if self.store and identity:
+            self.store.put(identity, content)
+
+    def _identity(self, task: Task, part: Any) -> dict[str, Any] | None:
+        """What determines a part of a task; None if its code has no source file."""
         identity = {"task": task.identity(), "part": part}
-        store = self.store if task.code and identity["task"]["problem"] else None
-        if store and (content := store.get(identity)) is not None:
-            return content, False
-        content = _attempt(compute)
-        if store:
-            store.put(identity, content)
-        return content, True
+        return identity if task.code and identity["task"]["problem"] else None
 
     def time_alone(self, task: Task, data: Dataset, result: Result) -> Result:
         """A result with the seconds of one network of the default setting that is trained alone."""
@@ -190,57 +149,18 @@ class Runner:
             default = protocol.final_runs(task.budget, dict.fromkeys(task.budget.study_numbers, ()))[-1:]
             return {"seconds": float(train_runs(task, data, default, self.threads)[0].seconds.sum())}
 
-        try:
-            seconds = self._stored(task, "alone", measure)[0]["seconds"]
-        except OptimizerFailed:
-            return result  # tables show a dash for a time that was not measured
+        content = self._read(task, "alone")
+        if content is None:
+            try:
+                content = attempt(measure)
+            except OptimizerFailed:
+                return result  # tables show a dash for a time that was not measured
+            self._write(task, "alone", content)
+        seconds = content["seconds"]
         row = {"kind": "alone", "runs": 1, "training": seconds, "total": seconds}
         names = {"optimizer": task.optimizer, "problem": task.problem.name}
         timings = pd.concat([result.timings, pd.DataFrame([row | names])], ignore_index=True)
         return result._replace(timings=timings)
-
-    def _train(self, task: Task, data: Dataset, unit: Unit) -> dict[str, Any]:
-        start = time.perf_counter()
-        # The last run is repeated until there are 16, so that all units share one compiled program.
-        filled = [*unit, *unit[-1:] * (protocol.UNIT_RUNS - len(unit))]
-        grid, settings, budget_used = train_runs(task, data, filled, self.threads)
-        initial = self._initial_metrics(task.problem, data, tuple(run.seed for run in filled))
-        rows = make_rows(task.problem, data, unit, settings, grid.data, initial, budget_used)
-        seconds = {"training": float(grid.seconds.sum()), "total": time.perf_counter() - start}
-        return {"rows": rows, "seconds": {"runs": len(unit)} | seconds}
-
-    def _initial_metrics(self, problem: Problem, data: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
-        """For each split, the metrics before training. They depend only on the problem and the seeds."""
-        key = problem.name, seeds
-        if key not in self._initial:
-            self._initial[key] = initial_metrics(problem, data, seeds)
-        return self._initial[key]
-
-
-def train_runs(
-    task: Task, data: Dataset, runs: Sequence[RunSpec], threads: int | None = None
-) -> tuple[Grid, list[Setting], np.ndarray]:
-    """Trains runs in one sweep. `threads` is passed to `sweep`.
-
-    Returns:
-      The grid with an axis `point` for the runs; their settings; and the share of the budget that is used at
-      each evaluation.
-    """
-    problem, settings = task.problem, [task.setting(run) for run in runs]
-    multiplier = settings[0].batch_multiplier
-    steps, every = task.length(multiplier)
-    names = settings[0].hyperparameters
-    points = {name: [setting.hyperparameters[name] for setting in settings] for name in names}
-    if task.tunable.freezes:
-        points["budget"] = [problem.steps / multiplier] * len(runs)
-    grid = sweep(
-        KEYS.key, data, init=problem.init, objective=problem.objective,
-        optimizer=factory_for(task.tunable, problem.has_weight_decay),
-        batch_size=multiplier * problem.batch_size, drop_remainder=problem.drop_remainder,
-        steps=steps, evaluate_every=every, shared_batches=KEYS.shared_batches, threads=threads,
-        zip={"seed": [run.seed for run in runs], "schedule": [s.schedule for s in settings], **points},
-    )  # fmt: skip
-    return grid, settings, grid.data["step"].values * multiplier * task.tunable.cost / problem.steps
 
 
 def winning_points(task: Task, units: list[dict[str, Any]]) -> dict[int, tuple[float, ...]]:
@@ -260,15 +180,3 @@ def winning_points(task: Task, units: list[dict[str, Any]]) -> dict[int, tuple[f
 
 def _failed(task: Task, message: str) -> Result:
     return Result(pd.DataFrame(), pd.DataFrame(), task.widened, failure=message)
-
-
-def _attempt(compute: Callable[[], T]) -> T:
-    """`compute()`, which runs the code of an optimizer.
-
-    Raises:
-      OptimizerFailed: `compute` raised an exception, which the message describes.
-    """
-    try:
-        return compute()
-    except Exception as error:  # the code of an optimizer can raise anything
-        raise OptimizerFailed(describe_error(error)) from error

@@ -1,11 +1,17 @@
-"""The embedded data set: scikit-learn's 1,797 handwritten digits of 8x8 pixels, which need no download.
+"""The embedded data set: the 1,797 handwritten digits of 8x8 pixels that are also in scikit-learn.
 
-They are the test set of E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI (1998).
+They are the test set of E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI (1998),
+https://doi.org/10.24432/C50P49, license CC BY 4.0.
 """
+
+from importlib.resources import files
 
 import numpy as np
 
+from nnjax.data._archives import read_idx
 from nnjax.data.dataset import Dataset
+
+_FILES = ("digits-images-idx3-ubyte.gz", "digits-labels-idx1-ubyte.gz")
 
 # The positions of each split in every six examples of a digit.
 _SPLIT_POSITIONS = {"train": (0, 1, 2, 3), "validation": (4,), "test": (5,)}
@@ -17,10 +23,9 @@ def load_digits() -> Dataset:
     In every six examples of a digit, in their order, the first four are for training, the fifth is for
     validation and the sixth for testing: 1,204 / 297 / 296.
     """
-    from sklearn.datasets import load_digits as sklearn_digits
-
-    pixels, labels = sklearn_digits(return_X_y=True)
-    images = np.round(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    folder = files("nnjax.data")
+    pixels, labels = (read_idx((folder / name).read_bytes()) for name in _FILES)
+    images = np.round(pixels * (255 / 16)).astype(np.uint8)
     rank = np.empty(len(labels), int)
     for digit in range(10):
         rank[labels == digit] = np.arange(np.sum(labels == digit))

@@ -76,7 +76,7 @@ def _compute(x: Array, w: Array, image: Pair, kernel: Pair, stride: Pair) -> Arr
     # neighboring positions, as additional channels; for each position, the kernel is padded with zeros.
     kernels = [jnp.pad(w, ((0, 0), (i, together - 1 - i), (0, 0), (0, 0))) for i in range(together)]
     z = _xla(x, jnp.concatenate(kernels, -1), window_strides=(1, together))
-    return z.reshape(len(x), h, width, w.shape[-1])
+    return z.reshape(x.shape[0], h, width, w.shape[-1])
 
 
 def _compute_input_gradient(g: Array, w: Array, image: Pair, kernel: Pair, stride: Pair) -> Array:

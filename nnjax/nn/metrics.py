@@ -22,7 +22,16 @@ Metrics = tuple[tuple[str, Metric], ...]
 def outputs(
     params: Any, inputs: Num[Array, "n ..."], objective: Objective = Objective()
 ) -> Float[Array, "n n_out"]:
-    """The output activations for every example, as `objective.code` decodes them."""
+    """The output activations for every example, as `objective.code` decodes them.
+
+    Args:
+      params: the parameters, such as `run.params`.
+      inputs: examples like those of training, with a leading axis.
+      objective: the objective of training.
+
+    Returns:
+      (n, n_out), in the dtype of the parameters.
+    """
     dtype = float_dtype(params)
     return jax.lax.map(
         lambda x: objective.activations(params, to_input(x, dtype)), inputs, batch_size=_EVAL_BATCH
@@ -31,7 +40,19 @@ def outputs(
 
 @jit_for_params
 def predict(params: Any, inputs: Num[Array, "n ..."], objective: Objective = Objective()) -> Int[Array, " n"]:
-    """The predicted label of every example, (n,)."""
+    """The predicted label of every example.
+
+    Args:
+      params, inputs, objective: as in `outputs`.
+
+    Returns:
+      (n,) int32.
+
+    >>> from nnjax.nn import Layer
+    >>> perceptron = (Layer(jnp.array([[1.0], [-1.0]]), jnp.zeros(2)),)
+    >>> predict(perceptron, jnp.array([[2.0], [-2.0]])).tolist()
+    [0, 1]
+    """
     return jax.vmap(objective.label_code.decode)(outputs(params, inputs, objective))
 
 
@@ -97,6 +118,13 @@ def confusion_matrix(
     """Counts by true label (row) and predicted label (column), as in scikit-learn.
 
     The labels of `is_digit` are 0 (no) and 1 (yes).
+
+    Args:
+      params, inputs, objective: as in `outputs`.
+      targets: (n,) labels, or (n, n_out) target vectors.
+
+    Returns:
+      (classes, classes) int32.
     """
     a, code = outputs(params, inputs, objective), objective.label_code
     # Labels are encoded, target vectors are not. Both are then decoded with the same code as the outputs.

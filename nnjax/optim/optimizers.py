@@ -171,6 +171,9 @@ def make_optimizer(
       ema_decay: the decay of the average that evaluation uses; None for no averaging.
       schedules: the schedules of all networks of a program, including `schedule`; by default only `schedule`.
 
+    Returns:
+      The `Optimizer`.
+
     Raises:
       ValueError: an unknown or missing hyper-parameter, a negative learning rate, a number that is not
         finite, a schedule without a learning rate or without `num_steps`.

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from nnjax.runtime.extras import check_extra
+
 MAX_PIXELS = 50_000_000
 UNSUPPORTED_FORMATS = ("EPS",)  # Pillow would run another program to open them
 
@@ -27,11 +29,13 @@ def open_picture(picture: str | os.PathLike | np.ndarray) -> Gray:
 
     Raises:
       FileNotFoundError: the file does not exist.
+      MissingExtra: pillow is not installed.
       ValueError: not a picture, a damaged or empty one, or more than 50 million pixels.
 
     >>> open_picture(np.array([[0, 255]], np.uint8)).tolist()
     [[0.0, 1.0]]
     """
+    check_extra("recognition", "recognizing digits in pictures", "PIL")
     if isinstance(picture, str | os.PathLike):
         return _open_file(Path(picture))
     array = np.asarray(picture)

@@ -17,13 +17,18 @@ _PACKAGES = ("nnjax", "jax", "jaxlib", "optax", "numpy")
 def environment() -> dict[str, Any]:
     """The versions, the machine and its devices, as JSON values."""
     return {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version()} | package_versions(),
         "platform": platform.platform(),
         "processor": processor(),
         "vector_extensions": vector_extensions(),
         "cores": cores(),
         "devices": [device.device_kind for device in jax.devices()],
     }
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that can change the results."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def git_commit(root: Path) -> str:

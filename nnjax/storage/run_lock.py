@@ -67,8 +67,8 @@ def lock_run_dir(
 
 
 def _has_checkpoints(directory: Path) -> bool:
-    """Whether there are checkpoints, which are numbered, here or in the directories of a sweep's programs."""
-    return any(file.name.isdigit() for file in (*directory.iterdir(), *directory.glob("*/*")))
+    """Whether there are checkpoints, which are numbered, here or in the directories of a sweep."""
+    return any(file.name.isdigit() for depth in ("*", "*/*", "*/*/*") for file in directory.glob(depth))
 
 
 def _read_settings(path: Path) -> dict[str, dict[str, Any]]:

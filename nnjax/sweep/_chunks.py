@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import jax
 
 from nnjax.storage import CheckpointPolicy
 from nnjax.sweep._plan import Cell, Chunk, num_bytes
-from nnjax.sweep._trainer import Trainer
+from nnjax.sweep._trainer import Rows, Trained, Trainer
 from nnjax.training.budget import Budget
 from nnjax.training.history import History
 
@@ -38,11 +38,10 @@ class Progress(NamedTuple):
 
 
 class TrainedChunk(NamedTuple):
-    """A chunk, its history, and the final parameters of each of its networks."""
+    """A chunk, and its networks after their training."""
 
     chunk: Chunk
-    history: History
-    params: list[Any]
+    trained: Trained
 
 
 @dataclass
@@ -55,6 +54,8 @@ class Reporter:
       cells: the combinations of settings.
       labels: the labels of each combination.
       budget: the length of the training.
+      share: the work of the sweep as a fraction of training all networks for all epochs; below 1 with
+        halving.
     """
 
     callback: Callable[[Progress], None] | None
@@ -62,34 +63,61 @@ class Reporter:
     cells: list[Cell]
     labels: list[dict[str, Any]]
     budget: Budget
-    _finished: list[Chunk] = field(default_factory=list)
+    share: float = 1.0
+    _num_finished: int = 0
+    _done: float = 0.0  # work of finished chunks
 
-    def report(self, chunk: Chunk, history: History) -> None:
-        """Reports a row of the history of a chunk."""
+    def report(self, chunk: Chunk, history: History, start: int = 0) -> None:
+        """Reports a row of the history of a chunk, whose training began at the row `start`."""
         if not self.callback:
             return
         done, total = self.budget.row_ends[len(history) - 1], self.budget.total
-        networks, all_networks = (sum(len(c.networks) for c in cs) for cs in (self._finished, self.chunks))
-        work = self._work(*self._finished) + self._work(chunk) * done / total
+        all_networks = sum(len(chunk.networks) for chunk in self.chunks)
         settings = [self.labels[cell] | {"seed": seed} for cell, seed in chunk.networks]
-        fraction = work / self._work(*self.chunks)
+        work = self._done + self._work(chunk) * self._fraction(start, len(history))
+        fraction = min(work / (self.share * self._work(*self.chunks)), 1.0)
         self.callback(
-            Progress(networks, all_networks, self.budget.unit, done, total, fraction, settings, history)
+            Progress(
+                self._num_finished, all_networks, self.budget.unit, done, total, fraction, settings, history
+            )
         )
 
-    def finish(self, chunk: Chunk) -> None:
-        """Counts the networks of a chunk as finished."""
-        self._finished.append(chunk)
+    def finish(self, chunk: Chunk, start: int, end: int) -> None:
+        """Counts the rows of a chunk as done."""
+        self._done += self._work(chunk) * self._fraction(start, end)
+
+    def show(self, chunk: Chunk, trained: Trained) -> None:
+        """Reports a chunk that was trained by a worker or read from its file."""
+        self.report(chunk, trained.history)
+        self.finish(chunk, 0, len(trained.history))
+        self.stop(len(chunk.networks))
+
+    def stop(self, networks: int) -> None:
+        """Counts networks as finished."""
+        self._num_finished += networks
+
+    def _fraction(self, start: int, end: int) -> float:
+        """The part of the training between two rows."""
+        ends = [0, *self.budget.row_ends]
+        return (ends[end] - ends[start]) / self.budget.total
 
     def _work(self, *chunks: Chunk) -> int:
-        """The work to train chunks, in any unit."""
+        """The work to train chunks, in any unit. With halving, all networks count the same."""
+        if self.share < 1:
+            return sum(len(c.networks) for c in chunks)
         return sum(len(c.networks) * num_bytes(self.cells[c.networks[0][0]].shapes) for c in chunks)
 
 
 def train_chunks(
-    trainer: Trainer, chunks: list[Chunk], policy: CheckpointPolicy | None, reporter: Reporter
+    trainer: Trainer,
+    chunks: list[Chunk],
+    policy: CheckpointPolicy | None,
+    reporter: Reporter,
+    rows: Rows | None = None,
 ) -> Iterator[TrainedChunk]:
-    """Trains chunks. If the memory is not enough for a chunk, its halves are trained one after the other.
+    """Trains chunks; with `rows`, only some rows of their history.
+
+    If the memory is not enough for a chunk, its halves are trained one after the other.
 
     Each chunk has its own subdirectory of the checkpoint directory. If that of a first half exists, a resumed
     sweep trains the halves without trying the whole chunk.
@@ -102,10 +130,9 @@ def train_chunks(
         first, second = f"{name}-0", f"{name}-1"
         if not (directory and (directory / first).exists()):
             chunk_policy = policy and replace(policy, directory=Path(policy.directory) / name)
-            trained = _train(trainer, chunk, chunk_policy, reporter)
+            trained = _train(trainer, chunk, chunk_policy, reporter, rows)
             if trained:
-                reporter.finish(chunk)
-                yield trained
+                yield TrainedChunk(chunk, trained)
                 continue
             if not has_warned:
                 warnings.warn(_too_large(chunk), stacklevel=3)
@@ -125,16 +152,21 @@ def _too_large(chunk: Chunk) -> str:
 
 
 def _train(
-    trainer: Trainer, chunk: Chunk, policy: CheckpointPolicy | None, reporter: Reporter
-) -> TrainedChunk | None:
-    """The trained chunk, or None if it has several networks and the memory is not enough."""
+    trainer: Trainer, chunk: Chunk, policy: CheckpointPolicy | None, reporter: Reporter, rows: Rows | None
+) -> Trained | None:
+    """The networks after their training; None if there are several and the memory is not enough."""
+    start = len(rows.starts[chunk.networks[0]].history) if rows and rows.starts else 0
     try:
-        return TrainedChunk(chunk, *trainer.train(chunk, lambda h: reporter.report(chunk, h), policy))
+        trained = trainer.train(chunk, lambda h: reporter.report(chunk, h, start), policy, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         # With several processes, the others would go on with the whole chunk.
         if len(chunk.networks) == 1 or jax.process_count() > 1 or not is_out_of_memory(error):
             raise
-    return None
+        return None
+    reporter.finish(chunk, start, len(trained.history))
+    if len(trained.history) == len(trainer.budget.row_ends):
+        reporter.stop(len(chunk.networks))
+    return trained
 
 
 def is_out_of_memory(error: BaseException) -> bool:

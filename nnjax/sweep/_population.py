@@ -27,6 +27,7 @@ from nnjax.nn.objective import Objective
 from nnjax.optim.optimizers import Optimizer, mask_gradients
 from nnjax.runtime import sharding
 from nnjax.sweep import _blocked
+from nnjax.sweep._threads import map_axes
 from nnjax.training import epoch, step
 from nnjax.training._observe import Watches
 from nnjax.training.step import EpochOrder, TrainState
@@ -91,6 +92,25 @@ class PaddingMask:
 def stack(trees: Sequence[Any]) -> Any:
     """Pytrees of the same shapes as one pytree, each leaf with a leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def states_of(states: TrainState) -> list[TrainState]:
+    """The state of each network of a population, in host memory."""
+    on_host = jax.tree.map(lambda x: x if sharding.is_key(x) else sharding.to_numpy(x), states)
+    return [
+        map_axes(lambda axis, x, i=i: x if axis is None else x[i], axes_of(states), on_host)
+        for i in range(len(jax.tree.leaves(states.params)[0]))
+    ]
+
+
+def join_states(template: TrainState, states: Sequence[TrainState]) -> TrainState:
+    """The population of the networks with these states, with the axes of `template`."""
+    return map_axes(
+        # A shared part is copied, because training donates it, and other populations may have it too.
+        lambda axis, *parts: jnp.copy(parts[0]) if axis is None else jnp.stack(parts),
+        axes_of(template),
+        *states,
+    )
 
 
 def axes_of(states: TrainState) -> TrainState:

@@ -18,18 +18,21 @@ from jaxtyping import Array
 
 from nnjax.data import Dataset
 from nnjax.nn._shape_checks import check_metrics
-from nnjax.nn.metrics import Metric
+from nnjax.nn.metrics import Metric, Metrics
 from nnjax.nn.objective import Objective
 from nnjax.optim.schedules import constant
 from nnjax.runtime.checks import check_positive_int
+from nnjax.runtime.executors import Executor, Workers, make_workers
 from nnjax.runtime.limits import num_threads
 from nnjax.runtime.multihost import check_consistent, on_primary
 from nnjax.runtime.sharding import placer, with_auto_axes
 from nnjax.storage import CheckpointPolicy, as_policy, lock_run_dir
 from nnjax.sweep._axes import Axes, make_axes
 from nnjax.sweep._chunks import Progress, Reporter, TrainedChunk, train_chunks
-from nnjax.sweep._plan import Cell, make_cells, make_chunks
+from nnjax.sweep._halving import Halving, check_halving, train_stages
+from nnjax.sweep._plan import Cell, Chunk, make_cells, make_chunks
 from nnjax.sweep._trainer import Trainer
+from nnjax.sweep._units import train_on
 from nnjax.sweep.grid import Grid, Keys, make_grid
 from nnjax.training._epoch_loop import check_arguments, run_fingerprint
 from nnjax.training._observe import check_watched_size, check_watches
@@ -58,8 +61,11 @@ def sweep(
     shared_batches: bool = True,
     max_networks_per_program: int | None = None,
     checkpoint: str | PathLike | CheckpointPolicy | None = None,
+    halving: Halving | None = None,
     mesh: Mesh | None = None,
     threads: int | None = None,
+    executor: Executor | None = None,
+    unit_timeout_s: float = 600.0,
     callback: Callable[[Progress], None] | None = None,
     metrics: Mapping[str, Metric] | None = None,
     evaluate_every: int | None = None,
@@ -94,11 +100,21 @@ def sweep(
       max_networks_per_program: the maximum number of networks that are trained together; by default as many
         as the caches and memory of the device allow.
       checkpoint: as for `fit`.
+      halving: stops the networks with the lowest validation accuracy, as in `nnjax.Halving(every_epochs=2)`.
+        Their later epochs are missing. `grid.data["stopped_at"]` is the last epoch (from 0) of each network
+        that was stopped, and -1 for the others.
       mesh: devices, such as `jax.make_mesh((8,), ("data",))`, that share the networks.
       threads: on a CPU without `mesh`, the number of threads that train networks at the same time; by default
         the number of cores that this process may use. For dense networks that share their mini-batches,
         results with another number are equal up to rounding; for all others, they are bit-identical.
-      callback: called with the `Progress` after each epoch, or after each evaluation if `steps` is passed.
+      executor: an object with a method `submit`, such as a `concurrent.futures` executor or a Dask `Client`.
+        It trains the networks in other processes or on other machines. The networks of one program are a unit
+        of work. `mesh` and `halving` cannot be used with it. With `checkpoint`, each result is stored when it
+        arrives.
+      unit_timeout_s: with `executor`, the maximum time of a unit of work in seconds. A unit counts as lost if
+        it takes longer, or if its worker dies. It is then submitted again, up to three attempts in total.
+      callback: called with the `Progress` after each epoch, or after each evaluation if `steps` is passed;
+        with `executor`, after each finished unit of work.
       metrics, evaluate_every, watch: as for `fit`. The means of metrics are in `grid.data`, and the watched
         values are in `grid.watched`. With `watch`, networks are neither padded nor trained in blocks; with
         `steps`, they are not trained in blocks.
@@ -112,6 +128,7 @@ def sweep(
     Raises:
       ValueError: a wrong argument, or a checkpoint that was written with other settings; raised before
         training starts.
+      UnitsLost: with `executor`, a unit of work was lost three times; raised after all others have finished.
 
     >>> import nnjax
     >>> grid = sweep(jax.random.key(0), nnjax.load("digits"), hidden=(10, 30), seeds=2, epochs=20,
@@ -125,6 +142,9 @@ def sweep(
     budget = make_budget(epochs, steps, evaluate_every, drop_remainder)
     if max_networks_per_program is not None:
         check_positive_int("max_networks_per_program", max_networks_per_program)
+    check_halving(halving, data, budget)
+    workers = make_workers(executor, unit_timeout_s)
+    _check_executor(workers, mesh, halving)
     threads = _num_threads(threads, mesh)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback must be a function of the Progress, got {callback!r}")
@@ -140,47 +160,79 @@ def sweep(
     mesh = with_auto_axes(mesh)
     # Transferred first, so that the time of the first epoch does not include it.
     splits = jax.block_until_ready(placer(mesh)((data.train, data.validation, data.test)))
-    checked_metrics, watches = (), {}
-    for cell in {cell.program(): cell for cell in cells}.values():
-        checked_metrics = check_metrics(metrics, cell.objective, cell.shapes, data)
-        watches = check_watches(watch, cell.shapes)
-    watches = placer(mesh)(watches)
-    trainer = Trainer(
-        cells, Keys(key, shared_batches), splits, budget, mesh, threads, checked_metrics, watches
-    )
-    networks = axes.networks()
-    watched = [trainer.watched_shapes(cell) for cell in cells]
-    check_watched_size([watched[i] for i, _ in networks], len(budget.row_ends))
-    copies = budget.unit == "epoch" and not shared_batches and not threads
-    limits = max_networks_per_program, max(trainer.num_devices, threads)
-    chunks = list(make_chunks(cells, networks, data, copies, *limits, not watches, trainer.is_separate))
+    checked_metrics, watches = _check_observers(metrics, watch, cells, data)
+    keys, watches = Keys(key, shared_batches), placer(mesh)(watches)
+    trainer = Trainer(cells, keys, splits, budget, mesh, threads, checked_metrics, watches)
+    chunks = _make_chunks(trainer, axes.networks(), data, max_networks_per_program)
 
     with contextlib.ExitStack() as stack:
         if policy or jax.process_count() > 1:
             settings |= axes.shown() | _num_steps(cells) | {
                 "seeds": seeds, "shared_batches": shared_batches, "metrics": sorted(metrics or ()),
                 "watch": sorted(watches), "devices": trainer.num_devices, "threads": threads,
-                "programs": [len(chunk.networks) for chunk in chunks],
+                "programs": [len(chunk.networks) for chunk in chunks], "halving": halving,
+                # On an executor, a stored result is that of a complete training.
+                "epochs or steps with executor": budget.total if workers else None,
             }  # fmt: skip
             fingerprint = budget.fingerprint() | run_fingerprint(key, data, settings)
             check_consistent(fingerprint | {"total": budget.total, "checkpoint": policy is not None})
             if policy:
                 lock = lock_run_dir(Path(policy.directory), fingerprint, policy.display_settings)
                 on_primary(lambda: stack.enter_context(lock))
-        reporter = Reporter(callback, chunks, cells, axes.labels(), budget)
-        trained = list(train_chunks(trainer, chunks, policy, reporter))
-    return _grid(trained, axes, trainer.keys, budget)
+        share = halving.share(budget.total, len(axes.networks())) if halving else 1.0
+        reporter = Reporter(callback, chunks, cells, axes.labels(), budget, share)
+        if workers:
+            trained = train_on(workers, trainer, chunks, data, policy, reporter)
+        elif halving:
+            trained = train_stages(trainer, chunks, halving, policy, reporter)
+        else:
+            trained = list(train_chunks(trainer, chunks, policy, reporter))
+    return _grid(trained, axes, trainer.keys, budget, halving is not None)
 
 
-def _grid(trained: list[TrainedChunk], axes: Axes, keys: Keys, budget: Budget) -> Grid:
+def _check_observers(
+    metrics: Mapping[str, Metric] | None,
+    watch: Mapping[str, Callable | Watch] | None,
+    cells: list[Cell],
+    data: Dataset,
+) -> tuple[Metrics, dict[str, Watch]]:
+    """The metrics and the watches, checked with each of the programs."""
+    checked_metrics, watches = (), {}
+    for cell in {cell.program(): cell for cell in cells}.values():
+        checked_metrics = check_metrics(metrics, cell.objective, cell.shapes, data)
+        watches = check_watches(watch, cell.shapes)
+    return checked_metrics, watches
+
+
+def _make_chunks(
+    trainer: Trainer, networks: list[tuple[int, int]], data: Dataset, max_networks: int | None
+) -> list[Chunk]:
+    """The networks that are trained together; raises ValueError if the watched values exceed the memory."""
+    watched = [trainer.watched_shapes(cell) for cell in trainer.cells]
+    check_watched_size([watched[i] for i, _ in networks], len(trainer.budget.row_ends))
+    copies = trainer.budget.unit == "epoch" and not trainer.keys.shared_batches and not trainer.threads
+    limits = max_networks, max(trainer.num_devices, trainer.threads)
+    pads = not trainer.watches
+    return list(make_chunks(trainer.cells, networks, data, copies, *limits, pads, trainer.is_separate))
+
+
+def _grid(parts: list[TrainedChunk], axes: Axes, keys: Keys, budget: Budget, has_stops: bool) -> Grid:
     """The results of all chunks."""
     params = {
         network: of_network
-        for part in trained
-        for network, of_network in zip(part.chunk.networks, part.params, strict=True)
+        for chunk, trained in parts
+        for network, of_network in zip(chunk.networks, trained.params, strict=True)
     }
-    chunks, histories = [part.chunk for part in trained], [part.history for part in trained]
-    return make_grid(axes, chunks, histories, [params[network] for network in axes.networks()], keys, budget)
+    chunks, histories = [part.chunk for part in parts], [part.trained.history for part in parts]
+    ordered = [params[network] for network in axes.networks()]
+    return make_grid(axes, chunks, histories, ordered, keys, budget, has_stops)
+
+
+def _check_executor(workers: Workers | None, mesh: Mesh | None, halving: Halving | None) -> None:
+    """Raises ValueError for arguments with which an executor cannot be combined."""
+    for name, value in (("mesh", mesh), ("halving", halving)):
+        if workers and value is not None:
+            raise ValueError(f"{name} must be None if executor is passed, got {value!r}")
 
 
 def _num_threads(threads: int | None, mesh: Mesh | None) -> int:

@@ -66,7 +66,7 @@ def _split(tree: Any, axes: Any, count: int, alone: bool) -> Sequence[Any]:
         size = len(x) // count if axis == 0 else 0
         return jnp.copy(x) if axis is None else x[i] if alone else x[i * size : (i + 1) * size]
 
-    return [_map_axes(partial(part, i), axes, tree) for i in range(count)]
+    return [map_axes(partial(part, i), axes, tree) for i in range(count)]
 
 
 @partial(jax.jit, static_argnames=("axes", "alone"))
@@ -74,10 +74,10 @@ def _join(parts: Sequence[Any], axes: Any, alone: bool) -> Any:
     def whole(axis, *of_parts):
         return of_parts[0] if axis is None else (jnp.stack if alone else jnp.concatenate)(of_parts)
 
-    return _map_axes(whole, axes, *parts)
+    return map_axes(whole, axes, *parts)
 
 
-def _map_axes(f: Callable, axes: Any, *trees: Any) -> Any:
+def map_axes(f: Callable, axes: Any, *trees: Any) -> Any:
     """`f(axis, *leaves)` for the leaves of trees of which `axes` is a prefix; None is an axis too."""
     return jax.tree.map(
         lambda axis, *subtrees: jax.tree.map(partial(f, axis), *subtrees),

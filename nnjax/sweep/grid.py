@@ -45,7 +45,9 @@ class Grid:
         name. `seconds` is the time of the program's epoch divided by its number of networks. The dimensions
         are the axes of the grid, `point` (if there is a `zip`), `seed` (unless it is in `zip`) and `epoch`.
         In a sweep with `steps`, the dimension `step`, the number of finished steps, replaces `epoch`.
-        `diverged_at` has neither. `data.attrs` has `num_validation` and `num_test`, the sizes of the splits.
+        `diverged_at` has neither. With `halving`, `stopped_at` is the last epoch of each network that was
+        stopped, and -1 for the others. `data.attrs` has `num_validation` and `num_test`, the sizes of the
+        splits.
       watched: for each watch, its values. After the dimensions of `data`, they have the dimension `value`:
         the values of an epoch, or between two evaluations. The coordinate `watched_step` is the training step
         of each value. If the shapes differ between networks, the smaller ones are filled with NaN.
@@ -153,13 +155,23 @@ def make_grid(
     params: list[Any],
     keys: Keys,
     budget: Budget,
+    has_stops: bool = False,
 ) -> Grid:
-    """The grid of the results of all chunks; `params` is in the order of `axes.networks()`."""
+    """The grid of the results of all chunks.
+
+    Args:
+      axes: the axes of the grid.
+      chunks, histories: the chunks and their histories. Those of networks that were stopped are shorter.
+      params: the parameters of each network, in the order of `axes.networks()`.
+      keys: the keys of the sweep.
+      budget: the length of the training.
+      has_stops: whether the grid has the variable `stopped_at`.
+    """
     import xarray
 
     index = {network: i for i, network in enumerate(axes.networks())}
     positions = [[index[network] for network in chunk.networks] for chunk in chunks]
-    coords, sizes, rows = axes.coords(), axes.sizes(), len(histories[0])
+    coords, sizes, rows = axes.coords(), axes.sizes(), len(budget.row_ends)
 
     def gather(parts: Sequence[np.ndarray], missing: Any) -> np.ndarray:
         """Joins the parts (networks, ...) of all chunks in the shape of the grid; fills smaller shapes."""
@@ -178,7 +190,12 @@ def make_grid(
     by_row = {name: ((*sizes, budget.unit), column) for name, column in columns.items()}
     diverged_at = gather([history.diverged_at for history in histories], -1)
     attrs = {name: getattr(histories[0], name) for name in ("num_validation", "num_test")}
-    data = xarray.Dataset(by_row | {"diverged_at": (tuple(sizes), diverged_at)}, coords | row_coords, attrs)
+    by_network = {"diverged_at": (tuple(sizes), diverged_at)}
+    if has_stops:
+        last = [len(history) - 1 if len(history) < rows else -1 for history in histories]
+        of_chunks = [np.full(len(c.networks), n) for c, n in zip(chunks, last, strict=True)]
+        by_network["stopped_at"] = tuple(sizes), gather(of_chunks, -1)
+    data = xarray.Dataset(by_row | by_network, coords | row_coords, attrs)
     watched = {}
     for name in histories[0].watched:
         values = gather([np.moveaxis(history.watched[name], 1, 0) for history in histories], np.nan)

@@ -17,6 +17,7 @@ from nnjax.nn.metrics import Metrics, evaluate_examples
 from nnjax.nn.objective import Objective
 from nnjax.optim.ema import eval_params
 from nnjax.optim.optimizers import Optimizer
+from nnjax.runtime._remote_calls import PRECISION_SETTINGS
 from nnjax.runtime.checks import check_positive_int, stable_repr
 from nnjax.runtime.multihost import any_process
 from nnjax.runtime.sharding import is_key, map_examples, place_like, to_numpy
@@ -24,9 +25,6 @@ from nnjax.storage import RunCheckpointer, digest
 from nnjax.training.budget import Budget
 from nnjax.training.history import History
 from nnjax.training.step import TrainState
-
-# Settings of jax that change the results of a program.
-PRECISION_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
 
 
 def run_epochs(
@@ -38,6 +36,8 @@ def run_epochs(
     compile_epoch: Callable[[TrainState, int | None], Any],
     after_epoch: Callable[[TrainState, History], bool | None],
     checkpointer: RunCheckpointer | None = None,
+    past: History | None = None,
+    end: int | None = None,
 ) -> tuple[TrainState, History]:
     """Trains one row of the history after another; returns the last state and the history up to it.
 
@@ -57,8 +57,12 @@ def run_epochs(
       after_epoch: called after each row and after restoring a checkpoint; training stops if it
         returns True.
       checkpointer: saves the run, and restores it if there is a checkpoint.
+      past: the history up to `state`; empty by default.
+      end: the number of rows after which training ends; all by default.
     """
-    ends, so_far = budget.row_ends, history.first(0)
+    ends, so_far = budget.row_ends, past or history.first(0)
+    end = len(ends) if end is None else end
+    history.set(slice(len(so_far)), so_far.columns())
     is_population = np.ndim(history.diverged_at) > 0
     of_each = jax.vmap if is_population else lambda f: f
     restored = checkpointer and checkpointer.restore_latest(
@@ -75,10 +79,10 @@ def run_epochs(
             return saved, so_far
         state = saved._replace(order=state.order)
     sizes = budget.program_steps
-    for size in dict.fromkeys(sizes[len(so_far) :]):
+    for size in dict.fromkeys(sizes[len(so_far) : end]):
         compile_epoch(state, size)
-    for row in range(len(so_far), len(ends)):
-        done, is_last = ends[row], row + 1 == len(ends)
+    for row in range(len(so_far), end):
+        done, is_last = ends[row], row + 1 == end
         start = time.perf_counter()
         state, cost, watched = jax.block_until_ready(advance(state, sizes[row]))
         seconds = time.perf_counter() - start

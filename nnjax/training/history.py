@@ -1,6 +1,6 @@
 """The history of a training: costs, counts, metrics and times, epoch by epoch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,12 +77,15 @@ class History:
         """The history of the first epochs."""
         return replace(self, **jax.tree.map(lambda a: a[:epochs], self.columns()))
 
-    def select(self, networks: slice) -> "History":
-        """The history of some networks of a sweep."""
-        shared = ("seconds", "step", "watched_step")
-        by_network = {name: column for name, column in self.columns().items() if name not in shared}
-        by_network = jax.tree.map(lambda a: a[:, networks], by_network)
+    def select(self, networks: Any) -> "History":
+        """The history of some networks of a sweep: a slice, or an array of indices."""
+        by_network = jax.tree.map(lambda a: a[:, networks], self._by_network())
         return replace(self, **by_network, diverged_at=self.diverged_at[networks])
+
+    def _by_network(self) -> dict[str, Any]:
+        """The columns that have an axis of networks in a sweep."""
+        shared = ("seconds", "step", "watched_step")
+        return {name: column for name, column in self.columns().items() if name not in shared}
 
     def set(self, epoch: Any, values: Mapping[str, Any]) -> None:
         """Stores the values of columns, by name, at an epoch (an index or a slice)."""
@@ -95,6 +98,17 @@ class History:
         for name, value in values.items():
             part = (*networks, slice(np.count_nonzero(self.watched_step[name][epoch] >= 0)))
             self.watched[name][epoch][part] = value[part]
+
+
+def join_histories(histories: Sequence[History]) -> History:
+    """Joins histories of equal length along the network axis, and adds their seconds."""
+    first = histories[0]
+    by_network = jax.tree.map(
+        lambda *columns: np.concatenate(columns, axis=1), *(history._by_network() for history in histories)
+    )
+    seconds = np.sum([history.seconds for history in histories], axis=0)
+    diverged_at = np.concatenate([history.diverged_at for history in histories])
+    return replace(first, **by_network, seconds=seconds, diverged_at=diverged_at)
 
 
 COLUMNS = (

@@ -20,10 +20,11 @@ def saturated_units(
 ) -> Watch:
     """The fraction of saturated hidden units, for each hidden layer.
 
-    A unit with the pre-activation z is saturated for an example if |f′(z)| ≤ threshold · max |f′|. Then
-    little of the gradient passes through it. With the default threshold, this means |z| > 4.4 for sigmoid
-    and |z| > 2.2 for tanh. For ReLU, it means that the output is 0. The fraction is that of the saturated
-    pairs among all pairs of a unit and an example.
+    A unit with the pre-activation z is saturated for an example if the absolute value of f′(z) is at most
+    `threshold` times its maximum. Then little of the gradient passes through it. With the default threshold,
+    this means that the absolute value of z is above 4.4 for sigmoid and above 2.2 for tanh. For ReLU, it
+    means that the output is 0. The fraction is that of the saturated pairs among all pairs of a unit and an
+    example.
 
     Args:
       forward: a `Dense`. Its activation must work element by element.

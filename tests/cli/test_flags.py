@@ -214,3 +214,25 @@ def test_resume_settings_include_the_epochs_if_the_schedule_depends_on_them():
     assert "--epochs" not in constant
     cosine = Settings(TrainConfig(epochs=3, schedule="cosine")).resume_settings()
     assert cosine["--epochs"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "package", "extra"),
+    [
+        ("baselines --dataset digits", "sklearn", "scikit-learn", "baselines"),
+        ("compare mine.py:sgd --dask tcp://127.0.0.1:1", "distributed", "distributed", "dask"),
+        ("sweep --dataset digits --dask tcp://127.0.0.1:1", "distributed", "distributed", "dask"),
+        ("export model.safetensors", "flatbuffers", "flatbuffers", "export"),
+        ("predict picture.png", "PIL", "pillow", "recognition"),
+        ("train --dataset digits --tensorboard runs", "tensorboardX", "tensorboardX", "tensorboard"),
+        ("train --dataset digits --plot p.png", "matplotlib", "matplotlib", "compare"),
+        ("compare mine.py:sgd", "jinja2", "jinja2", "compare"),
+    ],
+)
+def test_a_missing_extra_is_named_before_anything_runs(
+    run, uninstall, capsys, command, module, package, extra
+):
+    Path("mine.py").write_text("from optax import sgd")
+    uninstall(module)
+    assert run(*command.split()) == 2
+    assert f"needs {package}: run pip install 'nnjax[{extra}]'" in capsys.readouterr().err

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -111,11 +110,11 @@ def test_plot_is_a_picture(run, monkeypatch):
     assert {color for _, color in colors} >= {ImageColor.getrgb(style["color"]) for style in STYLES[:3]}
 
 
-def test_plot_without_matplotlib_is_rejected_before_training(run, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+def test_plot_without_matplotlib_is_rejected_before_training(run, uninstall, monkeypatch, capsys):
+    uninstall("matplotlib")
     monkeypatch.setattr(train, "load_dataset", lambda *_: pytest.fail("loaded the data"))
     assert run(*TRAIN, "--plot", "p.png") == 2
-    assert "pip install 'nnjax[experiments]'" in capsys.readouterr().err
+    assert "pip install 'nnjax[compare]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from nnjax.compare._frozen import frozen_when_spent
 from nnjax.compare._gradient_scale import grows_with_gradient
 from nnjax.compare._muon import hidden_matrices
 from nnjax.compare._shipped import shipped_result
+from nnjax.compare._task import Task
 from nnjax.compare.plan import baseline
 from nnjax.compare.protocol import BUDGETS, rows_of, trial_runs
-from nnjax.compare.runner import Task
 from nnjax.compare.search_spaces import as_tunable, check_tunable, factory_for, setting
 from nnjax.nn.attention import Transformer
 from nnjax.nn.recurrent import Recurrent

@@ -16,8 +16,10 @@ import pytest
 import nnjax
 from nnjax.compare import Tunable, _page, _run_plan, compare, log_uniform, runner
 from nnjax.compare._baseline_optimizers import BASELINES
+from nnjax.compare._rows import KEYS
 from nnjax.compare._run_plan import num_units, run_plan
 from nnjax.compare._store import Store
+from nnjax.compare._task import Task
 from nnjax.compare.analysis import analyse
 from nnjax.compare.plan import make_plan
 from nnjax.compare.protocol import BUDGETS, Budget
@@ -28,7 +30,7 @@ from small_comparison import CURVATURE, DATA, SMALL, TINY, X, report_of, sgd, st
 def test_every_run_can_be_trained_again_by_fit(report):
     """The row says how: the seed gives the keys, the settings the hyper-parameters."""
     for row in report.runs[report.runs.optimizer == "mine"].itertuples():
-        init_key, fit_key = runner.KEYS.for_seed(row.seed)
+        init_key, fit_key = KEYS.for_seed(row.seed)
         settings = json.loads(row.settings)
         run = nnjax.fit(
             fit_key, start(init_key), DATA, objective=SMALL.objective, optimizer=sgd, batch_size=16, steps=40,
@@ -100,8 +102,8 @@ def test_a_report_is_saved_as_a_page_with_tables(report, tmp_path):
 
 def test_a_comparison_that_stopped_continues_with_the_same_results(report, tmp_path, monkeypatch):
     trained = []
-    train = runner.Runner._train
-    monkeypatch.setattr(runner.Runner, "_train", lambda *a: (trained.append(1), train(*a))[1])
+    train = runner.train_unit
+    monkeypatch.setattr(runner, "train_unit", lambda *a: (trained.append(1), train(*a))[1])
     monkeypatch.setattr(_run_plan, "num_threads", lambda: 1)  # so that no other unit is in training
     plan = make_plan({"mine": tuned(sgd)}, ("adamw",), SMALL, TINY, (1e-4, 1.0))
 
@@ -121,7 +123,7 @@ def test_a_comparison_that_stopped_continues_with_the_same_results(report, tmp_p
 
 def test_results_are_stored_by_everything_that_decides_them():
     def identity(tunable=tuned(sgd), problem=SMALL, budget=TINY, code="c"):
-        return runner.Task("mine", tunable, code, problem, budget).identity()
+        return Task("mine", tunable, code, problem, budget).identity()
 
     others = [
         identity(tuned(sgd, momentum=log_uniform(0.1, 1))),

@@ -1,6 +1,5 @@
 """The page of a comparison: its content, that it is self-contained, and its behaviour in a chromium."""
 
-import builtins
 import html as entities
 import json
 import re
@@ -258,16 +257,9 @@ def test_an_optimizer_without_a_learning_rate_is_not_drawn_against_it(comparison
 
 
 @pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
-def test_a_missing_extra_is_named(monkeypatch, comparison, module):
-    original = builtins.__import__
-
-    def without_module(name, *arguments, **keywords):
-        if name.partition(".")[0] == module:
-            raise ImportError(name)
-        return original(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", without_module)
-    with pytest.raises(ImportError, match=re.escape('pip install "nnjax[compare]"')):
+def test_a_missing_extra_is_named(uninstall, comparison, module):
+    uninstall(module)
+    with pytest.raises(ImportError, match=rf"needs {module}: run pip install 'nnjax\[compare\]'"):
         page_of(*comparison)
 
 

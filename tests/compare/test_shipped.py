@@ -12,10 +12,10 @@ import nnjax
 from nnjax.compare import _shipped
 from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._store import digest_of
+from nnjax.compare._task import Task
 from nnjax.compare.plan import baseline, choose_problems, make_plan
 from nnjax.compare.protocol import BUDGETS, rows_of
 from nnjax.compare.report import bounded_sides
-from nnjax.compare.runner import Task
 
 QUICK = BUDGETS["quick"]
 TASKS = [

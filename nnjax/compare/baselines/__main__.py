@@ -16,10 +16,11 @@ from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._references import REFERENCE, make_reference
 from nnjax.compare._shipped import shipped_result, task_name
 from nnjax.compare._store import Store, digest_of
+from nnjax.compare._task import Task
 from nnjax.compare.plan import baseline, choose_problems
 from nnjax.compare.protocol import BUDGETS, rows_of
 from nnjax.compare.report import ORDER
-from nnjax.compare.runner import Result, Runner, Task
+from nnjax.compare.runner import Result, Runner
 from nnjax.runtime.environment import environment
 from nnjax.runtime.files import write_atomically
 

@@ -12,9 +12,10 @@ import optax
 from nnjax.compare import protocol
 from nnjax.compare._baseline_optimizers import BASELINES
 from nnjax.compare._references import REFERENCE
+from nnjax.compare._task import Task
 from nnjax.compare.plan import baseline
 from nnjax.compare.protocol import Budget
-from nnjax.compare.runner import Runner, Task
+from nnjax.compare.runner import Runner
 
 WORSE_BY = 1.1  # the wanted ratio of the metrics of the weakened and the original AdamW
 FIRST_STUDY = 1000  # number of the first study that chooses the share

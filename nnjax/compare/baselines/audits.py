@@ -19,11 +19,12 @@ from nnjax.compare import protocol
 from nnjax.compare._references import REFERENCE
 from nnjax.compare._shipped import shipped_reference, shipped_result
 from nnjax.compare._store import Store
+from nnjax.compare._task import Task
 from nnjax.compare.baselines._deepobs import PUBLISHED, test_losses
 from nnjax.compare.baselines._weakened import choose_share, weakened_task
 from nnjax.compare.plan import baseline, choose_problems
 from nnjax.compare.protocol import BUDGETS, Budget, Reading
-from nnjax.compare.runner import Runner, Task
+from nnjax.compare.runner import Runner
 from nnjax.compare.scores import binomial_interval
 from nnjax.compare.verdicts import BETTER, WORSE, Verdict
 from nnjax.runtime.environment import environment
