@@ -97,50 +97,6 @@ def population_table(record: Record) -> str:
     return "\n".join([*markdown_table(head, rows), note])
 
 
-def devices_table(record: Record) -> str:
-    """Sweeps and `fit` on virtual devices of one processor, and the times that the model predicts."""
-    medians = {(c["task"], c["devices"], c["threads"]): c["median"] for c in record["cases"]}
-    one_thread, shuffle = medians["fit", 1, 1], medians["shuffle", 1, 1]
-
-    def predicted(devices):
-        """The model of docs/scaling.md."""
-        compute = (one_thread - shuffle) + devices * shuffle
-        all_reduces = record["steps"] * medians["all-reduce", devices, 0]
-        return compute / min(devices, record["cores"]) + all_reduces
-
-    first = next(median for (task, *_), median in medians.items() if task == "sweep")
-    sweeps = [
-        (
-            _plural(devices, "device") + ", one thread" * (threads == 1) + " each" * (threads == 1 < devices),
-            f"{seconds:.3f}",
-            f"{seconds / first:.2f}",
-        )
-        for (task, devices, threads), seconds in medians.items()
-        if task == "sweep"
-    ]
-    fits = [("1 device, one thread", f"{one_thread:.3f}", "")] + [
-        (_plural(devices, "device"), f"{seconds:.3f}", f"{predicted(devices):.3f}" if devices > 1 else "")
-        for (task, devices, threads), seconds in medians.items()
-        if task == "fit" and threads == 0
-    ]
-    all_reduces = ", ".join(
-        f"{seconds * 1e6:.0f} µs on {devices}"
-        for (task, devices, _), seconds in medians.items()
-        if task == "all-reduce"
-    )
-    sweep_head = (
-        f"sweep of {record['networks']} networks",
-        "seconds per epoch and network",
-        "time relative to the first row",
-    )
-    fit_head = f"`fit`, m = {record['batch_size']:,}", "seconds per epoch", "predicted by the model"
-    note = (
-        f"Medians of {record['rounds']} rounds; shuffling takes {shuffle:.3f} s, and an all-reduce of the "
-        f"gradients {all_reduces} devices; {machine(record)}; `python -m benchmarks.devices`."
-    )
-    return "\n".join([*markdown_table(sweep_head, sweeps), *markdown_table(fit_head, fits), note])
-
-
 def startup_table(record: Record) -> str:
     """The wall time of the command, and where the time of one epoch goes."""
     parts = record["parts"].items()
@@ -161,7 +117,7 @@ def compare_table(record: Record) -> str:
     total = record["runs"] * len(record["problems"])
     command, _, training, *peers = record["rows"]
     head = (
-        f"{_plural(total, 'run')} of AdamW on {_plural(len(record['problems']), 'problem')}",
+        f"{plural(total, 'run')} of AdamW on {plural(len(record['problems']), 'problem')}",
         "seconds, median (min to max)",
         f"time relative to {command['name']}",
         f"time relative to {training['name']}",
@@ -182,7 +138,7 @@ def compare_table(record: Record) -> str:
     )
     libraries = [f"{name} {version}" for name, version in record["libraries"].items()]
     note = (
-        f"Medians of {_plural(record['rounds'], 'alternating round')}; the relative times are medians of the "
+        f"Medians of {plural(record['rounds'], 'alternating round')}; the relative times are medians of the "
         f"rounds' ratios. {measured * bool(peers)}{'; '.join([*libraries, machine(record)])}; "
         "`python -m benchmarks.compare`."
     )
@@ -294,7 +250,7 @@ def _time_row(target: float, settings: Record, runs: list[Record], num_test: int
         _percent(statistics.mean(run["test_correct"] for run in runs) / num_test),
         f"{np.median([run['compile_seconds'] for run in runs]):.1f}",
         f"{_layers(s)} {s['activation']}, {s['optimizer']}, η {s['learning_rate']:g} decaying over "
-        f"{_plural(s['decay_epochs'], 'epoch')}, m = {s['batch_size']}, {s['examples']:,} images"
+        f"{plural(s['decay_epochs'], 'epoch')}, m = {s['batch_size']}, {s['examples']:,} images"
         + ", distorted"
         * bool(s.get("distortions")),
     ]
@@ -311,5 +267,5 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"

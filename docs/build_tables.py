@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks import gpu_tables
+from benchmarks import gpu_tables, scaling_tables
 from benchmarks import tables as benchmarks
+from benchmarks.harness import Record
 from experiments import catalog
 from experiments import tables as experiments
 from nnjax.compare.baselines import leaderboard
@@ -56,6 +57,10 @@ def _leaderboard() -> dict[str, Table]:
     return tables | {"audits": leaderboard.audits_table}
 
 
+def _costs(record: Record) -> str:
+    return scaling_tables.cost_table(leaderboard.unit_costs("standard"), record)
+
+
 # The tables of each document, by the name in their markers.
 DOCUMENTS: dict[Path, dict[str, Table]] = {
     README: {
@@ -79,7 +84,11 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "compare": _benchmark("compare", benchmarks.compare_table),
     }
     | _throughput(),
-    SCALING: {"devices": _benchmark("devices", benchmarks.devices_table)},
+    SCALING: {
+        "devices": _benchmark("devices", scaling_tables.devices_table),
+        "clusters": _benchmark("clusters", scaling_tables.clusters_table),
+        "cost": _benchmark("clusters", _costs),
+    },
     LEADERBOARD: _leaderboard(),
 }
 

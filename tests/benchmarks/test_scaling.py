@@ -9,7 +9,8 @@ import pytest
 
 import nnjax
 from benchmarks import devices, harness, peers, roofline, scaling
-from benchmarks.tables import devices_table, scaling_table
+from benchmarks.scaling_tables import devices_table
+from benchmarks.tables import scaling_table
 
 
 def test_backprop_flops_equal_xlas_count():

@@ -4,7 +4,7 @@ import json
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -134,6 +134,33 @@ def seconds_table(budget: str) -> str:
         if optimizer in table.index
     ]
     return markdown_table(["optimizer", "seconds, all problems", "relative to SGD (median)"], rows)
+
+
+class UnitCosts(NamedTuple):
+    """The number and the time of the units of an optimizer on a suite, as medians over shipped optimizers.
+
+    Attributes:
+      number: how many units there are.
+      core_hours: the hours that they take on one core, if a worker compiles the program of each unit.
+      processor: where they were measured.
+    """
+
+    number: int
+    core_hours: float
+    processor: str
+
+
+def unit_costs(budget: str) -> UnitCosts:
+    """The costs of the units of a budget on its suite.
+
+    Only the first unit of an optimizer on a problem included the compilation; all are taken to last as long.
+    """
+    timings = pd.read_parquet(FOLDER / f"{budget}-timings.parquet")
+    units = timings[timings.kind == "unit"].groupby(["optimizer", "problem"]).total
+    count, first = units.count(), units.first()
+    number, seconds = (each.groupby("optimizer").sum().median() for each in (count, count * first))
+    environment = json.loads((FOLDER / f"{budget}.json").read_text("utf-8"))["environment"]
+    return UnitCosts(int(number), seconds / 3600, environment["processor"])
 
 
 def problems_table(budget: str) -> str:
