@@ -50,7 +50,18 @@ def test_it_is_short():
 def test_the_command_line_accepts_the_documented_commands(command, run, monkeypatch):
     """Parses every command of README and docs, and runs none."""
     parsed = []
-    for name in ("Train", "Sweep", "Evaluate", "Baselines", "Predict", "Draw", "Data", "Doctor"):
+    for name in (
+        "Train",
+        "Sweep",
+        "Evaluate",
+        "Baselines",
+        "Predict",
+        "Draw",
+        "Data",
+        "Doctor",
+        "Compare",
+        "Export",
+    ):
         monkeypatch.setattr(getattr(cli, name), "run", lambda self: parsed.append(self) or 0)
     assert run(*shlex.split(command)[1:]) == 0
     assert len(parsed) == 1
