@@ -178,7 +178,7 @@ def check_metrics(
     if not metrics:
         return ()
     output = _output_struct(objective, params, data.train.inputs)
-    target = jax.ShapeDtypeStruct(data.target_shape, data.train.targets.dtype)
+    target = _struct(data.train.targets)
     for name, metric in metrics.items():
         if not isinstance(name, str) or not callable(metric):
             raise ValueError(f"metrics must be a mapping from names to functions, got {name!r}: {metric!r}")
@@ -211,7 +211,12 @@ def explained(requirement: str) -> Iterator[None]:
 
 def _example_struct(array: Any, dtype: jnp.dtype) -> jax.ShapeDtypeStruct:
     """The shape and dtype in which one example reaches the model or the cost."""
-    return jax.eval_shape(lambda x: to_input(x, dtype), jax.ShapeDtypeStruct(array.shape[1:], array.dtype))
+    return jax.eval_shape(lambda x: to_input(x, dtype), _struct(array))
+
+
+def _struct(array: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of one example on a device."""
+    return jax.ShapeDtypeStruct(array.shape[1:], jax.dtypes.canonicalize_dtype(array.dtype))
 
 
 def _output_struct(objective: Objective, params: Any, inputs: Any) -> jax.ShapeDtypeStruct:

@@ -210,7 +210,7 @@ def checked_schedule(schedule: str | Schedule) -> Schedule:
     schedule = lookup("schedule", schedule, SCHEDULES) if isinstance(schedule, str) else schedule
     if not callable(schedule) or not isinstance(schedule, Hashable):
         raise ValueError(f"schedule must be a name or an optax schedule, got {schedule!r}")
-    step = jax.ShapeDtypeStruct((), float if is_named(schedule) else np.int32)
+    step = jax.ShapeDtypeStruct((), jnp.result_type(float) if is_named(schedule) else np.int32)
     try:
         with jax.numpy_dtype_promotion("standard"):  # as in training
             factor = jax.eval_shape(schedule, step)

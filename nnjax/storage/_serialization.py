@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnjax.runtime.host_shape import HostShape
 from nnjax.runtime.sharding import is_key, to_numpy
 
 _DIGEST_BYTES = 32
@@ -22,11 +23,11 @@ def serialized_size(tree: Any) -> int:
     return _DIGEST_BYTES + sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def _host_shape(leaf: Any) -> jax.ShapeDtypeStruct:
+def _host_shape(leaf: Any) -> HostShape:
     """The shape and dtype of `to_numpy(leaf)`, without a transfer."""
     if is_key(leaf):
-        return jax.eval_shape(jax.random.key_data, leaf)
-    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    return HostShape(np.shape(leaf), np.dtype(leaf.dtype))
 
 
 def serialize(tree: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from nnjax.nn.metrics import Metrics
 from nnjax.optim.ema import eval_params
 from nnjax.runtime import sharding
 from nnjax.runtime.fingerprint import PROGRAM
+from nnjax.runtime.host_shape import HostShape
 from nnjax.runtime.sharding import to_numpy
 from nnjax.storage import CheckpointPolicy, digest, open_checkpoints
 from nnjax.sweep import _population
@@ -182,7 +183,7 @@ class Trainer:
         """The number of training steps in each row of the history."""
         return self.budget.steps_of_rows(len(self.splits[0].targets), cell.batch_size)
 
-    def watched_shapes(self, cell: Cell) -> dict[str, jax.ShapeDtypeStruct]:
+    def watched_shapes(self, cell: Cell) -> dict[str, HostShape]:
         """For each watch, the shape and dtype of its values for one network in a row of the history."""
         return watched_shapes(self.watches, cell.shapes, self.steps_of_rows(cell)[0])
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from nnjax.nn._shape_checks import explained
+from nnjax.runtime.host_shape import HostShape
 from nnjax.watch import Watch, as_watch
 
 Watches = Mapping[str, Watch]
@@ -148,7 +149,7 @@ def _shapes(tree: Any) -> Any:
     return jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), tree)
 
 
-def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, jax.ShapeDtypeStruct]:
+def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, HostShape]:
     """By name, the shape (value, ...) of the values of a watch in a row of `num_steps` steps, as floats.
 
     Integers become float64, so that they are exact and NaN can mark missing values.
@@ -158,12 +159,12 @@ def watched_shapes(watches: Watches, params: Any, num_steps: int) -> dict[str, j
         value = _value_struct(watch, params)
         is_small = jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize <= 4
         dtype = np.dtype(np.float32 if is_small else np.float64)
-        return jax.ShapeDtypeStruct((_count(watch, num_steps), *value.shape), dtype)
+        return HostShape((_count(watch, num_steps), *value.shape), dtype)
 
     return {name: shape_of(watch) for name, watch in watches.items()}
 
 
-def check_watched_size(shapes: Sequence[Mapping[str, jax.ShapeDtypeStruct]], rows: int) -> None:
+def check_watched_size(shapes: Sequence[Mapping[str, HostShape]], rows: int) -> None:
     """Raises ValueError if the values of all networks differ in rank, or exceed `MAX_WATCHED_BYTES`.
 
     Args:

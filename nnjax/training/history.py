@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from nnjax.data import Split
+from nnjax.runtime.host_shape import HostShape
 
 
 @jax.tree_util.register_dataclass
@@ -135,7 +136,7 @@ def empty_history(
     test: Split,
     has_counts: bool = True,
     metrics: Iterable[str] = (),
-    watched: Mapping[str, jax.ShapeDtypeStruct] | None = None,
+    watched: Mapping[str, HostShape] | None = None,
     watched_step: Mapping[str, Int[np.ndarray, "rows values"]] | None = None,
 ) -> History:
     """A history of which all results are missing.
