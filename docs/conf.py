@@ -71,7 +71,7 @@ LINKS = {
 
 
 def link_inside(app, docname, source):
-    """Links to files that are not pages become text, except the notes of the benchmarks, which are a page."""
+    """Links to files that are not pages become text, or links to the pages with their content."""
     folder = (DOCS / docname).parent
 
     def keep_pages(link):
@@ -79,6 +79,7 @@ def link_inside(app, docname, source):
         return link[0] if (folder / target.partition("#")[0]).resolve().is_relative_to(DOCS) else text
 
     text = source[0].replace("](../benchmarks/NOTES.md)", "](benchmarks.md)")
+    text = re.sub(r"\]\(\.\./examples/\w+\.py\)", "](examples.md)", text)
     source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\((\.\./[^)]*)\)", keep_pages, text)
 
 

@@ -1,7 +1,8 @@
 """Exports models as StableHLO programs, which run without nnjax.
 
 StableHLO is the portable format of XLA's programs. The file is a serialized `jax.export.Exported`, which
-`jax.export.deserialize` loads, also with versions of jax of the next six months. For TensorFlow and IREE,
+`jax.export.deserialize` loads, also with versions of jax of the next six months, if the package flatbuffers
+is installed. For TensorFlow and IREE,
 write its `mlir_module_serialized` to a file.
 """
 

@@ -34,7 +34,8 @@ class Halving:
     """Successive halving: at regular intervals, only the best networks of a sweep continue.
 
     Networks are ranked by validation accuracy, and by validation cost if accuracies are equal or there are no
-    labels. Diverged networks rank last.
+    labels. Diverged networks rank last. The seeds of a setting are separate networks: some can stop and
+    others continue.
 
     Attributes:
       every_epochs: the number of epochs between two selections.
