@@ -24,6 +24,8 @@ from nnjax.runtime.files import make_dir
 
 STORE = platformdirs.user_data_path("nnjax") / "compare"
 
+NO_VERDICT = 1  # exit code, if the optimizers failed on all problems
+
 
 @dataclass
 class Compare:
@@ -51,7 +53,7 @@ class Compare:
     extend: Switch = False
     """Tune again in a wider range if the selected learning rates are at an end of their range."""
     out: Annotated[Path, arg(metavar="DIR")] = Path("report")
-    """Directory of the report."""
+    """Directory of the report; an earlier report in it is replaced."""
     store: Directory = None
     """Directory of finished units of work, from which an interrupted comparison continues (default: a
     subdirectory of the user's data directory)."""
@@ -107,7 +109,7 @@ class Compare:
         if self.json:
             verdicts = report.verdicts.astype(object).where(report.verdicts.notna(), None)
             print_json({"verdicts": verdicts.to_dict("records"), "notes": report.about["notes"]})
-        return 0
+        return 0 if len(report.verdicts) else NO_VERDICT
 
     def _command(self) -> str:
         """The command that repeats the comparison."""

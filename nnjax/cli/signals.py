@@ -29,14 +29,17 @@ def stop_immediately() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_after_epoch() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request to stop after the epoch; the second one stops at once."""
+def stop_after_epoch(immediately: bool = False) -> Iterator[StopRequest]:
+    """Turns SIGINT and SIGTERM into a request to stop after the epoch; the second one stops at once.
+
+    With `immediately`, the first one does: other processes train, so this process sees no epoch.
+    """
     stop = StopRequest()
 
     def request(number, frame):
-        if stop.signal is not None:
+        is_repeated, stop.signal = stop.signal is not None, stop.signal or number
+        if is_repeated or immediately:
             raise KeyboardInterrupt
-        stop.signal = number
         # `print` may be active in the interrupted code.
         os.write(2, b"\nstopping after this epoch; repeat to stop at once\n")
 

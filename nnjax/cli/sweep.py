@@ -96,7 +96,8 @@ class Sweep:
         data = load_dataset(settings.dataset, self.run_flags.data_dir)
         settings = settings._replace(dataset=data.name)
         table = SweepTable(axes, seeds, data, console)
-        with dask_client(self.dask) as client, _ProgressBar() as bar, stop_after_epoch() as stop:
+        immediately = self.dask is not None
+        with dask_client(self.dask) as client, _ProgressBar() as bar, stop_after_epoch(immediately) as stop:
             try:
                 grid = self._train(settings, axes, seeds, data, table, bar, stop, client)
             except KeyboardInterrupt:

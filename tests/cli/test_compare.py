@@ -110,6 +110,12 @@ def test_a_comparison_prints_verdicts_and_writes_a_report(run, capsys):
 
 
 @pytest.mark.slow
+def test_an_optimizer_that_fails_everywhere_has_an_exit_code(run, capsys):
+    Path("mine.py").write_text("def mine(learning_rate):\n    return learning_rate.missing\n")
+    assert run("compare", "mine.py:mine", "--problems", "quadratic", "--store", "store") == 1
+    assert "mine failed on quadratic: AttributeError" in capsys.readouterr().out
+
+
 def test_a_decided_verdict_needs_no_more_studies(run, capsys):
     """A baseline whose results are shipped is compared without training."""
     assert run("compare", "gauss_newton", "--problems", "digits_rnn", "--json") == 0

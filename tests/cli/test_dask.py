@@ -14,7 +14,7 @@ import pytest
 
 import nnjax
 from documents import ROOT
-from nnjax.cli import main
+from nnjax.cli import _dask, main
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def cluster():
     distributed = pytest.importorskip("distributed", reason="needs dask")
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
     ) as cluster:
         yield cluster
 
@@ -115,6 +115,16 @@ def test_a_sweep_continues_after_its_driver_was_killed(digits, cluster, client, 
     assert_same(grid, expected)
 
 
+def test_a_cluster_without_workers_is_named(monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed", reason="needs dask")
+    monkeypatch.setattr(_dask, "WORKER_TIMEOUT_S", 1)
+    with distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        assert main(["sweep", "--dataset", "digits", "--dask", address]) == 2
+    message = f"must have a worker, got none within 1 s: start one with `dask worker {address}`"
+    assert message in capsys.readouterr().err
+
+
 MINE = """
 import optax
 
@@ -154,5 +164,5 @@ def test_a_sweep_command_on_two_workers(cluster, capsys):
 def test_a_wrong_address_is_an_error(capsys):
     start = time.monotonic()
     assert main(["sweep", "--dataset", "digits", "--dask", "tcp://127.0.0.1:1"]) == 2
-    assert "--dask must be the address of a Dask scheduler" in capsys.readouterr().err
+    assert "--dask must be the address of a running scheduler" in capsys.readouterr().err
     assert time.monotonic() - start < 60

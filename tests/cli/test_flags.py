@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tyro
 
 from nnjax.cli._flags import FromConfig, command_line, to_arguments, used_flags
 from nnjax.cli._settings import Settings, load_settings
+from nnjax.cli.signals import stop_after_epoch
 from nnjax.cli.sweep import Sweep
 from nnjax.cli.train import Train
 from nnjax.config import TrainConfig, configs
@@ -236,3 +238,10 @@ def test_a_missing_extra_is_named_before_anything_runs(
     uninstall(module)
     assert run(*command.split()) == 2
     assert f"needs {package}: run pip install 'nnjax[{extra}]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_is_enough_where_no_epoch_is_seen(number):
+    with stop_after_epoch(immediately=True) as stop, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    assert stop.code == 128 + number
