@@ -7,7 +7,6 @@ in which every process compiles, is not recorded. Needs Linux, and the extra `da
 """
 
 import contextlib
-import json
 import os
 import statistics
 import subprocess
@@ -18,11 +17,10 @@ from functools import partial
 from typing import Any
 
 import jax
-import tyro
 from distributed import Client, LocalCluster
 
 import nnjax
-from benchmarks.harness import PAUSE_SECONDS, RESULTS, Flags, Record, provenance, write_result
+from benchmarks.harness import PAUSE_SECONDS, RESULTS, Flags, Record, main_of_cases, provenance
 from benchmarks.peers import LEARNING_RATE
 
 NETWORKS, NETWORKS_PER_UNIT, EPOCHS = 64, 16, 4
@@ -114,14 +112,5 @@ def run(flags: Flags) -> Record:
     }
 
 
-def main() -> None:
-    """Runs the benchmark, prints its cases and writes the record."""
-    flags = tyro.cli(Flags, description=__doc__)
-    record = run(flags)
-    for case in record["cases"]:
-        print(json.dumps(case))
-    write_result(record, "clusters", flags.output)
-
-
 if __name__ == "__main__":
-    main()
+    main_of_cases(run, "clusters", __doc__)

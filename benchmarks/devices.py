@@ -7,7 +7,6 @@ with large mini-batches on 1 to 8 devices; and the parts of the model in docs/sc
 shuffling, an all-reduce. Every case runs in a new process, in alternating rounds.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -18,11 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nnjax
-from benchmarks.harness import Flags, Record, provenance, run_python, write_result
+from benchmarks.harness import Flags, Record, main_of_cases, provenance, run_python
 from benchmarks.peers import LEARNING_RATE, SIZES
 
 NETWORKS, SWEEP_EPOCHS = 32, 3
@@ -148,14 +146,5 @@ def _measure_in_process(case: Case, dataset: str) -> float:
     return float(run_python(code, **({"NPROC": str(case.threads)} if case.threads else {})))
 
 
-def main() -> None:
-    """Runs the benchmark, prints its cases and writes the record."""
-    flags = tyro.cli(Flags, description=__doc__)
-    record = run(flags)
-    for case in record["cases"]:
-        print(json.dumps(case))
-    write_result(record, "devices", flags.output)
-
-
 if __name__ == "__main__":
-    main()
+    main_of_cases(run, "devices", __doc__)

@@ -1,5 +1,6 @@
 """Shared by the benchmarks: flags, records, the check that programs do equal work, alternating rounds."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -133,6 +134,15 @@ def main(run: Callable[[Flags], Record], name: str, description: str | None) -> 
     print(f"{'':42} {'s/epoch':>8} {'ratio':>7} {'correct':>8}")
     for peer in record["peers"]:
         print(f"{peer['name']:42} {peer['median']:8.3f} {peer['ratio']:7.2f} {peer['test_correct']:8}")
+    write_result(record, name, flags.output)
+
+
+def main_of_cases(run: Callable[[Flags], Record], name: str, description: str | None) -> None:
+    """The command line of a benchmark of cases: runs it, prints its cases and writes the record."""
+    flags = tyro.cli(Flags, description=description)
+    record = run(flags)
+    for case in record["cases"]:
+        print(json.dumps(case))
     write_result(record, name, flags.output)
 
 

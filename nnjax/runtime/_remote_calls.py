@@ -11,10 +11,7 @@ from typing import Any
 
 import jax
 
-from nnjax.runtime.environment import package_versions
-
-# Settings of jax that change the results of a program.
-PRECISION_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
+from nnjax.runtime.environment import package_versions, precision_settings
 
 # Exceptions that mean that a worker has died. They are compared by name, because their packages are optional.
 LOST_NAMES = ("KilledWorker", "CommClosedError", "WorkerCrashedError", "UncompletedJobError")
@@ -45,9 +42,8 @@ def _imported(module: str, name: str) -> Any:
 
 def environment_of_results() -> dict[str, str]:
     """What must be equal in this process and on its workers, because it changes the results."""
-    settings = {name: str(getattr(jax.config, name)) for name in PRECISION_SETTINGS}
     python = ".".join(platform.python_version_tuple()[:2])
-    return package_versions() | settings | {"backend": jax.default_backend(), "python": python}
+    return package_versions() | precision_settings() | {"backend": jax.default_backend(), "python": python}
 
 
 def call(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> tuple[bool, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from nnjax.runtime.limits import cores
 
 _PACKAGES = ("nnjax", "jax", "jaxlib", "optax", "numpy")
+_PRECISION_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
 
 
 def environment() -> dict[str, Any]:
@@ -24,6 +25,11 @@ def environment() -> dict[str, Any]:
         "cores": cores(),
         "devices": [device.device_kind for device in jax.devices()],
     }
+
+
+def precision_settings() -> dict[str, str]:
+    """The settings of jax that change the results of a program."""
+    return {name: str(getattr(jax.config, name)) for name in _PRECISION_SETTINGS}
 
 
 def package_versions() -> dict[str, str]:

@@ -17,8 +17,8 @@ from nnjax.nn.metrics import Metrics, evaluate_examples
 from nnjax.nn.objective import Objective
 from nnjax.optim.ema import eval_params
 from nnjax.optim.optimizers import Optimizer
-from nnjax.runtime._remote_calls import PRECISION_SETTINGS
 from nnjax.runtime.checks import check_positive_int, stable_repr
+from nnjax.runtime.environment import precision_settings
 from nnjax.runtime.multihost import any_process
 from nnjax.runtime.sharding import is_key, map_examples, place_like, to_numpy
 from nnjax.storage import RunCheckpointer, digest
@@ -163,7 +163,7 @@ def run_fingerprint(key: Array, data: Dataset, settings: Mapping[str, Any]) -> d
     A run can resume from a checkpoint only with equal settings.
     """
     fingerprint = {"key": stable_repr(to_numpy(key).tolist())}
-    fingerprint |= {name: str(getattr(jax.config, name)) for name in PRECISION_SETTINGS}
+    fingerprint |= precision_settings()
     for name in ("train", "validation", "test"):
         split = getattr(data, name)
         has_floats = any(jnp.issubdtype(array.dtype, jnp.floating) for array in split)
